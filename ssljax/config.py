@@ -1,0 +1,313 @@
+"""Typed, validated configuration: the only place where run defaults live."""
+
+import dataclasses
+import json
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ssljax.validation import (
+    ConfigError,
+    at_least,
+    check_types,
+    fraction,
+    nearest,
+    positive,
+    refuse,
+)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images come from and how they are held."""
+
+    name: str = "shapes"
+    """`shapes` (embedded), `folder`, `arrays` (Python only) or any TFDS name."""
+    split: str = "train"
+    test_split: str = "test"
+    path: str | None = None
+    """Folder of images, for `folder`."""
+    data_dir: str | None = None
+    """TFDS directory; None reads TFDS_DATA_DIR, then ~/tensorflow_datasets."""
+    image_size: int | None = None
+    """Side in pixels; None keeps the data set's own."""
+    examples: int | None = None
+    """Train on a fixed subset of this many images; None uses all."""
+    test_examples: int | None = None
+    store: Literal["auto", "memory", "stream"] = "auto"
+    """`memory` keeps uint8 images on the device, `stream` decodes as it goes."""
+    workers: int = 4
+    """Worker processes that decode when streaming."""
+
+    def __post_init__(self):
+        check_types(self, "data")
+        positive(self, "data", "image_size", "examples", "test_examples")
+        at_least(self, "data", 0, "workers")
+        if self.name == "folder" and not self.path:
+            raise ConfigError(
+                "data.path is not set; a folder of images needs --data.path DIR"
+            )
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Which views are made of an image."""
+
+    preset: str = "auto"
+    """A preset of `ssljax.data.augment`; `auto` takes the method's own."""
+    size: int | None = None
+    """Side of the views in pixels; None takes the image size."""
+    crop_scale_min: float | None = None
+    """Smallest crop as a fraction of the image area; None keeps the preset's."""
+    blur: float | None = None
+    """Probability of Gaussian blur in every view; None keeps the preset's."""
+
+    def __post_init__(self):
+        check_types(self, "augment")
+        positive(self, "augment", "size")
+        fraction(self, "augment", "blur")
+        if self.crop_scale_min is not None and not 0 < self.crop_scale_min <= 1:
+            refuse("augment.crop_scale_min", self.crop_scale_min, "0 < value <= 1")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The encoder."""
+
+    arch: str = "resnet18"
+    """resnet_tiny, resnet18, resnet34, resnet50, resnet101 or resnet152."""
+    width: float = 1.0
+    stem: Literal["auto", "small", "medium", "large"] = "auto"
+    """`auto` chooses from the view size."""
+    zero_init_residual: bool = False
+    """Start every residual branch at zero (its last BatchNorm scale)."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Compute type; parameters, statistics and losses stay float32."""
+
+    def __post_init__(self):
+        check_types(self, "model")
+        positive(self, "model", "width")
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """The method and what it takes; None means the method's own default."""
+
+    name: str = "simclr"
+    options: dict[str, float] = field(default_factory=dict)
+    """Hyper-parameters of the loss, by the names of its keyword arguments."""
+    projector: str | None = None
+    """Layer widths such as `2048-2048-128`; `none` leaves the projector out."""
+    predictor: str | None = None
+    """Layer widths; `none` leaves the predictor out."""
+    forward: Literal["joint", "separate"] | None = None
+    """Whether BatchNorm sees both views together or one at a time."""
+    target_momentum: float | None = None
+    """First value of the target network's momentum, which rises to 1."""
+
+    def __post_init__(self):
+        check_types(self, "method")
+        fraction(self, "method", "target_momentum")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How the weights move."""
+
+    name: Literal["sgd", "adamw", "lars", "lars_byol", "lars_clip"] = "sgd"
+    learning_rate: float = 0.06
+    """Peak rate; multiplied by batch / 256 while `scale_by_batch` is set."""
+    scale_by_batch: bool = True
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    decay_norm_and_bias: bool = False
+    """Apply weight decay to BatchNorm parameters and biases as well."""
+    warmup_epochs: float = 10.0
+    final_fraction: float = 0.0
+    """Learning rate at the end as a fraction of the peak (cosine in between)."""
+    eta: float | None = None
+    """LARS trust coefficient; None takes the form's usual value."""
+    clip_norm: float | None = None
+    """Clip the global gradient norm."""
+    constant_predictor_rate: bool | None = None
+    """Keep the predictor at the peak rate (SimSiam); None asks the method."""
+
+    def __post_init__(self):
+        check_types(self, "optimizer")
+        positive(self, "optimizer", "learning_rate", "eta", "clip_norm")
+        at_least(self, "optimizer", 0, "weight_decay", "warmup_epochs")
+        fraction(self, "optimizer", "momentum", "final_fraction")
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """The online linear probe, trained behind a stop-gradient."""
+
+    enabled: bool = True
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+
+    def __post_init__(self):
+        check_types(self, "probe")
+        positive(self, "probe", "learning_rate")
+        fraction(self, "probe", "momentum")
+
+
+@dataclass(frozen=True)
+class MonitorConfig:
+    """The spectrum panel, the kNN monitor and the collapse alarm."""
+
+    every_epochs: float = 1.0
+    """Cadence; 0 switches the monitor off."""
+    examples: int = 1024
+    """Training images whose two views make the spectrum panel."""
+    eigenvalues: int = 16
+    """How many eigenvalues of the embedding covariance are kept."""
+    knn_k: int = 20
+    knn_examples: int = 5000
+    """Training images in the kNN bank; 0 leaves the kNN monitor out."""
+    knn_test_examples: int = 2000
+    collapse: Literal["warn", "stop", "off"] = "warn"
+
+    def __post_init__(self):
+        check_types(self, "monitor")
+        at_least(self, "monitor", 0, "every_epochs", "knn_examples")
+        at_least(self, "monitor", 1, "eigenvalues", "knn_k", "knn_test_examples")
+        at_least(self, "monitor", 2, "examples")
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When the state is saved."""
+
+    every_epochs: float = 1.0
+    keep: int = 2
+    """How many checkpoints stay; at least two, so that one can be damaged."""
+
+    def __post_init__(self):
+        check_types(self, "checkpoint")
+        positive(self, "checkpoint", "every_epochs")
+        at_least(self, "checkpoint", 2, "keep")
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """What is written beside JSONL and CSV."""
+
+    every_steps: int = 50
+    tensorboard: bool = False
+    wandb: bool = False
+    wandb_project: str = "ssljax"
+
+    def __post_init__(self):
+        check_types(self, "log")
+        positive(self, "log", "every_steps")
+
+
+@dataclass(frozen=True)
+class DevicesConfig:
+    """Which devices share the global batch."""
+
+    count: int | None = None
+    """How many local devices to use; None takes all."""
+
+    def __post_init__(self):
+        check_types(self, "devices")
+        positive(self, "devices", "count")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a run; equal configs and seeds give equal runs.
+
+    Raises:
+        ConfigError: one line that names the key, the value and what is allowed.
+
+    >>> Config(epochs=0)
+    Traceback (most recent call last):
+        ...
+    ssljax.config.ConfigError: epochs is 0; allowed: > 0
+    """
+
+    method: MethodConfig = MethodConfig()
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    probe: ProbeConfig = ProbeConfig()
+    monitor: MonitorConfig = MonitorConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    log: LogConfig = LogConfig()
+    devices: DevicesConfig = DevicesConfig()
+    epochs: float = 100.0
+    batch_size: int = 256
+    """Images per step over all devices and processes."""
+    seed: int = 0
+
+    def __post_init__(self):
+        check_types(self, "")
+        positive(self, "", "epochs")
+        at_least(self, "", 2, "batch_size")
+        at_least(self, "", 0, "seed")
+
+
+# Settings that do not change the trajectory may differ when a run goes on.
+RESUMABLE = ("log.", "checkpoint.", "devices.", "data.workers", "data.data_dir")
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted keys and plain values of a config, options included.
+
+    >>> flatten(Config())["data.name"]
+    'shapes'
+    """
+    flat: dict[str, Any] = {}
+    items = config.items() if isinstance(config, dict) else vars(config).items()
+    for name, value in items:
+        if dataclasses.is_dataclass(value) or isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def to_json(config: Config) -> str:
+    """The config as indented JSON; `from_json` is its inverse."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(text: str) -> Config:
+    """Read what `to_json` wrote.
+
+    Raises:
+        ConfigError: for a key that this version does not know.
+
+    >>> from_json(to_json(Config(seed=3))).seed
+    3
+    """
+    return _build(Config, json.loads(text), "")
+
+
+def differences(saved: Config, wanted: Config) -> list[str]:
+    """Keys that forbid `wanted` to go on where `saved` stopped, as `key: a -> b`."""
+    a, b = flatten(saved), flatten(wanted)
+    return [
+        f"{key}: {a.get(key)!r} -> {b.get(key)!r}"
+        for key in sorted(a.keys() | b.keys())
+        if a.get(key) != b.get(key) and not key.startswith(RESUMABLE)
+    ]
+
+
+def _build(cls: type, values: dict[str, Any], prefix: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            raise ConfigError(f"unknown key {prefix + key!r}{nearest(key, hints)}")
+    return cls(
+        **{
+            key: _build(hints[key], value, f"{prefix}{key}.")
+            if dataclasses.is_dataclass(hints[key])
+            else value
+            for key, value in values.items()
+        }
+    )

@@ -1,0 +1,322 @@
+"""Views of images, made on the device inside the training step.
+
+Parameters are drawn first (`sample`), deterministic kernels apply them to the whole
+batch (`apply`): each half can be tested, logged and replayed alone. Nothing here
+depends on how the batch is laid out over devices.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from ssljax.data.blur import blur_taps, gaussian_blur
+from ssljax.data.colour import JITTER, jitter, solarize, to_grayscale
+from ssljax.data.crop import crop_and_resize, sample_boxes
+from ssljax.data.presets import View, preset
+
+__all__ = [
+    "View",
+    "apply",
+    "for_evaluation",
+    "make_views",
+    "normalize",
+    "preset",
+    "sample",
+    "skipped_operations",
+]
+
+# One constant per random quantity, never renumbered: a new one takes the next number
+# and leaves what the others draw as it was.
+_STREAMS = {
+    "box": 0,
+    "flip": 1,
+    "jitter": 2,
+    "brightness": 3,
+    "contrast": 4,
+    "saturation": 5,
+    "hue": 6,
+    "order": 7,
+    "grayscale": 8,
+    "blur": 9,
+    "sigma": 10,
+    "solarize": 11,
+}
+_NEEDS_RGB = ("saturation", "hue", "grayscale")
+
+
+def make_views(
+    key: jax.Array, images: jax.Array, views: Sequence[View], *, size: int
+) -> tuple[jax.Array, ...]:
+    """Draw one batch of each view of the same images.
+
+    The same key and the same global batch give the same views on any number of
+    devices; view i does not depend on the other views asked for.
+
+    Args:
+        key: random key of this step.
+        images: the global batch, ``[B, H, W, C]`` uint8.
+        views: distributions, one for each result.
+        size: side of the views in pixels.
+
+    Returns:
+        One ``[B, size, size, C]`` float32 array in [0, 1] for each view.
+
+    Raises:
+        ValueError: as `apply` does.
+
+    >>> images = jnp.zeros((4, 40, 40, 3), jnp.uint8)
+    >>> first, second = make_views(
+    ...     jax.random.key(0), images, preset("byol", image_size=32), size=32)
+    >>> second.shape
+    (4, 32, 32, 3)
+    """
+    _check_images(images, size)
+    batch, height, width, channels = images.shape
+    return tuple(
+        apply(
+            images,
+            sample(
+                jax.random.fold_in(key, i),
+                view,
+                batch=batch,
+                height=height,
+                width=width,
+                channels=channels,
+            ),
+            view,
+            size=size,
+        )
+        for i, view in enumerate(views)
+    )
+
+
+def sample(
+    key: jax.Array, view: View, *, batch: int, height: int, width: int, channels: int
+) -> dict[str, jax.Array]:
+    """Draw the parameters of one view of a batch; the images are not needed.
+
+    Args:
+        key: random key of this view.
+        view: the distribution.
+        batch: number of images B.
+        height: height of the images in pixels.
+        width: width of the images in pixels.
+        channels: channels of the images; unless 3, what needs RGB is drawn as "off".
+
+    Returns:
+        Arrays with leading axis B: ``box`` ``[B, 4]`` (y, x, h, w in pixels);
+        ``flip``, ``jitter``, ``grayscale``, ``blur``, ``solarize`` bool ``[B]``;
+        ``brightness``, ``contrast``, ``saturation`` factors, ``hue`` shift in turns and
+        ``sigma`` in output pixels, float32 ``[B]``; ``order`` int32 ``[B, 4]``, a
+        permutation of (0 brightness, 1 contrast, 2 saturation, 3 hue).
+
+    >>> key = jax.random.key(0)
+    >>> drawn = sample(key, View(), batch=8, height=32, width=32, channels=3)
+    >>> drawn["box"].shape, bool(drawn["blur"].any())
+    ((8, 4), False)
+    """
+    skipped = skipped_operations(view, channels=channels)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(_STREAMS)))
+    # One vmapped draw compiles in a fraction of the time of one draw per stream.
+    uniforms = jax.vmap(lambda k: jax.random.uniform(k, (batch,), jnp.float32))(keys)
+
+    def uniform(name, low=0.0, high=1.0):
+        return low + (high - low) * uniforms[_STREAMS[name]]
+
+    def happens(name):
+        probability = 0.0 if name in skipped else getattr(view, name)
+        return uniform(name) < probability
+
+    def factor(name):
+        strength = 0.0 if name in skipped else getattr(view, name)
+        return uniform(name, max(0.0, 1.0 - strength), 1.0 + strength)
+
+    turn = 0.0 if "hue" in skipped else view.hue
+    ranks = jax.random.uniform(
+        keys[_STREAMS["order"]], (batch, len(JITTER)), jnp.float32
+    )
+    return {
+        "box": sample_boxes(
+            keys[_STREAMS["box"]],
+            batch=batch,
+            height=height,
+            width=width,
+            scale=view.crop_scale,
+            ratio=view.crop_ratio,
+        ),
+        "flip": happens("flip"),
+        "jitter": happens("jitter"),
+        "brightness": factor("brightness"),
+        "contrast": factor("contrast"),
+        "saturation": factor("saturation"),
+        "hue": uniform("hue", -turn, turn),
+        "order": jnp.argsort(ranks, axis=1),
+        "grayscale": happens("grayscale"),
+        "blur": happens("blur"),
+        "sigma": uniform("sigma", *view.blur_sigma),
+        "solarize": happens("solarize"),
+    }
+
+
+def apply(
+    images: jax.Array, parameters: dict[str, jax.Array], view: View, *, size: int
+) -> jax.Array:
+    """Apply drawn parameters: crop, flip, jitter, grayscale, blur, solarize.
+
+    Args:
+        images: ``[B, H, W, C]`` uint8; any C, see `skipped_operations`.
+        parameters: as from `sample`.
+        view: decides at trace time which operations exist at all; an operation of
+            probability zero costs nothing, whatever ``parameters`` say of it.
+        size: side of the result in pixels.
+
+    Returns:
+        ``[B, size, size, C]`` float32 in [0, 1].
+
+    Raises:
+        ValueError: if the images are not a uint8 batch, or the parameters were drawn
+            for another batch size.
+
+    >>> key, view = jax.random.key(0), View()
+    >>> drawn = sample(key, view, batch=2, height=48, width=40, channels=1)
+    >>> apply(jnp.zeros((2, 48, 40, 1), jnp.uint8), drawn, view, size=32).shape
+    (2, 32, 32, 1)
+    """
+    _check_images(images, size)
+    batch, _, _, channels = images.shape
+    if parameters["box"].shape != (batch, 4):
+        raise ValueError(
+            f"parameters must be drawn for this batch of {batch}, got boxes of shape "
+            f"{parameters['box'].shape}"
+        )
+    skipped = skipped_operations(view, channels=channels)
+    planes = crop_and_resize(
+        images,
+        parameters["box"],
+        size=size,
+        flip=parameters["flip"] if view.flip > 0 else None,
+    )
+    factors = {
+        name: jnp.where(parameters["jitter"], parameters[name], float(name != "hue"))
+        for name in JITTER
+        if view.jitter > 0 and getattr(view, name) > 0 and name not in skipped
+    }
+    if factors:
+        planes = jitter(planes, factors, parameters["order"])
+    if view.grayscale > 0 and "grayscale" not in skipped:
+        planes = _where(parameters["grayscale"], to_grayscale(planes), planes)
+    if view.blur > 0:
+        blurred = gaussian_blur(planes, parameters["sigma"], taps=blur_taps(size))
+        planes = _where(parameters["blur"], blurred, planes)
+    if view.solarize > 0:
+        inverted = solarize(planes, view.solarize_threshold)
+        planes = _where(parameters["solarize"], inverted, planes)
+    # Weights that sum to one up to rounding may end a bit above white.
+    return jnp.clip(jnp.moveaxis(planes, 0, -1), 0, 1)
+
+
+def skipped_operations(view: View, *, channels: int) -> tuple[str, ...]:
+    """Operations the view asks for that images without RGB cannot have.
+
+    Brightness, contrast (about each band's mean), blur and solarize work for any
+    number of channels; saturation, hue and grayscale need three.
+
+    Args:
+        view: the distribution.
+        channels: channels of the images; 3 is taken to be RGB.
+
+    >>> skipped_operations(View(hue=0.0), channels=13)
+    ('saturation', 'grayscale')
+    """
+    if channels == 3:
+        return ()
+    return tuple(
+        name
+        for name in _NEEDS_RGB
+        if getattr(view, name) > 0 and (name not in JITTER or view.jitter > 0)
+    )
+
+
+def for_evaluation(
+    images: jax.Array, *, size: int, crop_fraction: float | None = None
+) -> jax.Array:
+    """Images as an evaluation sees them: no randomness, the centre, antialiased.
+
+    Images that already have the size are only scaled to [0, 1]. Others lose what lies
+    outside a central square, which is resized with the filter of the views.
+
+    Args:
+        images: ``[B, H, W, C]`` uint8.
+        size: side of the result in pixels.
+        crop_fraction: side of the square over the image's shorter side, in (0, 1];
+            by default 7/8 above 96 pixels (resize to 256, crop 224) and 1 below.
+
+    Returns:
+        ``[B, size, size, C]`` float32 in [0, 1].
+
+    Raises:
+        ValueError: if the images are not a uint8 batch or the fraction is out of range.
+
+    >>> for_evaluation(jnp.full((1, 48, 64, 3), 255, jnp.uint8), size=32).shape
+    (1, 32, 32, 3)
+    """
+    _check_images(images, size)
+    if crop_fraction is None:
+        crop_fraction = 0.875 if size > 96 else 1.0
+    if not 0 < crop_fraction <= 1:
+        raise ValueError(f"crop_fraction must be in (0, 1], got {crop_fraction}")
+    batch, height, width, _ = images.shape
+    if (height, width) == (size, size):
+        return images.astype(jnp.float32) / 255
+    side = max(1, round(crop_fraction * min(height, width)))
+    box = jnp.array(
+        [(height - side) // 2, (width - side) // 2, side, side], jnp.float32
+    )
+    boxes = jnp.broadcast_to(box[None], (batch, 4))
+    return jnp.moveaxis(crop_and_resize(images, boxes, size=size), 0, -1)
+
+
+def normalize(
+    images: jax.Array, mean: Sequence[float], std: Sequence[float]
+) -> jax.Array:
+    """Subtract the mean and divide by the standard deviation, channel by channel.
+
+    Args:
+        images: ``[..., C]`` float in [0, 1].
+        mean: C numbers, or one for all channels, on the same scale.
+        std: likewise, positive.
+
+    Raises:
+        ValueError: if the lengths do not match the channels or a deviation is not
+            positive.
+
+    >>> normalize(jnp.full((1, 1, 1, 3), 0.75), [0.5], [0.25]).ravel().tolist()
+    [1.0, 1.0, 1.0]
+    """
+    channels = images.shape[-1]
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) not in (1, channels):
+            raise ValueError(
+                f"{name} must have 1 or {channels} values, one per channel, "
+                f"got {len(values)}"
+            )
+    if not all(value > 0 for value in std):
+        raise ValueError(f"std must be positive, got {tuple(std)}")
+    shape = (1,) * (images.ndim - 1) + (-1,)
+    mean_, std_ = (jnp.asarray(v, images.dtype).reshape(shape) for v in (mean, std))
+    return (images - mean_) / std_
+
+
+def _where(flag: jax.Array, then: jax.Array, otherwise: jax.Array) -> jax.Array:
+    return jnp.where(flag[None, :, None, None], then, otherwise)
+
+
+def _check_images(images: jax.Array, size: int) -> None:
+    if images.ndim != 4 or images.dtype != jnp.uint8:
+        raise ValueError(
+            "images must be a uint8 batch [B, H, W, C], got "
+            f"{images.dtype}{list(images.shape)}"
+        )
+    if size < 1:
+        raise ValueError(f"size must be at least one pixel, got {size}")

@@ -1,0 +1,144 @@
+"""Random resized crops: where the boxes fall, and their resampling as two matmuls.
+
+Gathers do not map to the matrix units of an accelerator, so that a crop here is
+``Wy @ image @ Wx^T`` with one pair of small weight matrices per image.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+_ATTEMPTS = 10  # torchvision's number, after which it takes the central fallback
+
+
+def sample_boxes(
+    key: jax.Array,
+    *,
+    batch: int,
+    height: int,
+    width: int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+) -> jax.Array:
+    """Boxes of torchvision's ``RandomResizedCrop``.
+
+    Area uniform, log aspect ratio uniform, sides rounded to whole pixels, the first of
+    ten attempts that fits; when none fits, the largest central box whose ratio is
+    allowed. The position is uniform.
+
+    Args:
+        key: random key.
+        batch: number of boxes B.
+        height: height of the images in pixels.
+        width: width of the images in pixels.
+        scale: smallest and largest share of the area.
+        ratio: smallest and largest width / height.
+
+    Returns:
+        ``[B, 4]`` float32 ``(y, x, h, w)``, whole numbers of pixels.
+
+    >>> sample_boxes(jax.random.key(0), batch=2, height=8, width=8,
+    ...              scale=(1.0, 1.0), ratio=(1.0, 1.0)).tolist()
+    [[0.0, 0.0, 8.0, 8.0], [0.0, 0.0, 8.0, 8.0]]
+    """
+    # All attempts are drawn at once: a loop would run as long as its slowest image.
+    u = jax.random.uniform(key, (batch, 2 * _ATTEMPTS + 2), jnp.float32)
+    area = (scale[0] + (scale[1] - scale[0]) * u[:, :_ATTEMPTS]) * (height * width)
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    log_ratio = low + (high - low) * u[:, _ATTEMPTS : 2 * _ATTEMPTS]
+    aspect = jnp.exp(log_ratio)
+    w = jnp.round(jnp.sqrt(area * aspect))  # [B, attempts]
+    h = jnp.round(jnp.sqrt(area / aspect))
+    fits = (w >= 1) & (w <= width) & (h >= 1) & (h <= height)
+    first = jnp.arange(_ATTEMPTS)[None] == jnp.argmax(fits, axis=1)[:, None]
+    found = jnp.any(fits, axis=1)
+    fallback = _central_box(height, width, ratio)
+    h = jnp.where(found, jnp.sum(jnp.where(first, h, 0), axis=1), fallback[2])
+    w = jnp.where(found, jnp.sum(jnp.where(first, w, 0), axis=1), fallback[3])
+
+    y = jnp.minimum(jnp.floor(u[:, -2] * (height - h + 1)), height - h)
+    x = jnp.minimum(jnp.floor(u[:, -1] * (width - w + 1)), width - w)
+    y, x = jnp.where(found, y, fallback[0]), jnp.where(found, x, fallback[1])
+    return jnp.stack([y, x, h, w], axis=1).astype(jnp.float32)
+
+
+def resize_weights(
+    start: jax.Array,
+    length: jax.Array,
+    *,
+    source: int,
+    target: int,
+    flip: jax.Array | None = None,
+) -> jax.Array:
+    """Weights of antialiased bilinear resampling of an interval, along one axis.
+
+    A triangle filter whose support grows with the reduction, as in PIL, in
+    ``torchvision.transforms.Resize`` (its default, ``antialias=True``) and in
+    ``jax.image.scale_and_translate``. Like torchvision, and unlike the last, the box
+    is cut out first: pixels outside it never leak in.
+
+    Args:
+        start: first pixel of each box, ``[B]``.
+        length: pixels in each box, ``[B]``.
+        source: pixels along this axis of the images.
+        target: pixels along this axis of the output.
+        flip: which outputs are read backwards, ``[B]`` bool, or None for none.
+
+    Returns:
+        ``[B, target, source]`` float32; every row sums to one.
+
+    >>> resize_weights(jnp.zeros(1), jnp.full(1, 2.0), source=3, target=4)[0].tolist()
+    [[1.0, 0.0, 0.0], [0.75, 0.25, 0.0], [0.25, 0.75, 0.0], [0.0, 1.0, 0.0]]
+    """
+    start, length = start[:, None, None], length[:, None, None]
+    output = jnp.arange(target, dtype=jnp.float32)[None, :, None]
+    if flip is not None:
+        output = jnp.where(flip[:, None, None], target - 1 - output, output)
+    pixel = jnp.arange(source, dtype=jnp.float32)[None, None, :] + 0.5  # centres
+    step = length / target
+    position = start + (output + 0.5) * step
+    weights = jnp.maximum(0, 1 - jnp.abs(position - pixel) / jnp.maximum(step, 1))
+    # At least one pixel wide, so that no row is left without a weight.
+    inside = jnp.abs(pixel - start - length / 2) <= jnp.maximum(length, 1) / 2
+    weights = jnp.where(inside, weights, 0)
+    return weights / jnp.sum(weights, axis=2, keepdims=True)
+
+
+def crop_and_resize(
+    images: jax.Array, boxes: jax.Array, *, size: int, flip: jax.Array | None = None
+) -> jax.Array:
+    """Cut one box out of each image, resize it to a square, flip it if asked.
+
+    Args:
+        images: ``[B, H, W, C]`` uint8.
+        boxes: ``[B, 4]`` float ``(y, x, h, w)`` in pixels.
+        size: side of the result.
+        flip: which images are flipped left-right, ``[B]`` bool, or None for none.
+
+    Returns:
+        Planes ``[C, B, size, size]``, float32 in [0, 1].
+
+    >>> image = jnp.full((1, 6, 6, 3), 255, jnp.uint8)
+    >>> crop_and_resize(image, jnp.array([[1.0, 2.0, 3.0, 4.0]]), size=2).shape
+    (3, 1, 2, 2)
+    """
+    _, height, width, _ = images.shape
+    y, x, h, w = (boxes[:, i].astype(jnp.float32) for i in range(4))
+    rows = resize_weights(y, h, source=height, target=size)
+    columns = resize_weights(x, w, source=width, target=size, flip=flip)
+    # Scaled after the products: 0 to 255 is exact in bfloat16, the default on a TPU.
+    partial = jnp.einsum("bsh,bhwc->bswc", rows, images.astype(jnp.float32))
+    planes = jnp.einsum("btw,bswc->cbst", columns, partial)
+    return jnp.clip(planes / 255, 0, 1)
+
+
+def _central_box(
+    height: int, width: int, ratio: tuple[float, float]
+) -> tuple[int, int, int, int]:
+    h, w = height, width
+    if width / height < ratio[0]:
+        h = max(1, min(height, round(width / ratio[0])))
+    elif width / height > ratio[1]:
+        w = max(1, min(width, round(height * ratio[1])))
+    return (height - h) // 2, (width - w) // 2, h, w

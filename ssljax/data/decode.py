@@ -1,0 +1,219 @@
+"""Encoded bytes or files to uint8 pixels of one size."""
+
+import io
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+SIDES = (32, 64, 96, 224)  # what a data set of varying image sizes is resized to
+MAX_PIXELS = 89_478_485  # Pillow's own limit for decompression bombs
+
+
+class UnreadableImage(ValueError):
+    """One image cannot be decoded; the message is the reason."""
+
+
+def threads() -> int:
+    """Threads that decode in one process: as many as it may use cores, at most 16."""
+    cores = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
+    return min(cores, 16)
+
+
+def parallel_map(function, items) -> list:
+    """``list(map(function, items))`` in threads; Pillow decodes outside the GIL.
+
+    >>> parallel_map(abs, [-1, 2])
+    [1, 2]
+    """
+    items = list(items)
+    if len(items) < 8 or threads() == 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(threads()) as pool:
+        # Executor.map submits one future per item; a CIFAR image is too small for that.
+        chunk = max(1, min(256, len(items) // (4 * threads())))
+        parts = [items[i : i + chunk] for i in range(0, len(items), chunk)]
+        done = pool.map(lambda part: [function(item) for item in part], parts)
+        return [result for part in done for result in part]
+
+
+def decode(
+    data: bytes | str | Path, *, size: int | None, channels: int = 3
+) -> np.ndarray:
+    """Decodes one image of any kind.
+
+    Palettes, CMYK, 16-bit and floating-point images become 8-bit; transparency is
+    composited on white; the EXIF orientation is applied; of an animation the first
+    frame is taken. Colour profiles are ignored.
+
+    Args:
+        data: the encoded bytes, or the path of a file.
+        size: side of the result: the shorter side is resized to it with antialiased
+            bicubic interpolation, then the centre is cropped. None keeps the size.
+        channels: 3 for RGB or 1 for grey.
+
+    Returns:
+        uint8 ``[H, W, channels]``.
+
+    Raises:
+        UnreadableImage: for whatever is wrong with the image.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
+            _check_header(image)
+            if size is not None and image.format == "JPEG":
+                # Lets the JPEG decoder drop resolution that the resize would discard;
+                # twice the target keeps the antialiasing filter in charge.
+                image.draft(None, (2 * size, 2 * size))
+            # in_place keeps the common case, no orientation, free of a copy.
+            ImageOps.exif_transpose(image, in_place=True)
+            plain = _eight_bit(image, "RGB" if channels == 3 else "L")
+    except Exception as error:  # Pillow's plugins raise almost anything
+        raise UnreadableImage(_reason(error)) from error
+    if size is not None:
+        plain = _fit(plain, size)
+    pixels = np.asarray(plain)
+    return pixels if channels == 3 else pixels[..., None]
+
+
+def header_size(data: bytes | str | Path) -> tuple[int, int]:
+    """``(width, height)`` as shown, read from the header alone.
+
+    Raises:
+        UnreadableImage: if it is no image, too large or of size zero.
+    """
+    return _header(data)[:2]
+
+
+def probe(path: str | Path) -> tuple[int, int]:
+    """``(width, height)`` of a file, and a look at whether the file is whole.
+
+    Truncated JPEG, PNG and WebP files are found by their ends, without decoding.
+
+    Raises:
+        UnreadableImage: if it is no image, too large, empty or cut short.
+    """
+    width, height, kind = _header(path)
+    if not _is_whole(Path(path), kind):
+        raise UnreadableImage("truncated file")
+    return width, height
+
+
+def _header(data: bytes | str | Path) -> tuple[int, int, str | None]:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
+            _check_header(image)
+            width, height = image.size
+            # Pillow decodes a whole PNG to look for EXIF data behind the pixels.
+            cheap = image.format != "PNG" or "exif" in image.info
+            # EXIF tag 274: images of orientations 5 to 8 lie on their side.
+            if cheap and image.getexif().get(274, 1) >= 5:
+                width, height = height, width
+            return width, height, image.format
+    except Exception as error:  # Pillow's plugins raise almost anything
+        raise UnreadableImage(_reason(error)) from error
+
+
+def choose_size(shorter_sides: list[int]) -> int:
+    """The largest of 32, 64, 96 and 224 not above the median shorter side.
+
+    >>> choose_size([500, 375, 80])
+    224
+    >>> choose_size([20])
+    32
+    """
+    median = float(np.median(shorter_sides))
+    return max((side for side in SIDES if side <= median), default=SIDES[0])
+
+
+def resize_many(images: np.ndarray, size: int) -> np.ndarray:
+    """Resizes and centre-crops an array of images, ``[N, size, size, C]`` uint8."""
+    from PIL import Image
+
+    def one(pixels: np.ndarray) -> np.ndarray:
+        # Channel by channel works for any number of channels.
+        planes = [
+            np.asarray(_fit(Image.fromarray(np.ascontiguousarray(plane)), size))
+            for plane in np.moveaxis(pixels, -1, 0)
+        ]
+        return np.stack(planes, axis=-1)
+
+    return np.stack(parallel_map(one, images))
+
+
+def _check_header(image) -> None:
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise UnreadableImage("image has size zero")
+    if width * height > MAX_PIXELS:
+        raise UnreadableImage(f"decompression bomb: {width} x {height} pixels")
+
+
+def _is_whole(path: Path, kind: str | None) -> bool:
+    length = path.stat().st_size
+    with open(path, "rb") as file:
+        if kind == "WEBP":
+            return length >= int.from_bytes(file.read(8)[4:], "little") + 8
+        if kind not in ("JPEG", "PNG"):
+            return True
+        # Cameras append padding and thumbnails, so the marker may sit a little earlier.
+        file.seek(max(0, length - 65_536))
+        tail = file.read()
+    return (b"\xff\xd9" if kind == "JPEG" else b"IEND") in tail
+
+
+def _eight_bit(image, mode: str):
+    from PIL import Image
+
+    if image.mode.startswith(("I", "F")):
+        image = _from_high_depth(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return image.convert(mode)
+
+
+def _from_high_depth(image):
+    """16-bit and float images to 8 bit; Pillow's convert would clip them to white."""
+    from PIL import Image
+
+    values = np.asarray(image).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise UnreadableImage("pixels are not finite")
+    if image.mode == "F":
+        scale = 255.0 if values.max(initial=0.0) <= 1.0 else 1.0
+    else:
+        # Mode I;16 is 16-bit by definition; 32-bit I holds 8-bit data at times.
+        deep = image.mode.startswith("I;16") or values.max(initial=0.0) > 255
+        scale = 255 / 65535 if deep else 1.0
+    return Image.fromarray(np.clip(np.rint(values * scale), 0, 255).astype(np.uint8))
+
+
+def _fit(image, size: int):
+    """Shorter side to ``size``, then the centre; in one resampling step."""
+    from PIL import Image
+
+    width, height = image.size
+    if (width, height) == (size, size):
+        return image
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return image.resize(
+        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
+    )
+
+
+def _reason(error: Exception) -> str:
+    # Pillow puts the address of the buffer into its message, which is never the same.
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return "not an image" if text.startswith("cannot identify") else text

@@ -1,0 +1,116 @@
+"""Which examples a step sees: a pure function of (seed, step).
+
+Nothing about the order is ever stored: a run that resumes at step k asks for the
+batches of step k onwards, on any number of processes.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+
+def steps_per_epoch(size: int, batch_size: int) -> int:
+    """Number of whole batches in one pass; the incomplete last one is dropped.
+
+    Args:
+        size: number of examples, >= 1.
+        batch_size: examples per global batch, 1 to ``size``.
+
+    Returns:
+        ``size // batch_size``.
+
+    Raises:
+        ValueError: if there is not even one whole batch, or a number is not positive.
+
+    >>> steps_per_epoch(10, 4)
+    2
+    """
+    if size < 1 or batch_size < 1:
+        raise ValueError(
+            f"size and batch_size must be at least 1, got {size} and {batch_size}"
+        )
+    if batch_size > size:
+        raise ValueError(
+            f"batch_size {batch_size} is larger than the {size} examples of the "
+            f"data set; set batch_size to {size} or less, or use more examples"
+        )
+    return size // batch_size
+
+
+def batch_indices(seed: int, step: int, *, size: int, batch_size: int) -> np.ndarray:
+    """Indices of the global batch at one step, the same however one got there.
+
+    Every epoch is a fresh permutation of ``0..size-1`` cut into whole batches, so an
+    example appears at most once per epoch.
+
+    Args:
+        seed: seed of the order, >= 0.
+        step: step of the run counted from 0.
+        size: number of examples.
+        batch_size: examples per global batch, at most ``size``.
+
+    Returns:
+        int32 ``[batch_size]``.
+
+    Raises:
+        ValueError: if ``batch_size > size``, or ``seed`` or ``step`` is negative.
+
+    >>> batch_indices(0, 7, size=10, batch_size=5).shape
+    (5,)
+    """
+    if seed < 0 or step < 0:
+        raise ValueError(f"seed and step must be >= 0, got {seed} and {step}")
+    epoch, position = divmod(step, steps_per_epoch(size, batch_size))
+    start = position * batch_size
+    return permutation(seed, epoch, size=size)[start : start + batch_size].copy()
+
+
+def process_share(
+    indices: np.ndarray, *, process_index: int, process_count: int
+) -> np.ndarray:
+    """The contiguous part of a global batch that one process loads.
+
+    Args:
+        indices: global batch, ``[batch, ...]``.
+        process_index: this process, 0 to ``process_count - 1``.
+        process_count: number of processes; must divide the batch.
+
+    Returns:
+        ``[batch / process_count, ...]``; the shares concatenate to ``indices``.
+
+    Raises:
+        ValueError: if the batch does not divide evenly or the process does not exist.
+
+    >>> process_share(np.arange(6), process_index=1, process_count=3)
+    array([2, 3])
+    """
+    if not 0 <= process_index < process_count:
+        raise ValueError(
+            f"process_index must be 0 to {process_count - 1}, got {process_index}"
+        )
+    share, rest = divmod(len(indices), process_count)
+    if rest:
+        raise ValueError(
+            f"batch_size {len(indices)} does not divide over {process_count} "
+            f"processes; use a multiple of {process_count}"
+        )
+    return indices[process_index * share : (process_index + 1) * share]
+
+
+@lru_cache(maxsize=2)
+def permutation(seed: int, epoch: int, *, size: int) -> np.ndarray:
+    """Permutation of ``0..size-1`` for one epoch, int32 ``[size]``, read-only.
+
+    It sorts raw Philox words instead of calling ``Generator.permutation``: numpy
+    guarantees the raw stream for ever, but not what a Generator makes of it, and a
+    resumed run must see the same order under the next numpy.
+
+    >>> sorted(permutation(3, 0, size=4).tolist())
+    [0, 1, 2, 3]
+    """
+    # As a key, not as a seed: distinct (seed, epoch) pairs are distinct streams.
+    key = np.array([seed, epoch], dtype=np.uint64)
+    words = np.random.Philox(key=key).random_raw(size)
+    order = np.argsort(words, kind="stable").astype(np.int32)
+    order.flags.writeable = False
+    return order

@@ -1,0 +1,187 @@
+"""What data sets there are, which are on this machine, and how to prepare one."""
+
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssljax.data.sources import DataError
+from ssljax.data.tfds_source import builder, check_prepared, tfds_dir
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the catalogue.
+
+    Attributes:
+        name: what to pass as ``data.name``.
+        splits: images per split, in the set's own split names; empty if unknown.
+        image_size: such as ``"32 x 32"``, or ``"varies"``.
+        classes: number of classes; None if unknown or unlabelled.
+        how: where it comes from or how to get it.
+        present: whether it can be loaded on this machine now.
+    """
+
+    name: str
+    splits: dict[str, int]
+    image_size: str
+    classes: int | None
+    how: str
+    present: bool
+
+
+# name: (splits, image size, classes, whether preparing it encodes pixels, which TFDS
+# does through TensorFlow, and what to know). Sizes as TFDS publishes them.
+_KNOWN: dict[str, tuple[dict[str, int], str, int, bool, str]] = {
+    "cifar10": ({"train": 50_000, "test": 10_000}, "32 x 32", 10, True, "163 MB"),
+    "cifar100": ({"train": 50_000, "test": 10_000}, "32 x 32", 100, True, "161 MB"),
+    "stl10": (
+        {"train": 5_000, "test": 8_000, "unlabelled": 100_000},
+        "96 x 96",
+        10,
+        True,
+        "2.5 GB",
+    ),
+    "imagenette": (
+        {"train": 9_469, "validation": 3_925},
+        "varies",
+        10,
+        False,
+        "1.5 GB",
+    ),
+    "imagenet_resized/64x64": (
+        {"train": 1_281_167, "validation": 50_000},
+        "64 x 64",
+        1000,
+        True,
+        "13 GB",
+    ),
+    "imagenet2012": (
+        {"train": 1_281_167, "validation": 50_000},
+        "varies",
+        1000,
+        False,
+        "155 GB, archives from image-net.org by hand",
+    ),
+}
+
+
+def catalogue(data_dir: str | None = None) -> list[Entry]:
+    """The data sets that are known or present, without network or TensorFlow.
+
+    Args:
+        data_dir: TFDS directory; None reads TFDS_DATA_DIR, then
+            ``~/tensorflow_datasets``.
+
+    Returns:
+        The embedded set, folders, well-known TFDS sets, and then whatever else has
+        been prepared in ``data_dir``.
+
+    >>> catalogue()[0].name
+    'shapes'
+    """
+    from ssljax.data import shapes
+
+    rows = [
+        Entry("shapes", dict(shapes.SIZES), "32 x 32", 12, "embedded", True),
+        Entry("folder", {}, "varies", None, "your images: --data.path DIR", True),
+    ]
+    found = _prepared(Path(tfds_dir(data_dir)))
+    for name, (splits, image_size, classes, _, remark) in _KNOWN.items():
+        present = name in found
+        how = "prepared" if present else f"ssljax data prepare {name} ({remark})"
+        rows.append(Entry(name, splits, image_size, classes, how, present))
+    for name in sorted(found.keys() - _KNOWN.keys()):
+        splits, image_size, classes = found[name]
+        rows.append(Entry(name, splits, image_size, classes, "prepared", True))
+    return rows
+
+
+def prepare(name: str, data_dir: str | None = None) -> str:
+    """Downloads a TFDS set and writes it as array_record files; done once.
+
+    Args:
+        name: TFDS name, such as ``"cifar10"``.
+        data_dir: TFDS directory; None reads TFDS_DATA_DIR, then
+            ``~/tensorflow_datasets``.
+
+    Returns:
+        The folder that holds the prepared set.
+
+    Raises:
+        DataError: if it is unknown, needs TensorFlow that is not installed, needs files
+            that only a person can download, or the download fails.
+    """
+    if name in ("shapes", "folder", "arrays"):
+        raise DataError(f"{name!r} needs no preparation; use it as it is")
+    folder = tfds_dir(data_dir)
+    made = builder(name, folder, file_format="array_record")
+    if made.info.splits:
+        check_prepared(made, name, folder)
+        return str(made.data_path)
+    known = _KNOWN.get(name.split(":")[0])
+    if known and known[3] and importlib.util.find_spec("tensorflow") is None:
+        raise DataError(_needs_tensorflow(name))
+    try:
+        made.download_and_prepare()
+    except ImportError as error:
+        if "tensorflow" in str(error).lower():
+            raise DataError(_needs_tensorflow(name)) from error
+        raise DataError(
+            f"preparing {name!r} needs a package; pip install {error.name or error}"
+        ) from error
+    except AssertionError as error:
+        # TFDS asserts that files which only a person can fetch are in place.
+        text = " ".join(str(error).split())
+        raise DataError(f"{name!r} needs files downloaded by hand: {text}") from error
+    except Exception as error:  # network, disk, checksum: dozens of types
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"preparing {name!r} in {folder} failed: {text}") from error
+    return str(made.data_path)
+
+
+def _needs_tensorflow(name: str) -> str:
+    return (
+        f"preparing {name!r} needs TensorFlow, once: pip install "
+        f'"ssljax[prepare]", then `ssljax data prepare {name}`; or copy a prepared '
+        "array_record folder and set TFDS_DATA_DIR"
+    )
+
+
+def _prepared(root: Path) -> dict[str, tuple[dict[str, int], str, int | None]]:
+    """Image sets below ``root`` in array_record files, by name, from their JSON."""
+    found = {}
+    for path in sorted(
+        [*root.glob("*/*/dataset_info.json"), *root.glob("*/*/*/dataset_info.json")]
+    ):
+        try:
+            info = json.loads(path.read_text())
+            features = json.loads((path.parent / "features.json").read_text())
+        except (OSError, ValueError):
+            continue  # a preparation that did not finish
+        if info.get("fileFormat") != "array_record":
+            continue
+        name = path.parent.parent.relative_to(root).as_posix()
+        described = _describe(features)
+        if described:
+            splits = {
+                s["name"]: sum(map(int, s.get("shardLengths", [])))
+                for s in info.get("splits", [])
+            }
+            found[name] = (splits, *described)
+    return found
+
+
+def _describe(features: dict) -> tuple[str, int | None] | None:
+    """Image size and number of classes; None if there is no image."""
+    parts = features.get("featuresDict", {}).get("features", {})
+    images = [f["image"] for f in parts.values() if "image" in f]
+    if not images:
+        return None
+    sides = images[0].get("shape", {}).get("dimensions", [])[:2]
+    fixed = len(sides) == 2 and all(int(s) > 0 for s in sides)
+    classes = [
+        f["classLabel"].get("numClasses") for f in parts.values() if "classLabel" in f
+    ]
+    number = int(classes[0]) if classes and classes[0] else None
+    return (f"{sides[0]} x {sides[1]}" if fixed else "varies"), number

@@ -1,0 +1,192 @@
+"""The distribution of one view, and the distributions the methods were published with.
+
+Resampling is antialiased bilinear everywhere (the torchvision default); BYOL, VICReg,
+Barlow Twins and solo-learn resample bicubically, the one difference kept on purpose.
+"""
+
+import dataclasses
+import difflib
+import math
+
+_SMALL = 96  # largest image, in pixels, that takes the small-image variant
+_TINY = 32  # up to here no recipe blurs: three taps already erase the object
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """How one view of an image is drawn: operations in the order of the fields.
+
+    A probability, or a strength, of exactly zero removes the operation from the
+    compiled program. The semantics are torchvision's.
+
+    Args:
+        crop_scale: smallest and largest share of the image's area, in (0, 1].
+        crop_ratio: smallest and largest width / height of the box, log-uniform.
+        flip: probability of a left-right flip.
+        jitter: probability that the next four are applied, in random order.
+        brightness: b; the factor is uniform on ``[max(0, 1 - b), 1 + b]``.
+        contrast: likewise, about the image's mean grey.
+        saturation: likewise, about each pixel's grey. RGB only.
+        hue: h; the shift is uniform on ``[-h, h]`` turns, h <= 0.5. RGB only.
+        grayscale: probability of dropping the colour. RGB only.
+        blur: probability of a Gaussian blur.
+        blur_sigma: smallest and largest standard deviation, in output pixels.
+        solarize: probability of inverting the pixels at or above the threshold.
+        solarize_threshold: that threshold, in [0, 1].
+
+    Raises:
+        ValueError: if a value is outside its range; the message names field and value.
+
+    >>> View(blur=1.5)
+    Traceback (most recent call last):
+    ValueError: blur must be a number in [0, 1], got 1.5
+    """
+
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    jitter: float = 0.8
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.1
+    grayscale: float = 0.2
+    blur: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    solarize: float = 0.0
+    solarize_threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "jitter", "grayscale", "blur", "solarize"):
+            self._require_number(name, 0.0, 1.0)
+        for name in ("brightness", "contrast", "saturation"):
+            self._require_number(name, 0.0, math.inf)
+        self._require_number("hue", 0.0, 0.5)
+        self._require_number("solarize_threshold", 0.0, 1.0)
+        self._require_range("crop_scale", 1.0)
+        self._require_range("crop_ratio", math.inf)
+        self._require_range("blur_sigma", math.inf)
+
+    def _require_number(self, name: str, low: float, high: float) -> None:
+        value = getattr(self, name)
+        if not (_is_finite(value) and low <= value <= high):
+            allowed = (
+                f"at least {low:g}" if math.isinf(high) else f"in [{low:g}, {high:g}]"
+            )
+            raise ValueError(f"{name} must be a number {allowed}, got {value!r}")
+
+    def _require_range(self, name: str, high: float) -> None:
+        value = getattr(self, name)
+        pair = tuple(value) if isinstance(value, (tuple, list)) else ()
+        if not (
+            len(pair) == 2
+            and all(_is_finite(v) for v in pair)
+            and 0.0 < pair[0] <= pair[1] <= high
+        ):
+            bound = "" if math.isinf(high) else f" <= {high:g}"
+            raise ValueError(
+                f"{name} must be a pair 0 < low <= high{bound}, got {value!r}"
+            )
+        # A list, as a parsed file gives it, would make the view unhashable.
+        object.__setattr__(self, name, pair)
+
+
+def preset(name: str, *, image_size: int) -> tuple[View, View]:
+    """The two views a published method draws, by name and by size of the views.
+
+    Up to 96 pixels the small-image recipes, above them the 224-pixel ones:
+
+    ============ ============================== ==================================
+    name         up to 96 pixels                above
+    ============ ============================== ==================================
+    simclr       jitter .8/.8/.8/.2, blur .5    the same; blur .5
+                 above 32 pixels, none below
+    simsiam      crop from .2, jitter           the same; blur .5
+                 .4/.4/.4/.1, blur as simclr
+    byol         jitter .4/.4/.2/.1, no blur,   blur 1 / .1, solarize 0 / .2
+                 solarize 0 / .2
+    barlow_twins as byol                        as byol
+    vicreg       crop from .2, jitter as byol,  as byol
+                 no blur, solarize .1 in both
+    supervised   crop and flip only             the same
+    ============ ============================== ==================================
+
+    Args:
+        name: one of the names above.
+        image_size: side of the views in pixels.
+
+    Returns:
+        The first and the second view; equal ones are one object twice.
+
+    Raises:
+        ValueError: for an unknown name (the nearest is suggested) or a size below one.
+
+    Sources: Chen et al. 2020 and google-research/simclr ``data_util.py`` (lightly keeps
+    strength 1 at 32 pixels, the paper's appendix B.9 halves it for CIFAR-10: use
+    ``dataclasses.replace``); Grill et al. 2020 appendix B; Chen and He 2021 sections 4
+    and D; Zbontar et al. 2021 and Bardes et al. 2022 official code; solo-learn
+    ``scripts/pretrain/cifar`` for BYOL, Barlow Twins and VICReg on small images.
+
+    >>> first, second = preset("byol", image_size=224)
+    >>> first.blur, second.blur
+    (1.0, 0.1)
+    """
+    if type(image_size) is not int or image_size < 1:
+        raise ValueError(f"image_size must be an integer >= 1, got {image_size!r}")
+    if name not in _PRESETS:
+        nearest = difflib.get_close_matches(str(name), _PRESETS, n=1, cutoff=0.0)[0]
+        raise ValueError(
+            f"unknown augmentation preset {name!r}: did you mean {nearest!r}? "
+            f"Known: {', '.join(_PRESETS)}"
+        )
+    return _PRESETS[name](image_size)
+
+
+def _is_finite(value: object) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
+def _simclr(image_size: int) -> tuple[View, View]:
+    view = View(
+        brightness=0.8,
+        contrast=0.8,
+        saturation=0.8,
+        hue=0.2,
+        blur=0.5 if image_size > _TINY else 0.0,
+    )
+    return view, view
+
+
+def _simsiam(image_size: int) -> tuple[View, View]:
+    # The paper keeps its ImageNet augmentation on CIFAR-10, blur excepted.
+    view = View(crop_scale=(0.2, 1.0), blur=0.5 if image_size > _TINY else 0.0)
+    return view, view
+
+
+def _byol(image_size: int) -> tuple[View, View]:
+    blurs = (0.0, 0.0) if image_size <= _SMALL else (1.0, 0.1)
+    first = View(saturation=0.2, blur=blurs[0])
+    return first, dataclasses.replace(first, blur=blurs[1], solarize=0.2)
+
+
+def _vicreg(image_size: int) -> tuple[View, View]:
+    if image_size > _SMALL:
+        return _byol(image_size)
+    view = View(crop_scale=(0.2, 1.0), saturation=0.2, solarize=0.1)
+    return view, view
+
+
+def _supervised(image_size: int) -> tuple[View, View]:
+    view = View(jitter=0.0, grayscale=0.0)
+    return view, view
+
+
+_PRESETS = {
+    "simclr": _simclr,
+    "byol": _byol,
+    "simsiam": _simsiam,
+    "barlow_twins": _byol,
+    "vicreg": _vicreg,
+    "supervised": _supervised,
+}

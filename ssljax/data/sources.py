@@ -1,0 +1,276 @@
+"""Where images come from: one `Source` for arrays, folders, TFDS and `shapes`."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+# Above this many decoded bytes a set is streamed unless the caller says otherwise.
+MEMORY_LIMIT = 2 * 2**30
+STORES = ("auto", "memory", "stream")
+
+
+class DataError(ValueError):
+    """Data cannot be used; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A fixed, indexable set of uint8 images.
+
+    Attributes:
+        name: what it was loaded as.
+        split: ``"train"``, ``"test"`` or whatever was asked for.
+        size: number of images.
+        image_shape: ``(height, width, channels)``, the same for every image.
+        labels: int32 ``[size]`` with -1 for unlabelled; None when there are no labels
+            at all, or when they are read together with the images.
+        class_names: names in label order, where known.
+        labelled: whether at least some images carry a label.
+        num_classes: number of classes; None when unlabelled.
+        images: uint8 ``[size, H, W, C]`` when the set lives in memory, else None.
+        read: ``read(i)`` gives image i, uint8 ``[H, W, C]``, and its label or -1. It
+            can be pickled, so that worker processes can read too.
+        skipped: ``(path, reason)`` of files that could not be read.
+        note: a decision the user should hear of, such as a chosen image size.
+    """
+
+    name: str
+    split: str
+    size: int
+    image_shape: tuple[int, int, int]
+    labels: np.ndarray | None = field(repr=False)
+    class_names: tuple[str, ...] | None = field(repr=False)
+    labelled: bool
+    num_classes: int | None
+    images: np.ndarray | None = field(repr=False)
+    read: Callable[[int], tuple[np.ndarray, int]] = field(repr=False)
+    skipped: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+
+    def take(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Reads many images at once, in threads where they have to be decoded.
+
+        Args:
+            indices: ``[B]``, any order, repeats allowed.
+
+        Returns:
+            Images uint8 ``[B, H, W, C]`` and labels int32 ``[B]``, -1 for unlabelled.
+
+        >>> source = from_arrays(np.zeros((3, 8, 8, 3), np.uint8))
+        >>> source.take(np.array([2, 0]))[0].shape
+        (2, 8, 8, 3)
+        """
+        indices = np.asarray(indices, np.int64)
+        if indices.size and not 0 <= indices.min() <= indices.max() < self.size:
+            raise IndexError(f"indices must be 0 to {self.size - 1}")
+        if self.images is not None:
+            if self.labels is None:
+                return self.images[indices], np.full(len(indices), -1, np.int32)
+            return self.images[indices], self.labels[indices]
+        many = getattr(self.read, "many", None)  # our readers have it
+        if many is not None:
+            return many(indices)
+        pairs = [self.read(int(index)) for index in indices]
+        labels = np.array([label for _, label in pairs], np.int32)
+        return np.stack([image for image, _ in pairs]), labels
+
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change when the set does; cheap for any size."""
+        digest = hashlib.sha256(
+            repr((self.name, self.split, self.size, self.image_shape)).encode()
+        )
+        for index in (0, self.size - 1):
+            image, label = self.read(index)
+            digest.update(np.ascontiguousarray(image).tobytes())
+            digest.update(repr(int(label)).encode())
+        return digest.hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class ArrayReader:
+    """``read`` of a set that lives in memory."""
+
+    images: np.ndarray
+    labels: np.ndarray | None
+
+    def __call__(self, index: int) -> tuple[np.ndarray, int]:
+        label = -1 if self.labels is None else int(self.labels[index])
+        return self.images[index], label
+
+
+def load(
+    name: str,
+    *,
+    split: str = "train",
+    path: str | None = None,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    examples: int | None = None,
+    store: str = "auto",
+    seed: int = 0,
+) -> Source:
+    """Loads a data set by name.
+
+    Args:
+        name: ``"shapes"`` (embedded), ``"folder"`` (with ``path``) or a TFDS name
+            such as ``"cifar10"`` or ``"imagenet_resized/64x64"``.
+        split: ``"train"``, ``"test"``, or a split that the data set has by name.
+            ``"test"`` means the labelled held-out split, whatever its name.
+        path: the folder, for ``"folder"`` only.
+        data_dir: TFDS directory; None reads TFDS_DATA_DIR, then
+            ``~/tensorflow_datasets``.
+        image_size: side in pixels: the shorter side is resized to it (bicubic,
+            antialiased), then the centre is cropped. None keeps the set's own size;
+            where images vary it is the largest of 32, 64, 96 and 224 that is not above
+            the median shorter side, and ``note`` says so.
+        examples: keep a fixed random subset of this many images; only these are
+            decoded.
+        store: ``"memory"``, ``"stream"``, or ``"auto"``: memory up to 2 GiB decoded.
+        seed: chooses the subset.
+
+    Returns:
+        The `Source`.
+
+    Raises:
+        DataError: if the set is missing, empty or unreadable, or an argument is wrong;
+            the message says the fix.
+
+    >>> load("shapes", split="test", examples=100).image_shape
+    (32, 32, 3)
+    """
+    if store not in STORES:
+        raise DataError(f"store is {store!r}; allowed: auto, memory, stream")
+    if image_size is not None and image_size < 1:
+        raise DataError(f"image_size is {image_size}; allowed: at least 1")
+    if path is not None and name != "folder":
+        raise DataError(f"path is set but the data set is {name!r}; use name 'folder'")
+    if name == "shapes":
+        return _load_shapes(split, image_size, examples, store, seed)
+    if name == "folder":
+        from ssljax.data.folder import load_folder
+
+        if not path:
+            raise DataError("a folder of images needs a path: --data.path DIR")
+        return load_folder(
+            path,
+            split=split,
+            image_size=image_size,
+            examples=examples,
+            store=store,
+            seed=seed,
+        )
+    if name == "arrays":
+        raise DataError(
+            "'arrays' cannot be loaded by name; call ssljax.data.from_arrays(images)"
+        )
+    from ssljax.data.tfds_source import load_tfds
+
+    return load_tfds(
+        name,
+        split=split,
+        data_dir=data_dir,
+        image_size=image_size,
+        examples=examples,
+        store=store,
+        seed=seed,
+    )
+
+
+def _load_shapes(split, image_size, examples, store, seed) -> Source:
+    from ssljax.data import decode, shapes
+    from ssljax.data.subsets import subset_indices
+
+    if split not in shapes.SIZES:
+        raise DataError(f"'shapes' has no split {split!r}; use train or test")
+    if store == "stream":
+        raise DataError("'shapes' is generated in memory; use store auto or memory")
+    images, labels = shapes.generate(split)
+    if examples is not None:
+        chosen = subset_indices(len(images), examples, seed=seed, name="shapes")
+        images, labels = images[chosen], labels[chosen]
+    if image_size is not None and image_size != images.shape[1]:
+        images = decode.resize_many(images, image_size)
+    return from_arrays(
+        images, labels, class_names=shapes.CLASS_NAMES, name="shapes", split=split
+    )
+
+
+def from_arrays(
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    *,
+    class_names: tuple[str, ...] | None = None,
+    name: str = "arrays",
+    split: str = "train",
+) -> Source:
+    """Makes a source of images that are already in memory; nothing is copied.
+
+    Args:
+        images: uint8 ``[N, H, W, C]``, or ``[N, H, W]`` for one channel.
+        labels: integers ``[N]``, -1 for unlabelled; None when there are none.
+        class_names: names in label order.
+        name: name of the set, shown in reports.
+        split: name of the split.
+
+    Returns:
+        The `Source`.
+
+    Raises:
+        DataError: for another type, a size of zero, or labels that do not fit.
+
+    >>> source = from_arrays(np.zeros((4, 8, 8, 3), np.uint8), [0, 1, 1, 0])
+    >>> source.size, source.num_classes
+    (4, 2)
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8:
+        raise DataError(
+            f"images must be uint8 in 0..255, got {images.dtype}; convert with "
+            "(255 * images).round().astype('uint8') if they lie in 0..1"
+        )
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4:
+        raise DataError(
+            f"images must be [N, H, W, C] or [N, H, W], got {images.ndim} dimensions"
+        )
+    if 0 in images.shape:
+        raise DataError(f"images have size zero: shape {images.shape}")
+    size, shape = len(images), images.shape[1:]
+    if labels is not None:
+        labels = _checked_labels(labels, size, class_names)
+    labelled, num_classes = False, None
+    if labels is not None and labels.max() >= 0:
+        labelled = True
+        num_classes = len(class_names) if class_names else int(labels.max()) + 1
+    return Source(
+        name=name,
+        split=split,
+        size=size,
+        image_shape=(int(shape[0]), int(shape[1]), int(shape[2])),
+        labels=labels,
+        class_names=tuple(class_names) if class_names else None,
+        labelled=labelled,
+        num_classes=num_classes,
+        images=images,
+        read=ArrayReader(images, labels),
+    )
+
+
+def _checked_labels(labels, size: int, class_names) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.shape != (size,):
+        raise DataError(f"{size} images need labels [{size}], got {labels.shape}")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"labels must be integers, got {labels.dtype}")
+    if labels.min() < -1:
+        raise DataError(
+            f"labels must be 0, 1, ... or -1 for unlabelled, got {labels.min()}"
+        )
+    if class_names and labels.max() >= len(class_names):
+        raise DataError(
+            f"label {labels.max()} has no name: class_names has {len(class_names)}"
+        )
+    return labels.astype(np.int32)

@@ -1,0 +1,121 @@
+"""Batches of a source in order, decoded ahead of the step that uses them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ssljax.data.order import batch_indices, process_share, steps_per_epoch
+from ssljax.data.sources import Source
+
+Batch = dict[str, np.ndarray]
+
+_AHEAD = 2  # batches decoded ahead per worker; more only costs memory
+
+
+@dataclass(frozen=True)
+class LoadStep:
+    """Loads this process's share of the batch of one step.
+
+    A class and not a closure, because it travels to spawned worker processes.
+    """
+
+    source: Source
+    seed: int
+    batch_size: int
+    process_index: int
+    process_count: int
+
+    def __call__(self, step: int) -> Batch:
+        indices = batch_indices(
+            self.seed, int(step), size=self.source.size, batch_size=self.batch_size
+        )
+        mine = process_share(
+            indices, process_index=self.process_index, process_count=self.process_count
+        )
+        images, labels = self.source.take(mine)
+        return {"image": images, "label": labels}
+
+
+def batches(
+    source: Source,
+    *,
+    seed: int,
+    batch_size: int,
+    start_step: int,
+    stop_step: int,
+    workers: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Batches of the steps ``start_step`` to ``stop_step - 1``.
+
+    The batch of a step depends on ``seed``, ``batch_size`` and the step alone, so a
+    run resumes by passing another ``start_step``, and the numbers of workers and
+    processes change nothing.
+
+    Args:
+        source: where images come from.
+        seed: seed of the order.
+        batch_size: images per global batch.
+        start_step: first step, counted from 0.
+        stop_step: the step after the last one.
+        workers: processes that decode ahead; 0 decodes in threads of this process. A
+            source in memory needs none and never starts any. Worker processes are
+            spawned, so a script that uses them needs ``if __name__ == "__main__":``.
+        process_index: this process among those that share a global batch.
+        process_count: number of such processes; divides ``batch_size``.
+
+    Returns:
+        Iterator of ``{"image": uint8 [b, H, W, C], "label": int32 [b]}`` with
+        ``b = batch_size / process_count`` and -1 for unlabelled. Closing or dropping
+        it ends the workers.
+
+    Raises:
+        ValueError: at once, and not at the first batch, if the numbers do not fit.
+
+    >>> from ssljax.data import from_arrays
+    >>> source = from_arrays(np.zeros((8, 4, 4, 3), np.uint8))
+    >>> [b["image"].shape for b in batches(
+    ...     source, seed=0, batch_size=4, start_step=0, stop_step=2)]
+    [(4, 4, 4, 3), (4, 4, 4, 3)]
+    """
+    steps_per_epoch(source.size, batch_size)
+    process_share(
+        np.empty(batch_size), process_index=process_index, process_count=process_count
+    )
+    if seed < 0 or not 0 <= start_step <= stop_step or workers < 0:
+        raise ValueError(
+            "seed, start_step and workers must be >= 0 and stop_step >= start_step, "
+            f"got {seed}, {start_step}, {workers} and {stop_step}"
+        )
+    load = LoadStep(source, seed, batch_size, process_index, process_count)
+    if source.images is not None or start_step == stop_step:
+        return (load(step) for step in range(start_step, stop_step))
+    return _prefetched(load, start_step, stop_step, workers)
+
+
+def _prefetched(load: LoadStep, start: int, stop: int, workers: int) -> Iterator[Batch]:
+    import grain
+    from absl import flags
+
+    if workers and not flags.FLAGS.is_parsed():
+        # grain hands the flags to its workers and refuses if nobody parsed them.
+        flags.FLAGS.mark_as_parsed()
+    # One element is one step, so slicing among workers can never regroup examples, as
+    # it does where examples are batched after `to_iter_dataset`.
+    steps = grain.MapDataset.range(start, stop).map(load)
+    dataset = steps.to_iter_dataset(
+        grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
+    )
+    if workers:
+        count = min(workers, stop - start)
+        dataset = dataset.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=1)
+        )
+    iterator = iter(dataset)
+    try:
+        yield from iterator
+    finally:
+        if hasattr(iterator, "close"):
+            iterator.close()

@@ -1,0 +1,108 @@
+"""Parts of a source, and statistics measured on them."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ssljax.data.sources import ArrayReader, DataError, Source
+
+
+@dataclass(frozen=True)
+class SubsetReader:
+    """``read`` of a part of a set that is streamed."""
+
+    whole: Source
+    indices: np.ndarray
+
+    def __call__(self, index: int) -> tuple[np.ndarray, int]:
+        return self.whole.read(int(self.indices[index]))
+
+    def many(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.whole.take(self.indices[indices])
+
+
+def subset_indices(size: int, n: int, *, seed: int, name: str = "set") -> np.ndarray:
+    """``n`` of ``0..size-1`` without replacement, ascending, int64 ``[n]``.
+
+    Smaller subsets of the same seed are contained in larger ones.
+
+    >>> subset_indices(5, 5, seed=0)
+    array([0, 1, 2, 3, 4])
+    """
+    if not 1 <= n <= size:
+        raise DataError(
+            f"{n} examples asked of {name!r}, which has {size}; use 1 to {size}"
+        )
+    key = np.array([seed, 0x5B5E7], np.uint64)  # not an epoch of order.permutation
+    words = np.random.Philox(key=key).random_raw(size)
+    return np.sort(np.argsort(words, kind="stable")[:n])
+
+
+def subset(source: Source, n: int, *, seed: int) -> Source:
+    """A fixed random subset without replacement; ``load(examples=n)`` is the same.
+
+    Args:
+        source: the whole set.
+        n: number of images to keep, 1 to ``source.size``.
+        seed: chooses which.
+
+    Returns:
+        A `Source` of ``n`` images in their original order.
+
+    Raises:
+        DataError: if ``n`` is not between 1 and the size.
+
+    >>> from ssljax.data import from_arrays
+    >>> subset(from_arrays(np.zeros((9, 8, 8, 3), np.uint8)), 4, seed=0).size
+    4
+    """
+    chosen = subset_indices(source.size, n, seed=seed, name=source.name)
+    labels = None if source.labels is None else source.labels[chosen]
+    labelled = source.labelled if labels is None else bool((labels >= 0).any())
+    images = None if source.images is None else source.images[chosen]
+    reader = (
+        SubsetReader(source, chosen) if images is None else ArrayReader(images, labels)
+    )
+    return replace(
+        source,
+        size=n,
+        labels=labels,
+        labelled=labelled,
+        num_classes=source.num_classes if labelled else None,
+        images=images,
+        read=reader,
+    )
+
+
+def channel_statistics(
+    source: Source, *, examples: int = 10_000, seed: int = 0
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel, for normalisation.
+
+    Args:
+        source: any source; streamed images are decoded.
+        examples: how many images to measure; all of them if there are fewer.
+        seed: chooses the images.
+
+    Returns:
+        ``(mean, std)``, one float per channel, for pixels scaled to ``[0, 1]``. The
+        standard deviation is at least 1/255, so that dividing by it is safe.
+
+    >>> from ssljax.data import from_arrays
+    >>> channel_statistics(from_arrays(np.full((2, 8, 8, 1), 51, np.uint8)))[0]
+    (0.2,)
+    """
+    n = min(examples, source.size)
+    chosen = subset_indices(source.size, n, seed=seed, name=source.name)
+    total = np.zeros(source.image_shape[2], np.int64)
+    squares = np.zeros_like(total)
+    for part in np.array_split(chosen, -(-n // 256)):
+        pixels = source.take(part)[0].reshape(-1, source.image_shape[2])
+        # Whole-number sums are exact, so the result depends on no summation order.
+        total += pixels.sum(axis=0, dtype=np.int64)
+        squares += (pixels.astype(np.uint32) ** 2).sum(axis=0, dtype=np.int64)
+    count = n * source.image_shape[0] * source.image_shape[1]
+    mean = total / count / 255
+    variance = np.maximum(squares / count / 255**2 - mean**2, 0)
+    std = np.maximum(np.sqrt(variance), 1 / 255)
+    return tuple(map(float, mean)), tuple(map(float, std))

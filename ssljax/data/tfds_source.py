@@ -1,0 +1,244 @@
+"""TFDS sets by name, read at random from array_record files without TensorFlow."""
+
+import difflib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssljax.data import decode
+from ssljax.data.reader import Reader, hold, size_note
+from ssljax.data.sources import DataError, Source
+from ssljax.data.subsets import subset_indices
+
+# The labels of these test splits were never published, so "test" means validation.
+_HIDDEN_TEST = ("imagenet2012",)
+_ALIASES = {
+    "train": ("train", "training"),
+    "test": ("test", "validation", "val", "valid"),
+    "val": ("validation", "val", "valid"),
+    "validation": ("validation", "val", "valid"),
+    "unlabelled": ("unlabelled", "unlabeled"),
+    "unlabeled": ("unlabelled", "unlabeled"),
+}
+_SAMPLE = 200  # records whose median shorter side decides the size
+
+
+@dataclass
+class TfdsReader(Reader):
+    """Reads records by index; opens the files on first use, in every process anew."""
+
+    name: str
+    data_dir: str
+    split: str
+    image_key: str
+    label_key: str | None
+    positions: np.ndarray | None  # of a subset; None is the whole split
+    records: Any = field(default=None, repr=False)
+
+    def fetch(self, indices: np.ndarray) -> list[tuple[bytes | str, int]]:
+        if self.records is None:
+            self.records = open_records(
+                builder(self.name, self.data_dir), self.split, self.image_key
+            )
+        if self.positions is not None:
+            indices = self.positions[indices]
+        rows = self.records.__getitems__([int(i) for i in indices])
+        return [
+            (row[self.image_key], int(row[self.label_key]) if self.label_key else -1)
+            for row in rows
+        ]
+
+    def __getstate__(self):
+        # Open files do not travel to worker processes.
+        return {**self.__dict__, "records": None}
+
+
+def load_tfds(
+    name: str,
+    *,
+    split: str = "train",
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    examples: int | None = None,
+    store: str = "auto",
+    seed: int = 0,
+) -> Source:
+    """Loads a prepared TFDS set; see `ssljax.data.load` for the arguments.
+
+    Raises:
+        DataError: if the set is unknown, not prepared, not in array_record files, or
+            has no image.
+    """
+    folder = tfds_dir(data_dir)
+    made = builder(name, folder)
+    check_prepared(made, name, folder)
+    actual, split_note = _resolve_split(made, name, split)
+    image_key, label_key = _keys(made, name)
+    shape = made.info.features[image_key].shape
+    channels = 1 if shape[2] == 1 else 3
+    total = made.info.splits[actual].num_examples
+    if not total:
+        raise DataError(f"split {split!r} of {name!r} is empty")
+    positions = None
+    if examples is not None:
+        positions = subset_indices(total, examples, seed=seed, name=name)
+    reader = TfdsReader(
+        count=total if positions is None else len(positions),
+        image_size=image_size,
+        channels=channels,
+        name=name,
+        data_dir=folder,
+        split=actual,
+        image_key=image_key,
+        label_key=label_key,
+        positions=positions,
+    )
+    reader.records = open_records(made, actual, image_key)
+    notes = [split_note] if split_note else []
+    if image_size is None and (shape[0] is None or shape[1] is None):
+        reader.image_size = _chosen_size(reader)
+        notes.append(size_note(reader.image_size, f"images of {name}"))
+    side = reader.image_size
+    height, width = (side, side) if side else shape[:2]
+    feature = made.info.features[label_key] if label_key else None
+    return hold(
+        reader,
+        name=name,
+        split=split,
+        image_shape=(int(height), int(width), channels),
+        store=store,
+        labels=None,
+        labelled=label_key is not None and _any_label(reader),
+        class_names=_class_names(feature),
+        num_classes=feature.num_classes if feature is not None else None,
+        skipped=(),
+        note="; ".join(notes),
+        describe=lambda i: f"record {i if positions is None else positions[i]}",
+    )
+
+
+def tfds_dir(data_dir: str | None) -> str:
+    """The directory that holds TFDS sets: given, TFDS_DATA_DIR, or the home default."""
+    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return chosen if "://" in chosen else str(Path(chosen).expanduser())
+
+
+def builder(name: str, folder: str, **options: Any) -> Any:
+    """The TFDS builder of ``name`` in ``folder``.
+
+    Raises:
+        DataError: if there is no such data set or version.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, data_dir=folder, **options)
+    except (AssertionError, ValueError, TypeError, FileNotFoundError) as error:
+        # TFDS reports an unknown config or version, or a misspelt name, by any of
+        # these; DatasetNotFoundError is a ValueError.
+        known = tfds.list_builders(with_community_datasets=False)
+        base = name.split("/")[0].split(":")[0]
+        if base in known:
+            text = " ".join(str(error).split())
+            raise DataError(f"cannot open data set {name!r}: {text}") from None
+        near = difflib.get_close_matches(base, ["shapes", "folder", *known], n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise DataError(
+            f"no data set is called {name!r}; {hint}`ssljax data list` shows some"
+        ) from None
+
+
+def check_prepared(made, name: str, folder: str) -> None:
+    """Raises a `DataError` that says how to prepare what is missing."""
+    if not made.info.splits:
+        raise DataError(
+            f"data set {name!r} is not in {folder}; run `ssljax data prepare {name}`, "
+            "or point TFDS_DATA_DIR or --data.data-dir at the folder that has it"
+        )
+    found = made.info.file_format.value
+    if found != "array_record":
+        raise DataError(
+            f"data set {name!r} in {folder} is in {found} files, which cannot be read "
+            f"at random; delete {made.data_path} or choose another --data.data-dir, "
+            f"then run `ssljax data prepare {name}`"
+        )
+
+
+def open_records(made, split: str, image_key: str):
+    """Random access to the records of a split, images left encoded."""
+    import tensorflow_datasets as tfds
+
+    try:
+        return made.as_data_source(
+            split, decoders={image_key: tfds.decode.SkipDecoding()}
+        )
+    except (ValueError, OSError, NotImplementedError) as error:
+        text = " ".join(str(error).split())
+        raise DataError(
+            f"cannot read split {split!r} of {made.info.full_name}: {text}"
+        ) from None
+
+
+def _resolve_split(made, name: str, split: str) -> tuple[str, str]:
+    """The split's own name, and a note if that is not what a reader would expect."""
+    has = list(made.info.splits)
+    wanted = _ALIASES.get(split, (split,))
+    if split == "test" and name.split("/")[0].split(":")[0] in _HIDDEN_TEST:
+        wanted = wanted[1:]
+    for candidate in wanted:
+        if candidate in has:
+            note = f"split {split!r} is {name}'s {candidate!r}"
+            return candidate, "" if candidate == split else note
+    # An expression such as train[:90%] or train+test is for TFDS to judge.
+    if "[" in split or "+" in split:
+        return split, ""
+    raise DataError(f"{name!r} has no split {split!r}; it has {', '.join(has)}")
+
+
+def _keys(made, name: str) -> tuple[str, str | None]:
+    import tensorflow_datasets as tfds
+
+    features = dict(made.info.features)
+    images = [k for k, f in features.items() if type(f) is tfds.features.Image]
+    if not images:
+        raise DataError(f"{name!r} has no image feature; it has {', '.join(features)}")
+    if features[images[0]].np_dtype != np.uint8:
+        raise DataError(f"images of {name!r} are not 8-bit and cannot be used")
+    labels = [k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
+    image = "image" if "image" in images else images[0]
+    if not labels:
+        return image, None
+    return image, "label" if "label" in labels else labels[0]
+
+
+def _class_names(feature) -> tuple[str, ...] | None:
+    if feature is None:
+        return None
+    names = tuple(feature.names)
+    # TFDS makes up 0, 1, 2, ... where it knows no names.
+    return None if names == tuple(map(str, range(len(names)))) else names
+
+
+def _sample(reader: TfdsReader) -> list[tuple[bytes | str, int]]:
+    return reader.fetch(
+        subset_indices(reader.count, min(_SAMPLE, reader.count), seed=0)
+    )
+
+
+def _any_label(reader: TfdsReader) -> bool:
+    return any(label >= 0 for _, label in _sample(reader))
+
+
+def _chosen_size(reader: TfdsReader) -> int:
+    sides = []
+    for data, _ in _sample(reader):
+        try:
+            sides.append(min(decode.header_size(data)))
+        except decode.UnreadableImage:
+            continue
+    if not sides:
+        raise DataError(f"no image of {reader.name!r} can be read")
+    return decode.choose_size(sides)

@@ -1,0 +1,34 @@
+"""Evaluation of frozen features, and the label-free measures of an embedding."""
+
+from ssljax.evaluation.collapse import Collapse, Thresholds, diagnose
+from ssljax.evaluation.features import extract, raw_pixels
+from ssljax.evaluation.knn import (
+    confusion,
+    knn_accuracy,
+    knn_predict,
+    neighbour_votes,
+)
+from ssljax.evaluation.linear import LinearResult, linear_probe
+from ssljax.evaluation.logistic import LogisticFit, fit_logistic
+from ssljax.evaluation.spectrum import panel, rank_measures
+from ssljax.evaluation.table import evaluate_features, format_table
+
+__all__ = [
+    "Collapse",
+    "LinearResult",
+    "LogisticFit",
+    "Thresholds",
+    "confusion",
+    "diagnose",
+    "evaluate_features",
+    "extract",
+    "fit_logistic",
+    "format_table",
+    "knn_accuracy",
+    "knn_predict",
+    "linear_probe",
+    "neighbour_votes",
+    "panel",
+    "rank_measures",
+    "raw_pixels",
+]

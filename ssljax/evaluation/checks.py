@@ -1,0 +1,50 @@
+"""Features and labels that cannot be evaluated are refused in one line."""
+
+import numpy as np
+
+
+def check_labelled(
+    features: np.ndarray, labels: np.ndarray, num_classes: int, name: str
+) -> None:
+    """Refuse features and labels that cannot be evaluated, in one line.
+
+    >>> check_labelled(np.eye(2), np.array([0, 1]), 2, "train")
+    """
+    check_features(features, name)
+    if np.shape(labels) != (len(features),):
+        raise ValueError(
+            f"{name}: {len(features)} feature rows but labels of shape "
+            f"{np.shape(labels)}; pass one label per row"
+        )
+    check_classes(np.asarray(labels), num_classes, f"{name} labels")
+
+
+def check_features(features: np.ndarray, name: str) -> None:
+    """Refuse anything but finite rows ``[N, F]``.
+
+    >>> check_features(np.eye(2), "test")
+    """
+    if np.ndim(features) != 2 or len(features) == 0:
+        raise ValueError(
+            f"{name} features must be [N, F] with N > 0, got {np.shape(features)}"
+        )
+    bad = int((~np.isfinite(np.asarray(features)).all(axis=1)).sum())
+    if bad:
+        raise ValueError(
+            f"{name} features: {bad} of {len(features)} rows are not finite; "
+            "has the training diverged?"
+        )
+
+
+def check_classes(labels: np.ndarray, num_classes: int, name: str) -> None:
+    """Refuse labels that are not integers from 0 to ``num_classes - 1``.
+
+    >>> check_classes(np.array([0, 1]), 2, "labels")
+    """
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"{name} must be integers, got {labels.dtype}")
+    if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise ValueError(
+            f"{name} run from {labels.min()} to {labels.max()}; with {num_classes} "
+            f"classes they must lie in 0 to {num_classes - 1} (drop unlabelled rows)"
+        )

@@ -1,0 +1,184 @@
+"""The spectrum panel: what the embedding's singular values say about a run."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+def panel(z1: jax.Array, z2: jax.Array, *, top: int = 16) -> dict[str, jax.Array]:
+    """Every label-free measure of two views' embeddings; pure and jittable.
+
+    Spectra, spread, uniformity and cosines are those of the first view; the second
+    enters the alignment alone. ``u`` is a row of ``z1`` divided by its length, ``v``
+    of ``z2``; lambda are the eigenvalues of the covariance of ``z1``.
+
+    Args:
+        z1: embeddings of the first view, ``[N, D]``, any float type.
+        z2: embeddings of the second view, ``[N, D]``; row i is ``z1[i]``'s partner.
+        top: how many eigenvalues to return.
+
+    Returns:
+        Float32 (or wider) scalars, and one vector: the six of :func:`rank_measures`
+        with ``eigenvalues`` ``[top]``, and
+
+        - ``std_per_dimension``: mean over dimensions of ``std(u_d) sqrt(D)``; 1 for an
+          isotropic embedding, 0 for a collapsed one (Chen & He, "Exploring simple
+          siamese representation learning", CVPR 2021, figure 2).
+        - ``std_minimum``: the smallest of these; 0 when a dimension is dead.
+        - ``alignment``: ``mean_i |u_i - v_i|^2``, 0 to 4, 0 is perfect.
+        - ``uniformity``: ``log mean_{i != j} exp(-2 |u_i - u_j|^2)``, 0 when collapsed,
+          down to about -4; this and alignment from Wang & Isola, "Understanding
+          contrastive representation learning through alignment and uniformity on the
+          hypersphere", ICML 2020, equations 1 and 2 with alpha = t = 2.
+        - ``mean_cosine``: ``mean_{i != j} <u_i, u_j>``. Nothing is centred, so no
+          common direction can hide: 1 means that all embeddings are one vector.
+        - ``examples``, ``dimensions``: N and D.
+
+        Pairs take an ``[N, N]`` matrix: a few thousand rows are plenty.
+
+    Raises:
+        ValueError: if there are fewer than two rows or ``top`` is below 1.
+
+    >>> z = jnp.eye(4)
+    >>> measures = panel(z, z)
+    >>> float(measures["alignment"]), float(measures["mean_cosine"])
+    (0.0, 0.0)
+    """
+    chex.assert_equal_shape([z1, z2])
+    measures = rank_measures(z1, top=top)
+    u, v = _unit_rows(_at_least_float32(z1)), _unit_rows(_at_least_float32(z2))
+    n, d = u.shape
+    spread = jnp.std(u, axis=0) * jnp.sqrt(jnp.asarray(d, u.dtype))
+    cosine = jnp.matmul(u, u.T, precision=_HIGHEST)  # [N, N]
+    others = ~jnp.eye(n, dtype=bool)
+    pairs = n * (n - 1)
+    # |u_i - u_j|^2 = 2 - 2 cos, and rounding must not make it negative.
+    exponent = -2.0 * jnp.maximum(2.0 - 2.0 * cosine, 0.0)
+    similarity = jnp.where(others, jnp.exp(exponent), 0.0)
+    return measures | {
+        "std_per_dimension": spread.mean(),
+        "std_minimum": spread.min(),
+        "alignment": ((u - v) ** 2).sum(axis=1).mean(),
+        "uniformity": jnp.log(similarity.sum() / pairs),
+        "mean_cosine": jnp.where(others, cosine, 0.0).sum() / pairs,
+        "examples": jnp.asarray(n, u.dtype),
+        "dimensions": jnp.asarray(d, u.dtype),
+    }
+
+
+def rank_measures(z: jax.Array, *, top: int = 16) -> dict[str, jax.Array]:
+    """How many dimensions a set of features uses, counted in five ways.
+
+    sigma are singular values, lambda eigenvalues of the covariance (``1 / (N - 1)``),
+    both of the centred features unless said otherwise. They come from the Gram matrix
+    of the smaller side, in float32; what lies below its rounding (sigma under about
+    0.1 % of the largest) counts as zero, or else a collapsed embedding would be
+    credited with the rank of the noise.
+
+    Args:
+        z: features, ``[N, D]``, any float type.
+        top: how many eigenvalues to return.
+
+    Returns:
+        Float32 (or wider) scalars, and one vector:
+
+        - ``effective_rank``: exp of the entropy of ``sigma / sum(sigma)``, singular
+          values of the *centred* features (Roy & Vetterli, "The effective rank",
+          EUSIPCO 2007). A completely collapsed embedding can score high here, because
+          centring leaves only its noise: read it beside the un-centred measures.
+        - ``rankme``: the same entropy with ``p = sigma / sum(sigma) + 1e-7``, features
+          *not* centred (Garrido et al., "RankMe", ICML 2023, equation 1).
+        - ``participation_ratio``: ``(sum lambda)^2 / sum lambda^2`` (Gao et al., "A
+          theory of multineuronal dimensionality", 2017).
+        - ``participation_ratio_uncentred``: the same of the second-moment matrix
+          ``z^T z``; 1 when all rows lie on one line through the origin. It forgives a
+          faint tail, which RankMe does not: the collapse alarm reads it.
+        - ``alpha_req``: decay exponent alpha of ``lambda_r ~ r^-alpha``, minus the
+          least-squares slope of log lambda over log r with weights 1/r, over ranks
+          ``n // 16`` to ``n // 2`` of the ``n = min(N - 1, D)`` possible ones (Agrawal
+          et al., "alpha-ReQ", NeurIPS 2022; fit as in Stringer et al., Nature 2019).
+          NaN when fewer than three of these eigenvalues are non-zero: there is no
+          power law to measure.
+        - ``eigenvalues``: the ``top`` largest lambda, descending, zeros after the last.
+
+        Constant rows have effective rank and participation ratio 0.
+
+    Raises:
+        ValueError: if there are fewer than two rows or ``top`` is below 1.
+
+    >>> float(rank_measures(jnp.eye(4))["participation_ratio"])
+    3.0
+    """
+    chex.assert_rank(z, 2)
+    n, d = z.shape
+    if n < 2:
+        raise ValueError(f"a spectrum needs at least two rows, got {n}")
+    if top < 1:
+        raise ValueError(f"top must be at least 1, got {top}")
+    z = _at_least_float32(z)
+    moments = _gram_eigenvalues(z)
+    epsilon = jnp.finfo(z.dtype).eps
+    # Subtracting the mean rounds too: constant rows leave ~epsilon of their length.
+    rounding = (4.0 * epsilon) ** 2 * moments[0]
+    scatter = _gram_eigenvalues(z - z.mean(axis=0, keepdims=True), rounding)
+    eigenvalues = scatter / (n - 1)
+    kept = eigenvalues[:top]
+    return {
+        "effective_rank": _exp_entropy(jnp.sqrt(scatter), 0.0),
+        "rankme": _exp_entropy(jnp.sqrt(moments), 1e-7),
+        "participation_ratio": _participation(scatter),
+        "participation_ratio_uncentred": _participation(moments),
+        "alpha_req": _decay_exponent(eigenvalues[: min(n - 1, d)]),
+        "eigenvalues": jnp.pad(kept, (0, top - kept.shape[0])),
+    }
+
+
+def _gram_eigenvalues(z: jax.Array, rounding: jax.Array | float = 0.0) -> jax.Array:
+    """Squared singular values, descending, those within rounding error set to zero."""
+    gram = z.T if z.shape[1] <= z.shape[0] else z
+    values = jnp.linalg.eigvalsh(jnp.matmul(gram, gram.T, precision=_HIGHEST))[::-1]
+    floor = 8.0 * jnp.finfo(z.dtype).eps * values[0]
+    return jnp.where(values > jnp.maximum(floor, rounding), values, 0.0)
+
+
+def _exp_entropy(values: jax.Array, epsilon: float) -> jax.Array:
+    total = values.sum()
+    p = values / jnp.where(total > 0, total, 1.0) + epsilon
+    entropy = -jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1.0)), 0.0).sum()
+    return jnp.where(total > 0, jnp.exp(entropy), 0.0)
+
+
+def _participation(values: jax.Array) -> jax.Array:
+    # Scaled by the largest, or squares of tiny eigenvalues would underflow.
+    values = values / jnp.where(values[0] > 0, values[0], 1.0)
+    squares = (values**2).sum()
+    return values.sum() ** 2 / jnp.where(squares > 0, squares, 1.0)
+
+
+def _decay_exponent(eigenvalues: jax.Array) -> jax.Array:
+    n = eigenvalues.shape[0]
+    first, last = max(1, n // 16), max(1, n // 2)
+    values = eigenvalues[first - 1 : last]
+    rank = jnp.arange(first, last + 1, dtype=values.dtype)
+    positive = values > 0
+    # Weights 1/r give equal stretches of log r equal say.
+    weight = jnp.where(positive, 1.0 / rank, 0.0)
+    weight = weight / jnp.where(positive.any(), weight.sum(), 1.0)
+    x, y = jnp.log(rank), jnp.log(jnp.where(positive, values, 1.0))
+    x = x - (weight * x).sum()
+    slope = (weight * x * y).sum() / jnp.where(
+        positive.sum() >= 3, (weight * x**2).sum(), jnp.nan
+    )
+    return -slope
+
+
+def _unit_rows(z: jax.Array) -> jax.Array:
+    norm = jnp.linalg.norm(z, axis=1, keepdims=True)
+    # A zero row stays zero, which counts as collapsed in every measure but the cosine.
+    return z / jnp.where(norm > 0, norm, 1.0)
+
+
+def _at_least_float32(z: jax.Array) -> jax.Array:
+    return z.astype(jnp.promote_types(z.dtype, jnp.float32))

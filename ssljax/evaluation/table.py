@@ -1,0 +1,214 @@
+"""One table of evaluations: representations by protocols, each number labelled."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from ssljax.evaluation.knn import KS, knn_accuracy
+from ssljax.evaluation.linear import linear_probe
+from ssljax.evaluation.spectrum import rank_measures
+
+PROTOCOLS = ("knn", "linear", "spectrum")
+"""What can be asked for; `spectrum` needs no labels."""
+
+_MEASURES = {
+    "effective_rank": "effective rank",
+    "rankme": "RankMe",
+    "participation_ratio": "participation ratio",
+    "alpha_req": "alpha-ReQ",
+}
+
+_rank_measures = jax.jit(rank_measures, static_argnames="top")
+
+
+def evaluate_features(
+    named_features: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    train_labels: np.ndarray | None,
+    test_labels: np.ndarray | None,
+    *,
+    num_classes: int | None,
+    protocols: Sequence[str] = ("knn", "linear"),
+    seed: int = 0,
+    ks: Sequence[int] = KS,
+    temperature: float = 0.1,
+) -> list[dict[str, Any]]:
+    """Evaluate several representations of the same images under the same protocols.
+
+    Without labels there is no accuracy, and none is made up: each representation gets
+    one row of rank measures, whatever protocols were asked for.
+
+    Args:
+        named_features: ``{"encoder": (train [N, F], test [M, F]), ...}``; F may differ.
+        train_labels: classes ``[N]``, or None for unlabelled data.
+        test_labels: classes ``[M]``, or None.
+        num_classes: number of classes; None is allowed without labels.
+        protocols: of ``PROTOCOLS``.
+        seed: draws the linear probe's held-out examples.
+        ks: numbers of neighbours; those beyond the training set are left out and named
+            in the detail.
+        temperature: of the kNN vote.
+
+    Returns:
+        Rows in order of representation, then protocol: ``representation``, ``protocol``
+        (with its settings), ``split``, ``train_examples``, ``test_examples``,
+        ``accuracy`` (percent, two decimals, or None), ``detail``.
+
+    Raises:
+        ValueError: for an unknown protocol, representations of different lengths,
+            labels on one side only, or whatever a protocol refuses.
+
+    >>> x, y = np.eye(20, dtype=np.float32), np.arange(20) % 2
+    >>> rows = evaluate_features({"raw pixels": (x, x)}, y, y, num_classes=2,
+    ...                          protocols=("knn",), ks=(1,))
+    >>> rows[0]["protocol"], rows[0]["accuracy"]
+    ('knn k=1 (cosine, T=0.1)', 100.0)
+    """
+    unknown = [name for name in protocols if name not in PROTOCOLS]
+    if unknown or not protocols:
+        raise ValueError(
+            f"protocols {tuple(protocols)}: allowed are {', '.join(PROTOCOLS)}"
+        )
+    if (train_labels is None) != (test_labels is None):
+        raise ValueError(
+            "give labels for both training and test images, or for neither"
+        )
+    labelled = train_labels is not None
+    if labelled and num_classes is None:
+        raise ValueError("labelled features need num_classes")
+    sizes = {(len(train), len(test)) for train, test in named_features.values()}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"representations of different numbers of images (train, test): "
+            f"{sorted(sizes)}; evaluate one set of images at a time"
+        )
+    rows = []
+    for name, (train, test) in named_features.items():
+        common = {
+            "representation": name,
+            "split": "test",
+            "train_examples": len(train),
+            "test_examples": len(test),
+        }
+        results = []
+        for protocol in protocols if labelled else ("spectrum",):
+            if protocol == "knn":
+                results += _knn(
+                    train, train_labels, test, test_labels, num_classes, ks, temperature
+                )
+            elif protocol == "linear":
+                results.append(
+                    _linear(train, train_labels, test, test_labels, num_classes, seed)
+                )
+            else:
+                results.append(_spectrum(test, labelled))
+        rows += [common | result for result in results]
+    return [{key: row[key] for key in _COLUMNS} for row in rows]
+
+
+_COLUMNS = (
+    "representation",
+    "protocol",
+    "split",
+    "train_examples",
+    "test_examples",
+    "accuracy",
+    "detail",
+)
+
+
+def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Plain text, one line for each representation and protocol.
+
+    Args:
+        rows: as :func:`evaluate_features` returns them.
+
+    Returns:
+        Aligned columns under one header line; an absent accuracy is a dash.
+
+    >>> print(format_table([{"representation": "encoder", "protocol": "linear",
+    ...     "split": "test", "train_examples": 90, "test_examples": 10,
+    ...     "accuracy": 87.5, "detail": "l2=0.01"}]))
+    representation  protocol  split  train  test  accuracy %  detail
+    encoder         linear    test      90    10       87.50  l2=0.01
+    """
+    header = "representation protocol split train test accuracy_% detail".split()
+    header = [title.replace("_", " ") for title in header]
+    cells = [header] + [
+        [
+            "-"
+            if row[key] is None
+            else f"{row[key]:.2f}"
+            if key == "accuracy"
+            else str(row[key])
+            for key in _COLUMNS
+        ]
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    numeric = (False, False, False, True, True, True, False)
+    lines = []
+    for line in cells:
+        padded = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def _percent(accuracy: float) -> float:
+    return round(100.0 * accuracy, 2)
+
+
+def _knn(train, train_labels, test, test_labels, num_classes, ks, temperature):
+    accuracies = knn_accuracy(
+        train,
+        train_labels,
+        test,
+        test_labels,
+        ks=ks,
+        temperature=temperature,
+        num_classes=num_classes,
+    )
+    left_out = sorted(set(ks) - set(accuracies))
+    note = f"k={', '.join(map(str, left_out))} left out: exceeds the training set"
+    return [
+        {
+            "protocol": f"knn k={k} (cosine, T={temperature:g})",
+            "accuracy": _percent(accuracy),
+            "detail": note if left_out else "",
+        }
+        for k, accuracy in accuracies.items()
+    ]
+
+
+def _linear(train, train_labels, test, test_labels, num_classes, seed):
+    result = linear_probe(
+        train, train_labels, test, test_labels, num_classes=num_classes, seed=seed
+    )
+    tried = [l2 for l2, _ in result.validation]
+    edge = " (edge of the grid)" if result.l2 in (tried[0], tried[-1]) else ""
+    state = "converged" if result.converged else "NOT converged"
+    return {
+        "protocol": "linear (logistic regression, L-BFGS)",
+        "accuracy": _percent(result.accuracy),
+        "detail": (
+            f"l2={result.l2:g}{edge} of {len(tried)}, held-out "
+            f"{_percent(dict(result.validation)[result.l2]):.2f} %, "
+            f"{state} in {result.iterations} iterations"
+        ),
+    }
+
+
+def _spectrum(test, labelled):
+    measures = _rank_measures(np.asarray(test, np.float32), top=1)
+    figures = ", ".join(
+        f"{title} {float(measures[key]):.2f}" for key, title in _MEASURES.items()
+    )
+    return {
+        "protocol": "spectrum" if labelled else "spectrum (no labels)",
+        "accuracy": None,
+        "detail": f"{figures}; of {np.shape(test)[1]} dimensions",
+    }

@@ -1,0 +1,16 @@
+"""Networks. The only part of the package that imports flax.linen."""
+
+from ssljax.models.heads import MLP, OUTPUT_NORMS, parse_layers
+from ssljax.models.resnet import ARCHS, STEMS, Arch, ResNet, choose_stem, resnet
+
+__all__ = [
+    "ARCHS",
+    "MLP",
+    "OUTPUT_NORMS",
+    "STEMS",
+    "Arch",
+    "ResNet",
+    "choose_stem",
+    "parse_layers",
+    "resnet",
+]

@@ -1,0 +1,99 @@
+"""Checks that a configuration makes of itself, each answered by one line."""
+
+import difflib
+import types
+import typing
+from typing import Any, Literal
+
+
+class ConfigError(ValueError):
+    """A setting cannot be used; the message is one line that names the fix."""
+
+
+def nearest(name: str, allowed: typing.Iterable[str]) -> str:
+    """A hint such as `; did you mean 'x'?`, empty when nothing is near.
+
+    >>> nearest("lerning_rate", ["learning_rate", "momentum"])
+    "; did you mean 'learning_rate'?"
+    """
+    match = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def refuse(key: str, value: Any, allowed: str) -> typing.NoReturn:
+    """Raise the one line for a value that is not allowed."""
+    raise ConfigError(f"{key} is {value!r}; allowed: {allowed}")
+
+
+def check_types(config: Any, prefix: str) -> None:
+    """Recipes are Python, so types are checked here and not by the command line."""
+    for name, hint in typing.get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if not _matches(value, hint):
+            key = f"{prefix}.{name}".lstrip(".")
+            choices = typing.get_args(hint)
+            hint_is_literal = typing.get_origin(hint) is Literal
+            near = (
+                nearest(value, choices)
+                if hint_is_literal and isinstance(value, str)
+                else ""
+            )
+            refuse(key, value, _describe(hint) + near)
+
+
+def _matches(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_matches(value, option) for option in typing.get_args(hint))
+    if origin is Literal:
+        return value in typing.get_args(hint)
+    if origin is dict:
+        return isinstance(value, dict) and all(
+            isinstance(k, str) and _matches(v, float) for k, v in value.items()
+        )
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _describe(hint: Any) -> str:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_describe(option) for option in typing.get_args(hint))
+    if origin is Literal:
+        return ", ".join(map(repr, typing.get_args(hint)))
+    if hint is type(None):
+        return "None"
+    return {float: "a number", int: "a whole number", str: "text", bool: "a bool"}.get(
+        hint, "names with numbers" if origin is dict else getattr(hint, "__name__", "")
+    )
+
+
+def _values(config: Any, prefix: str, names: tuple[str, ...]):
+    for name in names:
+        value = getattr(config, name)
+        if value is not None:
+            yield f"{prefix}.{name}".lstrip("."), value
+
+
+def positive(config: Any, prefix: str, *names: str) -> None:
+    """Refuse named fields that are not > 0 and finite; None passes."""
+    for key, value in _values(config, prefix, names):
+        if not 0 < value < float("inf"):
+            refuse(key, value, "> 0")
+
+
+def at_least(config: Any, prefix: str, least: float, *names: str) -> None:
+    """Refuse named fields below `least`; None passes."""
+    for key, value in _values(config, prefix, names):
+        if not least <= value < float("inf"):
+            refuse(key, value, f">= {least}")
+
+
+def fraction(config: Any, prefix: str, *names: str) -> None:
+    """Refuse named fields outside 0 to 1; None passes."""
+    for key, value in _values(config, prefix, names):
+        if not 0 <= value <= 1:
+            refuse(key, value, "0 to 1")

@@ -1,0 +1,207 @@
+"""Random resized crops against torchvision's rule, JAX's resampling and PIL."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssljax.data import crop
+from ssljax.data.crop import resize_weights, sample_boxes
+
+N = 4096
+crop_and_resize = jax.jit(crop.crop_and_resize, static_argnames="size")
+
+
+@pytest.fixture(autouse=True)
+def exact_products():
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+def noise(batch, height, width, channels=3, seed=0):
+    rng = np.random.default_rng(seed)
+    shape = (batch, height, width, channels)
+    return jnp.asarray(rng.integers(0, 256, shape, dtype=np.uint8))
+
+
+def boxes(height=32, width=32, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), batch=N):
+    drawn = jax.jit(
+        lambda key: sample_boxes(
+            key, batch=batch, height=height, width=width, scale=scale, ratio=ratio
+        )
+    )(jax.random.key(0))
+    return np.asarray(drawn)
+
+
+def torchvision_box(rng, height, width, scale, ratio):
+    """RandomResizedCrop.get_params, one box at a time."""
+    for _ in range(10):
+        area = height * width * rng.uniform(*scale)
+        aspect = np.exp(rng.uniform(*np.log(ratio)))
+        w, h = round(np.sqrt(area * aspect)), round(np.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            return rng.integers(height - h + 1), rng.integers(width - w + 1), h, w
+    if width / height < ratio[0]:
+        w, h = width, round(width / ratio[0])
+    elif width / height > ratio[1]:
+        w, h = round(height * ratio[1]), height
+    else:
+        w, h = width, height
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def two_sample_distance(a, b):
+    grid = np.unique(np.concatenate([a, b]))
+    cdf = [np.searchsorted(np.sort(v), grid, side="right") / len(v) for v in (a, b)]
+    return np.abs(cdf[0] - cdf[1]).max()
+
+
+@pytest.mark.parametrize(
+    "height, width, scale, ratio",
+    [
+        (32, 32, (0.08, 1.0), (3 / 4, 4 / 3)),
+        (33, 47, (0.2, 1.0), (3 / 4, 4 / 3)),
+        (20, 60, (0.5, 1.0), (3 / 4, 4 / 3)),  # often falls back to the centre
+    ],
+)
+def test_boxes_are_distributed_as_torchvision_draws_them(height, width, scale, ratio):
+    ours = boxes(height, width, scale, ratio)
+    rng = np.random.default_rng(0)
+    theirs = np.array(
+        [torchvision_box(rng, height, width, scale, ratio) for _ in range(N)]
+    )
+    for i in range(4):
+        # Exceeded once in a thousand for equal laws, per coordinate.
+        assert two_sample_distance(ours[:, i], theirs[:, i]) < 1.95 * np.sqrt(2 / N)
+
+
+def test_boxes_are_whole_pixels_inside_the_image():
+    b = boxes(33, 47)
+    np.testing.assert_array_equal(b, np.round(b))
+    assert (b[:, :2] >= 0).all() and (b[:, 2:] >= 1).all()
+    assert (b[:, 0] + b[:, 2] <= 33).all() and (b[:, 1] + b[:, 3] <= 47).all()
+
+
+def test_area_is_uniform_and_ratio_log_uniform_when_every_attempt_fits():
+    # Large images make the rounding to pixels negligible.
+    b = boxes(2000, 2000, scale=(0.1, 0.5), ratio=(0.75, 4 / 3))
+    area = np.sort(b[:, 2] * b[:, 3]) / 2000**2
+    log_ratio = np.sort(np.log(b[:, 3] / b[:, 2]))
+    quantiles = (np.arange(N) + 0.5) / N
+    bound = 1.95 / np.sqrt(N)
+    assert 0.0995 < area[0] and area[-1] < 0.5005
+    assert np.abs((area - 0.1) / 0.4 - quantiles).max() < bound
+    span = np.log(4 / 3)
+    assert np.abs(log_ratio).max() < span + 0.003
+    assert np.abs((log_ratio + span) / (2 * span) - quantiles).max() < bound
+
+
+@pytest.mark.parametrize(
+    "height, width, box",
+    [(10, 100, (0, 43, 10, 13)), (100, 10, (43, 0, 13, 10)), (30, 30, (0, 0, 30, 30))],
+)
+def test_the_central_fallback(height, width, box):
+    # A full-area box of an elongated image has no allowed ratio; the square one has,
+    # and is the image itself.
+    ratio = (1.0, 1.0) if height == width else (3 / 4, 4 / 3)
+    b = boxes(height, width, scale=(1.0, 1.0), ratio=ratio, batch=64)
+    np.testing.assert_array_equal(b, np.tile(box, (64, 1)))
+
+
+CASES = [  # y, x, h, w: up, down, both, single pixels, the whole
+    (3, 5, 7, 9),
+    (0, 0, 40, 50),
+    (10, 0, 30, 8),
+    (39, 49, 1, 1),
+    (0, 20, 40, 30),
+]
+
+
+@pytest.mark.parametrize("size", [1, 12, 32])
+@pytest.mark.parametrize("box", CASES)
+def test_equals_scale_and_translate_of_the_cut_box(box, size):
+    y, x, h, w = box
+    images = noise(2, 40, 50)
+    cut = images[:, y : y + h, x : x + w].astype(jnp.float32) / 255
+    resample = functools.partial(
+        jax.image.scale_and_translate,
+        shape=(2, size, size, 3),
+        spatial_dims=(1, 2),
+        method="bilinear",
+        antialias=True,
+        precision="highest",
+    )
+    scale = jnp.array([size / h, size / w], jnp.float32)
+    expected = jax.jit(resample)(cut, scale=scale, translation=jnp.zeros(2))
+    ours = crop_and_resize(images, jnp.tile(jnp.array([box], float), (2, 1)), size=size)
+    np.testing.assert_allclose(jnp.moveaxis(ours, 0, -1), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [12, 32])
+@pytest.mark.parametrize("box", CASES)
+def test_equals_pil_within_its_rounding(box, size):
+    from PIL import Image
+
+    y, x, h, w = box
+    images = noise(1, 40, 50)
+    picture = Image.fromarray(np.asarray(images[0]))
+    # torchvision cuts first; PIL's own box argument lets outside pixels in.
+    expected = picture.crop((x, y, x + w, y + h)).resize(
+        (size, size), Image.Resampling.BILINEAR
+    )
+    ours = crop_and_resize(images, jnp.array([box], float), size=size)
+    # PIL rounds to whole levels after each of the two passes.
+    difference = 255 * np.moveaxis(np.asarray(ours), 0, -1)[0] - np.asarray(expected)
+    assert np.abs(difference).max() <= 1.01
+
+
+def test_equals_pil_box_argument_on_the_whole_image():
+    from PIL import Image
+
+    images = noise(1, 40, 50)
+    expected = Image.fromarray(np.asarray(images[0])).resize(
+        (16, 16), Image.Resampling.BILINEAR, box=(0, 0, 50, 40)
+    )
+    ours = crop_and_resize(images, jnp.array([[0.0, 0.0, 40.0, 50.0]]), size=16)
+    difference = 255 * np.moveaxis(np.asarray(ours), 0, -1)[0] - np.asarray(expected)
+    assert np.abs(difference).max() <= 1.01
+
+
+def test_flip_is_exact():
+    images = noise(4, 40, 50)
+    box = jnp.array(CASES[:4], float)
+    flip = jnp.array([True, False, True, False])
+    flipped = crop_and_resize(images, box, size=17, flip=flip)
+    plain = crop_and_resize(images, box, size=17)
+    expected = jnp.where(flip[None, :, None, None], plain[..., ::-1], plain)
+    np.testing.assert_array_equal(flipped, expected)
+
+
+def test_the_whole_image_at_its_own_size_is_untouched():
+    images = noise(3, 32, 32)
+    box = jnp.tile(jnp.array([[0.0, 0.0, 32.0, 32.0]]), (3, 1))
+    result = crop_and_resize(images, box, size=32)
+    np.testing.assert_array_equal(
+        jnp.moveaxis(result, 0, -1), images.astype(jnp.float32) / 255
+    )
+
+
+def test_pixels_outside_the_box_never_leak_in():
+    images = jnp.zeros((1, 20, 20, 1), jnp.uint8).at[:, 5:12, 6:15].set(200)
+    box = jnp.array([[5.0, 6.0, 7.0, 9.0]])
+    for size in (3, 32):
+        result = crop_and_resize(images, box, size=size)
+        np.testing.assert_allclose(result, 200 / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [0.25, 1.0, 3.5, 20.0])
+@pytest.mark.parametrize("target", [1, 7, 40])
+def test_every_row_of_weights_sums_to_one(length, target):
+    w = resize_weights(
+        jnp.array([0.0, 0.6]), jnp.full(2, length), source=24, target=target
+    )
+    assert w.shape == (2, target, 24)
+    assert bool((w >= 0).all())
+    np.testing.assert_allclose(w.sum(axis=2), 1.0, atol=1e-5)

@@ -1,0 +1,103 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from ssljax.data import shapes
+
+# The set is part of published results: these digests may not change, ever.
+DIGESTS = {
+    "train": "0a14ef80765a76ca0a2bd4f170919eea4333d253e79bfe4d0546cb07426ec901",
+    "test": "22d51a5aa318b66f23f66865fc4773d17dc12ac2f68b5311cf9c009c9591181d",
+}
+
+
+def nearest_mean_accuracy(features, labels, test_features, test_labels):
+    means = np.stack([features[labels == c].mean(0) for c in range(12)])
+    distance = ((test_features[:, None] - means) ** 2).sum(-1)
+    return (distance.argmin(1) == test_labels).mean()
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_images_never_change(split):
+    images, _ = shapes.generate(split, 64)
+    assert hashlib.sha256(images.tobytes()).hexdigest() == DIGESTS[split]
+
+
+def test_sizes_types_and_balance():
+    images, labels = shapes.generate("test")
+    assert images.shape == (2000, 32, 32, 3) and images.dtype == np.uint8
+    assert labels.shape == (2000,) and labels.dtype == np.int32
+    counts = np.bincount(labels)
+    assert len(counts) == len(shapes.CLASS_NAMES) == 12
+    assert counts.max() - counts.min() <= 1
+    assert shapes.SIZES == {"train": 10_000, "test": 2_000}
+
+
+@pytest.mark.parametrize("size", [1, 7, 250, 251])
+def test_a_smaller_set_is_a_prefix_of_a_larger_one(size):
+    images, labels = shapes.generate("train", size)
+    more_images, more_labels = shapes.generate("train", 600)
+    np.testing.assert_array_equal(images, more_images[:size])
+    np.testing.assert_array_equal(labels, more_labels[:size])
+
+
+def test_no_image_occurs_twice_within_or_across_splits():
+    train, _ = shapes.generate("train", 600)
+    test, _ = shapes.generate("test", 600)
+    assert len({image.tobytes() for image in [*train, *test]}) == 1200
+
+
+def test_cached_arrays_cannot_be_written():
+    images, labels = shapes.generate("test", 10)
+    with pytest.raises(ValueError, match="read-only"):
+        images[0] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        labels[0] = 0
+
+
+def test_templates_differ_under_every_rotation_and_reflection():
+    # A class that is another one turned or mirrored could not be told apart.
+    t = shapes.templates()[:, 160:352, 160:352].astype(bool)
+    spin = np.arange(0, 64) * 2 * np.pi / 64
+    grid = np.arange(192) - 95.5
+    x, y = grid[None, :], grid[:, None]
+    for a in range(12):
+        for flip in (1, -1):
+            for angle in spin:
+                u = np.rint(np.cos(angle) * x * flip - np.sin(angle) * y + 95.5)
+                v = np.rint(np.sin(angle) * x * flip + np.cos(angle) * y + 95.5)
+                u, v = (np.clip(w, 0, 191).astype(int) for w in (u, v))
+                turned = t[a][v, u]
+                union = (turned | t).sum((1, 2))
+                overlap = (turned & t).sum((1, 2)) / union
+                overlap[a] = 0
+                assert overlap.max() < 0.85
+
+
+def test_a_class_cannot_be_read_from_pixels_colours_or_contrast():
+    train, labels = shapes.generate("train", 3000)
+    test, test_labels = shapes.generate("test", 1200)
+
+    def pixels(images):
+        return images[:, ::4, ::4].reshape(len(images), -1) / 255.0
+
+    def colours(images):
+        flat = images.reshape(len(images), -1, 3) / 255.0
+        return np.concatenate([flat.mean(1), flat.std(1)], axis=1)
+
+    for features in (pixels, colours):
+        accuracy = nearest_mean_accuracy(
+            features(train), labels, features(test), test_labels
+        )
+        assert accuracy < 0.17  # chance is 0.083
+
+
+def test_copies_of_one_image_stand_out_from_their_ground():
+    # Contrast in brightness, or greyscale views would hide the class.
+    below = np.arange(0, 256, 5)
+    ground = np.stack([below] * 3, axis=-1)
+    for value in range(0, 256, 15):
+        colour = np.full((len(below), 3), value)
+        chosen = shapes._contrasting(colour, ground)
+        assert abs(chosen[:, 0] - below).min() >= 60

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssljax.data import batch_indices, batches, from_arrays, load, subset
+
+
+def arrays(n=20):
+    pixels = np.arange(n, dtype=np.uint8)[:, None, None, None] * np.ones(
+        (1, 4, 4, 3), np.uint8
+    )
+    return from_arrays(pixels, np.arange(n))
+
+
+@pytest.fixture(scope="module")
+def streamed(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    for split in ("train", "test"):
+        for i in range(24):
+            path = root / split / "ab"[i % 2] / f"{i:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((36, 36, 3), 5 * i, np.uint8)).save(path)
+    return load("folder", path=str(root), store="stream")
+
+
+def collect(source, start=0, stop=9, **options):
+    options = {"seed": 1, "batch_size": 8} | options
+    return list(batches(source, start_step=start, stop_step=stop, **options))
+
+
+def assert_same(a, b):
+    assert len(a) == len(b)
+    for x, y in zip(a, b, strict=True):
+        assert x.keys() == y.keys() == {"image", "label"}
+        for key in x:
+            assert x[key].dtype == y[key].dtype
+            np.testing.assert_array_equal(x[key], y[key])
+
+
+@pytest.mark.parametrize("kind", ["memory", "stream"])
+def test_batches_follow_the_order(kind, streamed):
+    source = arrays() if kind == "memory" else streamed
+    for step, batch in enumerate(collect(source)):
+        indices = batch_indices(1, step, size=source.size, batch_size=8)
+        images, labels = source.take(indices)
+        np.testing.assert_array_equal(batch["image"], images)
+        np.testing.assert_array_equal(batch["label"], labels)
+        assert batch["image"].dtype == np.uint8
+        assert batch["label"].dtype == np.int32
+
+
+@pytest.mark.parametrize("start", [1, 4, 8])
+def test_resuming_needs_only_the_step(start, streamed):
+    for source in (arrays(), streamed):
+        assert_same(collect(source, start), collect(source)[start:])
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_share_the_global_batch(count, streamed):
+    for source in (arrays(), streamed):
+        parts = [
+            collect(source, process_index=i, process_count=count) for i in range(count)
+        ]
+        joined = [
+            {k: np.concatenate([p[step][k] for p in parts]) for k in ("image", "label")}
+            for step in range(9)
+        ]
+        assert_same(joined, collect(source))
+
+
+def test_worker_processes_change_nothing(streamed):
+    # A subset as well, so that both kinds of reader have to survive pickling.
+    part = subset(streamed, 16, seed=0)
+    assert_same(collect(part, 2, workers=2), collect(part, 2))
+
+
+def test_workers_end_when_the_iterator_is_dropped(streamed):
+    import multiprocessing
+
+    iterator = batches(
+        streamed, seed=0, batch_size=8, start_step=0, stop_step=1000, workers=1
+    )
+    next(iterator)
+    assert multiprocessing.active_children()
+    iterator.close()
+    for child in multiprocessing.active_children():
+        child.join(timeout=30)
+    assert not multiprocessing.active_children()
+
+
+def test_a_source_in_memory_starts_no_process():
+    import multiprocessing
+
+    iterator = iter(
+        batches(arrays(), seed=0, batch_size=4, start_step=0, stop_step=3, workers=4)
+    )
+    next(iterator)
+    assert not multiprocessing.active_children()
+
+
+def test_no_steps_give_no_batches(streamed):
+    assert collect(streamed, 3, 3) == collect(arrays(), 3, 3) == []
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"batch_size": 21}, "batch_size 21 is larger than the 20 examples"),
+        ({"process_count": 3}, "does not divide over 3 processes"),
+        ({"start": 5, "stop": 4}, "stop_step >= start_step"),
+        ({"workers": -1}, "workers"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_wrong_numbers_are_named_at_once(options, message):
+    merged = {"seed": 0, "batch_size": 8, "start": 0, "stop": 9} | options
+    start, stop = merged.pop("start"), merged.pop("stop")
+    with pytest.raises(ValueError, match=message):
+        batches(arrays(), start_step=start, stop_step=stop, **merged)

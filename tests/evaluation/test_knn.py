@@ -1,0 +1,160 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssljax.evaluation import confusion, knn_accuracy, knn_predict, neighbour_votes
+
+
+def clusters(n, d=8, classes=4, seed=0, noise=1.0):
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(classes, d))
+    y = rng.integers(classes, size=n)
+    return (centres[y] + noise * rng.normal(size=(n, d))).astype(np.float32), y
+
+
+def by_loops(bank, labels, queries, k, temperature, classes):
+    """The protocol, one query at a time in float64."""
+    unit = [v / np.linalg.norm(v) for v in bank.astype(np.float64)]
+    predictions = []
+    for q in queries.astype(np.float64):
+        cosines = [float(v @ q / np.linalg.norm(q)) for v in unit]
+        nearest = sorted(range(len(bank)), key=lambda i: (-cosines[i], i))[:k]
+        votes = [0.0] * classes
+        for i in nearest:
+            votes[labels[i]] += np.exp(cosines[i] / temperature)
+        predictions.append(int(np.argmax(votes)))
+    return np.array(predictions)
+
+
+@pytest.mark.parametrize("k", [1, 5, 20, 90])
+@pytest.mark.parametrize("temperature", [0.07, 0.1, 1.0])
+def test_equals_the_protocol(k, temperature):
+    bank, labels = clusters(90)
+    queries, _ = clusters(37, seed=1)
+    np.testing.assert_array_equal(
+        knn_predict(
+            bank,
+            labels,
+            queries,
+            k=k,
+            temperature=temperature,
+            num_classes=4,
+            query_batch=16,
+        ),
+        by_loops(bank, labels, queries, k, temperature, 4),
+    )
+
+
+def test_one_search_serves_every_k():
+    bank, labels = clusters(90)
+    queries, truth = clusters(40, seed=1)
+    accuracies = knn_accuracy(
+        bank, labels, queries, truth, ks=(20, 1, 5), num_classes=4
+    )
+    assert list(accuracies) == [1, 5, 20]
+    for k, accuracy in accuracies.items():
+        predictions = knn_predict(bank, labels, queries, k=k, num_classes=4)
+        assert accuracy == np.mean(predictions == truth)
+
+
+def test_distance_weighting_can_outvote_the_majority():
+    # One neighbour at cosine 1 against two at cosine 0: e^10 beats 2 e^0.
+    bank = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    labels, query = np.array([0, 1, 1]), np.array([[1.0, 0.0]])
+    near = knn_predict(bank, labels, query, k=3, num_classes=2)
+    far = knn_predict(bank, labels, query, k=3, num_classes=2, temperature=100.0)
+    assert (near[0], far[0]) == (0, 1)
+
+
+def test_ties_go_to_the_first_of_the_bank_and_the_lower_class():
+    bank = np.ones((6, 3))
+    labels = np.array([2, 1, 1, 0, 0, 0])
+    query = np.ones((1, 3))
+    expected = {1: 2, 2: 1, 3: 1, 5: 0}
+    for k, winner in expected.items():
+        assert knn_predict(bank, labels, query, k=k, num_classes=3)[0] == winner
+
+
+def test_a_tiny_temperature_does_not_overflow():
+    bank, labels = clusters(30)
+    queries, _ = clusters(10, seed=1)
+    np.testing.assert_array_equal(
+        knn_predict(bank, labels, queries, k=9, num_classes=4, temperature=1e-4),
+        knn_predict(bank, labels, queries, k=1, num_classes=4),
+    )
+
+
+def test_the_length_of_a_feature_is_irrelevant():
+    bank, labels = clusters(30)
+    queries, _ = clusters(10, seed=1)
+    scale = np.float32(2.0) ** np.arange(-15, 15)[:, None]  # powers of two are exact
+    np.testing.assert_array_equal(
+        knn_predict(bank * scale, labels, queries, k=7, num_classes=4),
+        knn_predict(bank, labels, queries, k=7, num_classes=4),
+    )
+
+
+def test_k_beyond_the_bank_is_left_out_of_the_result():
+    bank, labels = clusters(30)
+    accuracies = knn_accuracy(bank, labels, bank, labels, num_classes=4)
+    assert list(accuracies) == [1, 5, 20]
+    with pytest.raises(ValueError, match="no k of .* fits a bank of 30"):
+        knn_accuracy(bank, labels, bank, labels, ks=(31,), num_classes=4)
+    with pytest.raises(ValueError, match="use k between 1 and 30"):
+        knn_predict(bank, labels, bank, k=31, num_classes=4)
+
+
+def test_the_training_loop_compiles_once():
+    traces = []
+
+    @jax.jit
+    def monitor(bank, labels, queries, temperature):
+        traces.append(1)
+        return neighbour_votes(
+            bank, labels, queries, ks=(1, 5), num_classes=4, temperature=temperature
+        )
+
+    for seed in range(3):
+        bank, labels = clusters(30, seed=seed)
+        votes = monitor(
+            jnp.asarray(bank), jnp.asarray(labels), jnp.asarray(bank), 0.1 + seed
+        )
+        np.testing.assert_array_equal(votes[0], labels)
+    assert len(traces) == 1
+
+
+def test_votes_refuse_k_out_of_order():
+    with pytest.raises(ValueError, match="ks must ascend"):
+        neighbour_votes(jnp.eye(3), jnp.arange(3), jnp.eye(3), ks=(2, 1), num_classes=3)
+
+
+def test_confusion_counts_rows_by_truth():
+    matrix = confusion(np.array([0, 0, 2, 2, 2]), np.array([0, 1, 2, 2, 0]), 3)
+    np.testing.assert_array_equal(matrix, [[1, 1, 0], [0, 0, 0], [1, 0, 2]])
+    with pytest.raises(ValueError, match="must be"):
+        confusion(np.zeros(2, int), np.zeros(3, int), 2)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda x, y: (x, y - 1), "drop unlabelled rows"),
+        (lambda x, y: (x, y.astype(float)), "must be integers"),
+        (lambda x, y: (x, y[:-1]), "one label per row"),
+        (lambda x, y: (x[0], y), r"must be \[N, F\]"),
+        (lambda x, y: (np.where(x > 1, np.nan, x), y), "rows are not finite"),
+        (lambda x, y: (x[:, :5], y), "take both from one encoder"),
+    ],
+)
+def test_refusals_are_one_clear_line(change, message):
+    x, y = clusters(20)
+    bank, labels = change(x, y)
+    with pytest.raises(ValueError, match=message):
+        knn_predict(bank, labels, x, k=1, num_classes=4)
+
+
+def test_temperature_must_be_positive():
+    x, y = clusters(20)
+    with pytest.raises(ValueError, match="temperature must be positive"):
+        knn_accuracy(x, y, x, y, temperature=0.0, num_classes=4)
