@@ -77,8 +77,9 @@ def _band_matrix(half: jax.Array, length: int) -> jax.Array:
     from_last = jnp.where(j < length - 1, 2 * (length - 1) - i - j, -1)
     band = jnp.zeros((half.shape[0], length, length), half.dtype)
     for d in range(half.shape[1]):
-        hits = sum(
+        direct, first, last = (
             (m == d).astype(half.dtype) for m in (abs(i - j), from_first, from_last)
         )
+        hits = direct + first + last
         band = band + half[:, d][:, None, None] * hits[None]
     return band

@@ -21,7 +21,8 @@ def luminance(planes: jax.Array) -> jax.Array:
     >>> round(float(luminance(jnp.ones((3, 1, 1, 1)))[0, 0, 0]), 6)
     1.0
     """
-    return sum(weight * planes[i] for i, weight in enumerate(_LUMA))
+    red, green, blue = (weight * planes[i] for i, weight in enumerate(_LUMA))
+    return red + green + blue
 
 
 def adjust_brightness(planes: jax.Array, factor: jax.Array) -> jax.Array:

@@ -143,8 +143,9 @@ def preset(name: str, *, image_size: int) -> tuple[View, View]:
 
 
 def _is_finite(value: object) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return math.isfinite(value)
 
 
 def _simclr(image_size: int) -> tuple[View, View]:

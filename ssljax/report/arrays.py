@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -118,7 +119,8 @@ def gather(
 def store(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
     """Write the arrays of :func:`gather` as one ``.npz`` file, whole or not at all."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    members: Mapping[str, Any] = arrays
+    np.savez_compressed(buffer, **members)
     write_atomically(path, buffer.getvalue())
 
 
@@ -144,7 +146,7 @@ def _mapped(
             f"labels must be [{len(features)}] like the features, "
             f"got {np.shape(labels)}"
         )
-    finite = np.isfinite(features).all(axis=1)
+    finite = np.asarray(np.isfinite(features).all(axis=1))
     notes = []
     if not finite.all():
         notes.append(

@@ -87,7 +87,7 @@ def feature_map(
     labels: np.ndarray | None = None,
     class_names: Sequence[str] | None = None,
     *,
-    explained: Sequence[float] | None = None,
+    explained: Sequence[float] | np.ndarray | None = None,
 ) -> "Figure":
     """Features in two dimensions, coloured by class.
 
@@ -122,6 +122,7 @@ def feature_map(
     size = float(np.clip(20000 / len(points), 6, 36))
     with house_style():
         import matplotlib
+        from matplotlib.collections import PathCollection
 
         figure = new_figure(7.4, 5.2)
         axes = figure.add_subplot()
@@ -129,7 +130,7 @@ def feature_map(
         classes = [] if labels is None else [int(c) for c in np.unique(labels)]
         known = [c for c in classes if c >= 0]
         title = f"{len(points)} feature vectors"
-        if known and len(known) < len(classes):
+        if labels is not None and known and len(known) < len(classes):
             rest = points[labels < 0]
             axes.scatter(*rest.T, color="0.78", marker=".", label="unlabelled", **look)
             title += f" ({len(rest)} unlabelled: pale)"
@@ -165,8 +166,9 @@ def feature_map(
             title += f", {len(known)} classes\noutlined marker: median of the class"
             legend = figure.legend(loc="outside right upper", markerscale=1.0)
             for handle in legend.legend_handles:
-                handle.set_sizes([36])
-                handle.set_alpha(1.0)
+                if isinstance(handle, PathCollection):
+                    handle.set_sizes([36])
+                    handle.set_alpha(1.0)
         axes.set_title(title)
         axes.set_aspect("equal", adjustable="datalim")
         share = ["", ""]
@@ -223,7 +225,7 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str] | None = None) -> "
                 axes.text(
                     j,
                     i,
-                    _cell(matrix[i, j], percent[i, j]),
+                    _cell(float(matrix[i, j]), float(percent[i, j])),
                     ha="center",
                     va="center",
                     fontsize=7,

@@ -154,6 +154,7 @@ def eigenvalues(records: Records, *, top: int = 64) -> "Figure":
     clipped = int((values <= floor).sum())
     with house_style():
         import matplotlib
+        from matplotlib.cm import ScalarMappable
         from matplotlib.colors import LinearSegmentedColormap, Normalize
 
         # The palest fifth of the map would vanish on white paper.
@@ -182,7 +183,7 @@ def eigenvalues(records: Records, *, top: int = 64) -> "Figure":
             title += f"\n{clipped} values at or near zero are drawn at {floor:.1e}"
         axes.set_title(title)
         if ranks > 1:
-            mappable = matplotlib.cm.ScalarMappable(norm=scale, cmap=colours)
+            mappable = ScalarMappable(norm=scale, cmap=colours)
             bar = figure.colorbar(mappable, ax=axes, pad=0.02)
             bar.ax.invert_yaxis()
             ticks = np.unique(np.linspace(1, ranks, min(ranks, 6)).round())

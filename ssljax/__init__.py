@@ -1,0 +1,33 @@
+"""Self-supervised learning in JAX: pure losses, one jitted step, honest numbers."""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ssljax import losses as losses
+    from ssljax.config import Config as Config
+    from ssljax.encoder import load_encoder as load_encoder
+    from ssljax.training.loop import pretrain as pretrain
+    from ssljax.training.loop import replay as replay
+
+# Loaded on first use, so that `import ssljax` and `from ssljax import losses` stay
+# quick and need nothing but JAX.
+_LAZY = {
+    "Config": "ssljax.config",
+    "load_encoder": "ssljax.encoder",
+    "pretrain": "ssljax.training.loop",
+    "replay": "ssljax.training.loop",
+}
+
+__all__ = ["Config", "load_encoder", "losses", "pretrain", "replay"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name == "losses":
+        return importlib.import_module("ssljax.losses")
+    raise AttributeError(f"module 'ssljax' has no attribute {name!r}")

@@ -1,0 +1,106 @@
+"""A run folder as a frozen encoder: what evaluation, notebooks and exports use."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from ssljax import methods
+from ssljax.config import Config
+from ssljax.training import devices
+from ssljax.training.checkpoint import Checkpoints
+from ssljax.training.monitor import encode
+from ssljax.training.prepare import assemble
+from ssljax.training.run_folder import RunFolder
+from ssljax.training.state import Setup, init_state
+from ssljax.validation import ConfigError
+
+Encode = Callable[[jax.Array], jax.Array]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A run's setup and state, without its data set."""
+
+    setup: Setup
+    state: object
+    step: int
+    config: Config
+    data: dict
+
+
+def restore(workdir: str | Path, *, untrained: bool = False) -> Restored:
+    """Rebuild a run from its folder alone.
+
+    Args:
+        workdir: folder of a run.
+        untrained: the state at step 0 of the same seed instead of the checkpoint.
+
+    Raises:
+        ConfigError: no run there, or no checkpoint yet.
+    """
+    folder = RunFolder(workdir)
+    config = methods.resolve(folder.load_config())
+    data = folder.load_data()
+    setup = assemble(
+        config,
+        image_shape=tuple(data["image_shape"]),
+        num_classes=data["num_classes"],
+        examples=data["examples"],
+        mean=tuple(data["mean"]),
+        std=tuple(data["std"]),
+    )
+    create = jax.jit(lambda: init_state(setup))
+    if untrained:
+        return Restored(setup, create(), 0, config, data)
+    place = devices.replicated(devices.make_mesh(count=1, batch_size=1))
+    wanted = devices.abstract(jax.eval_shape(create), place)
+    checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
+    try:
+        found = checkpoints.restore_latest(wanted)
+    finally:
+        checkpoints.close()
+    if found is None:
+        raise ConfigError(
+            f"{folder.path} has no checkpoint yet; run ssljax pretrain on it first"
+        )
+    state, meta, notes = found
+    for note in notes:
+        print(note)
+    return Restored(setup, state, int(meta["step"]), config, data)
+
+
+def load_encoder(workdir: str | Path, *, untrained: bool = False) -> Encode:
+    """The frozen encoder of a run as a pure function.
+
+    Args:
+        workdir: folder of a run, see `ssljax.pretrain`.
+        untrained: the same network before its first step, as a baseline.
+
+    Returns:
+        ``encode(images)``: features ``[N, F]`` float32 of uint8 images
+        ``[N, H, W, C]``; BatchNorm uses its running statistics. It composes with
+        ``jax.jit``, ``jax.vmap`` and other code.
+
+    Raises:
+        ConfigError: no run there, or no checkpoint yet.
+    """
+    return as_function(restore(workdir, untrained=untrained))
+
+
+def as_function(restored: Restored) -> Encode:
+    """``encode(images)`` of a restored run, compiled once for each batch shape."""
+    setup, state = restored.setup, restored.state
+    compiled = jax.jit(lambda params, stats, x: encode(params, stats, x, setup=setup))
+
+    def run(images: jax.Array) -> jax.Array:
+        images = jnp.asarray(images)
+        if images.dtype != jnp.uint8 or images.ndim != 4:
+            raise ValueError(
+                f"images are {images.dtype} {images.shape}; allowed: uint8 [N, H, W, C]"
+            )
+        return compiled(state.params, state.batch_stats, images)
+
+    return run

@@ -1,0 +1,1 @@
+"""Training: optimizers, the step, the loop and its checkpoints."""

@@ -1,0 +1,103 @@
+"""What is measured during training: spectrum panel, kNN accuracy, collapse alarm."""
+
+import functools
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax.data import Source
+from ssljax.data.augment import for_evaluation, normalize
+from ssljax.data.subsets import subset_indices
+from ssljax.evaluation import Collapse, diagnose, extract, neighbour_votes, panel
+from ssljax.training import devices
+from ssljax.training.state import Setup, TrainState
+from ssljax.training.step import run_networks, view_batch
+
+# Views of the monitor come from a key stream of their own, so that switching the
+# monitor on or off cannot change training.
+MONITOR_STREAM = 1
+BATCH = 500
+
+
+class Monitor:
+    """Measures a state on fixed images; costs are reported as ``monitor_seconds``."""
+
+    def __init__(self, setup: Setup, train: Source, test: Source | None, mesh: Any):
+        settings = setup.config.monitor
+        self.setup, self.mesh = setup, mesh
+        self.history: list[dict[str, float]] = []
+        self._panel = jax.jit(functools.partial(_panel_of, setup=setup))
+        self._encode = jax.jit(functools.partial(encode, setup=setup))
+        self._place = devices.replicated(mesh)
+        count = min(settings.examples, train.size)
+        images, labels = train.take(_fixed(train, count, setup))
+        self._batch = devices.place({"image": images, "label": labels}, self._place)
+        self._knn = None
+        wanted = min(settings.knn_examples, train.size)
+        if test is not None and wanted and train.labelled and test.labelled:
+            bank = train.take(_fixed(train, wanted, setup))
+            count = min(settings.knn_test_examples, test.size)
+            self._knn = (*bank, *test.take(_fixed(test, count, setup)))
+
+    def measure(self, state: TrainState) -> dict[str, Any]:
+        """Numbers of one moment, with the seconds they took."""
+        start = time.perf_counter()
+        values = jax.device_get(
+            self._panel(state.params, state.batch_stats, state.target, self._batch)
+        )
+        record = {f"spectrum/{name}": value for name, value in values.items()}
+        self.history.append(
+            {name: float(value) for name, value in values.items() if value.ndim == 0}
+        )
+        if self._knn is not None:
+            record["knn_accuracy"] = 100.0 * self._knn_accuracy(state)
+        record["monitor_seconds"] = time.perf_counter() - start
+        return record
+
+    def alarm(self) -> Collapse | None:
+        """The collapse that the panels so far give away, if any."""
+        return diagnose(self.history)
+
+    def _knn_accuracy(self, state: TrainState) -> float:
+        bank_x, bank_y, test_x, test_y = self._knn
+
+        def run(images: jax.Array) -> jax.Array:
+            placed = jax.device_put(images, self._place)
+            return self._encode(state.params, state.batch_stats, placed)
+
+        features = [extract(run, x, batch_size=BATCH) for x in (bank_x, test_x)]
+        k = min(self.setup.config.monitor.knn_k, len(bank_x))
+        votes = neighbour_votes(
+            jnp.asarray(features[0]),
+            jnp.asarray(bank_y),
+            jnp.asarray(features[1]),
+            ks=(k,),
+            num_classes=self.setup.num_classes,
+        )
+        return float(np.mean(np.asarray(votes)[0] == test_y))
+
+
+def encode(params: Any, batch_stats: Any, images: jax.Array, *, setup) -> jax.Array:
+    """Frozen features ``[N, F]`` of un-augmented uint8 images ``[N, H, W, C]``."""
+    x = for_evaluation(images, size=setup.view_size)
+    x = normalize(x, setup.mean, setup.std)
+    variables = {"params": params, "batch_stats": batch_stats}
+    return setup.network.apply(variables, x, train=False, method="encode")
+
+
+def _panel_of(params, batch_stats, target, batch, *, setup: Setup):
+    views = view_batch(jnp.int32(0), batch, setup=setup, stream=MONITOR_STREAM)
+    if len(views) == 1:
+        views = views * 2
+    zero = jnp.zeros((), jnp.int32)
+    state = TrainState(zero, zero, params, batch_stats, (), target, {})
+    outputs, _ = run_networks(params, state, views, batch["label"], setup)
+    top = setup.config.monitor.eigenvalues
+    return panel(outputs.projections[0], outputs.projections[1], top=top)
+
+
+def _fixed(source: Source, count: int, setup: Setup) -> np.ndarray:
+    return subset_indices(source.size, count, seed=setup.config.seed)

@@ -1,0 +1,167 @@
+"""From a config and a data set to everything static that a run needs."""
+
+import math
+from dataclasses import replace
+
+import jax
+
+from ssljax import methods
+from ssljax.config import Config
+from ssljax.data import Source, channel_statistics, load, steps_per_epoch
+from ssljax.data.augment import View, preset, skipped_operations
+from ssljax.models import activation_bytes
+from ssljax.training.state import (
+    Setup,
+    build_network,
+    build_optimizers,
+    init_state,
+)
+from ssljax.validation import ConfigError
+
+
+def load_split(config: Config, *, train: bool) -> Source:
+    """The training or the test split that a config names."""
+    data = config.data
+    if data.name == "arrays":
+        raise ConfigError(
+            "data.name is 'arrays', which exists in Python only: pass "
+            "train=ssljax.data.from_arrays(...)"
+        )
+    return load(
+        data.name,
+        split=data.split if train else data.test_split,
+        path=data.path,
+        data_dir=data.data_dir,
+        image_size=data.image_size,
+        examples=data.examples if train else data.test_examples,
+        store=data.store,
+        seed=config.seed,
+    )
+
+
+def prepare(config: Config, source: Source) -> Setup:
+    """Resolve the config against the training data and build the static parts.
+
+    Raises:
+        ConfigError: settings that this data set cannot serve, one line each.
+    """
+    config = methods.resolve(config)
+    if config.batch_size > source.size:
+        raise ConfigError(
+            f"batch_size is {config.batch_size}, but {source.name} ({source.split}) "
+            f"has {source.size} images; allowed: 2 to {source.size}"
+        )
+    method = methods.get(config.method.name)
+    if method.labels and not source.labelled:
+        raise ConfigError(
+            f"method.name is {config.method.name!r}, which needs labels, but "
+            f"{source.name} ({source.split}) has none; choose another method"
+        )
+    mean, std = channel_statistics(source, seed=config.seed)
+    return assemble(
+        config,
+        image_shape=source.image_shape,
+        num_classes=source.num_classes,
+        examples=source.size,
+        mean=tuple(mean),
+        std=tuple(std),
+    )
+
+
+def assemble(
+    config: Config,
+    *,
+    image_shape: tuple[int, int, int],
+    num_classes: int | None,
+    examples: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> Setup:
+    """The static parts of a resolved config for a data set of these properties."""
+    method = methods.get(config.method.name)
+    per_epoch = steps_per_epoch(examples, config.batch_size)
+    total = max(1, math.ceil(config.epochs * per_epoch))
+    view_size = config.augment.size or min(image_shape[:2])
+    try:
+        optimizer, probe_optimizer, schedule = build_optimizers(
+            config, total_steps=total, steps_per_epoch=per_epoch
+        )
+        network = build_network(config, view_size=view_size, num_classes=num_classes)
+        views = build_views(config, view_size)[: method.views]
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return Setup(
+        config=config,
+        method=method,
+        network=network,
+        optimizer=optimizer,
+        probe_optimizer=probe_optimizer,
+        schedule=schedule,
+        views=views,
+        mean=mean,
+        std=std,
+        image_shape=image_shape,
+        num_classes=num_classes,
+        total_steps=total,
+        steps_per_epoch=per_epoch,
+    )
+
+
+def build_views(config: Config, view_size: int) -> tuple[View, ...]:
+    """The preset's views with the config's overrides."""
+    overrides = {}
+    if config.augment.blur is not None:
+        overrides["blur"] = config.augment.blur
+    views = []
+    for view in preset(config.augment.preset, image_size=view_size):
+        if config.augment.crop_scale_min is not None:
+            overrides["crop_scale"] = (
+                config.augment.crop_scale_min,
+                view.crop_scale[1],
+            )
+        views.append(replace(view, **overrides))
+    return tuple(views)
+
+
+def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
+    """What the run is going to do, for people: names and values in reading order."""
+    config = setup.config
+    state = jax.eval_shape(lambda: init_state(setup))
+    size = lambda tree: sum(x.size for x in jax.tree.leaves(tree))  # noqa: E731
+    weight = lambda tree: sum(  # noqa: E731
+        x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)
+    )
+    views = len(setup.views)
+    activations = activation_bytes(
+        setup.network, config.batch_size * views, setup.view_shape
+    )
+    data_bytes = source.size * math.prod(source.image_shape)
+    resident = data_bytes if source.images is not None else 0
+    # State and gradients live together; saved outputs are the forward activations.
+    memory = weight(state) + weight(state.params) + activations + resident
+    skipped = skipped_operations(setup.views[0], channels=source.image_shape[2])
+    parts = state.params
+    named = {name: size(parts.get(name, {})) for name in ("encoder", "projector")}
+    named["predictor"] = size(parts.get("predictor", {}))
+    rows = [
+        ("method", f"{config.method.name}, {config.method.forward} forward"),
+        ("data", f"{source.name} ({source.split}), {source.size} images"),
+        ("labels", f"{source.num_classes} classes" if source.labelled else "none"),
+        ("image", "x".join(map(str, source.image_shape))),
+        ("views", f"{views} of {setup.view_size} px, preset {config.augment.preset}"),
+        ("crop", f"area {setup.views[0].crop_scale[0]:g} to 1, antialiased"),
+        ("stem", f"{setup.stem} (for {setup.view_size} px)"),
+        ("global batch", str(config.batch_size)),
+        ("effective learning rate", f"{setup.peak_learning_rate:g}"),
+        ("steps", f"{setup.total_steps} ({setup.steps_per_epoch} per epoch)"),
+        ("parameters", ", ".join(f"{k} {v:,}" for k, v in named.items() if v)),
+        ("memory estimate", f"{memory / 2**30:.2f} GiB over all devices"),
+        ("images", "on the device" if resident else "streamed from disk"),
+    ]
+    if skipped:
+        rows.append(("not RGB, skipped", ", ".join(skipped)))
+    if source.note:
+        rows.append(("note", source.note))
+    return rows

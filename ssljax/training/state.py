@@ -1,0 +1,176 @@
+"""The training state, and everything static that a step is built from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from ssljax import methods
+from ssljax.config import Config
+from ssljax.data.augment import View
+from ssljax.models import MLP, Network, choose_stem, initialise, parse_layers, resnet
+from ssljax.training import optimizers
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that changes from step to step; keys and data order follow from ``step``."""
+
+    step: jax.Array
+    """Steps done, int32."""
+    failed_at: jax.Array
+    """Step whose loss or gradient was not finite, else -1; the state then stands
+    still, so that it is the very state in which the step failed."""
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    target: dict[str, Any]
+    """EMA parameters and own batch statistics, or ``{}``."""
+    probe: dict[str, Any]
+    """Online linear probe: parameters and momentum, or ``{}``."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The static parts of a run: modules, method, optimizer, views, normalisation."""
+
+    config: Config
+    method: methods.Method
+    network: Network
+    optimizer: optax.GradientTransformation
+    probe_optimizer: optax.GradientTransformation
+    schedule: optax.Schedule
+    views: tuple[View, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_shape: tuple[int, int, int]
+    num_classes: int | None
+    total_steps: int
+    steps_per_epoch: int
+
+    @property
+    def view_size(self) -> int:
+        """Side of the views in pixels."""
+        return self.config.augment.size or min(self.image_shape[:2])
+
+    @property
+    def view_shape(self) -> tuple[int, int, int]:
+        """Shape of one view, ``(H, W, C)``."""
+        return self.view_size, self.view_size, self.image_shape[2]
+
+    @property
+    def stem(self) -> str:
+        """The stem in use, chosen from the view size unless the config names one."""
+        return self.network.encoder.stem
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """Effective peak rate, after scaling by the batch."""
+        return peak_learning_rate(self.config)
+
+
+def peak_learning_rate(config: Config) -> float:
+    """Peak rate after linear scaling by batch / 256, where the config asks for it."""
+    factor = config.batch_size / 256 if config.optimizer.scale_by_batch else 1.0
+    return config.optimizer.learning_rate * factor
+
+
+def build_network(config: Config, *, view_size: int, num_classes: int | None):
+    """The encoder with the heads that a resolved config names."""
+    method, model = methods.get(config.method.name), config.model
+    dtype = jnp.dtype(model.dtype)
+    stem = choose_stem(view_size) if model.stem == "auto" else model.stem
+
+    def head(spec: methods.Head, layers: str | None) -> MLP:
+        widths = (num_classes,) if layers == "classes" else parse_layers(layers or "")
+        return MLP(
+            layers=widths,
+            hidden_norm=spec.hidden_norm,
+            output_norm=spec.output_norm,
+            hidden_bias=False,
+            output_bias=spec.output_bias,
+            dtype=dtype,
+        )
+
+    return Network(
+        encoder=resnet(
+            model.arch,
+            stem=stem,
+            width=model.width,
+            zero_init_residual=model.zero_init_residual,
+            dtype=dtype,
+        ),
+        projector=head(method.projector, config.method.projector),
+        predictor=head(method.predictor, config.method.predictor),
+    )
+
+
+def build_optimizers(config: Config, *, total_steps: int, steps_per_epoch: int):
+    """Optimizer, probe optimizer and learning-rate schedule of a resolved config."""
+    settings = config.optimizer
+    peak = peak_learning_rate(config)
+    warmup = min(round(settings.warmup_epochs * steps_per_epoch), total_steps // 2)
+    schedule = optimizers.schedule(
+        peak=peak,
+        total_steps=total_steps,
+        warmup_steps=warmup,
+        final_fraction=settings.final_fraction,
+    )
+    optimizer = optimizers.make(
+        settings.name,
+        learning_rate=schedule,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        weight_decay_norm_and_bias=settings.decay_norm_and_bias,
+        eta=settings.eta,
+        clip_norm=settings.clip_norm,
+        constant_learning_rate_for=("predictor",)
+        if settings.constant_predictor_rate
+        else (),
+        peak=peak,
+    )
+    probe_rate = optax.cosine_decay_schedule(config.probe.learning_rate, total_steps)
+    return optimizer, optax.sgd(probe_rate, config.probe.momentum), schedule
+
+
+def init_state(setup: Setup) -> TrainState:
+    """The state at step 0, a pure function of the seed; call it under ``jax.jit``."""
+    root = jax.random.key(setup.config.seed)
+    online, target, probe = (jax.random.fold_in(root, 2**31 - i) for i in (1, 2, 3))
+    variables = initialise(setup.network, online, setup.view_shape)
+    params, stats = variables["params"], variables["batch_stats"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        failed_at=jnp.full((), -1, jnp.int32),
+        params=params,
+        batch_stats=stats,
+        opt_state=setup.optimizer.init(params),
+        target=_init_target(setup, target) if setup.method.target else {},
+        probe=_init_probe(setup, probe) if setup.num_classes and _probes(setup) else {},
+    )
+
+
+def _init_target(setup: Setup, key: jax.Array) -> dict[str, Any]:
+    # BYOL's official code gives the target its own random start.
+    variables = initialise(setup.network, key, setup.view_shape)
+    keep = ("encoder", "projector")
+    return {
+        part: {name: tree for name, tree in variables[part].items() if name in keep}
+        for part in ("params", "batch_stats")
+    }
+
+
+def _init_probe(setup: Setup, key: jax.Array) -> dict[str, Any]:
+    shape = (setup.network.encoder.feature_dim, setup.num_classes)
+    params = {
+        "kernel": 0.01 * jax.random.normal(key, shape),
+        "bias": jnp.zeros(shape[1]),
+    }
+    return {"params": params, "opt_state": setup.probe_optimizer.init(params)}
+
+
+def _probes(setup: Setup) -> bool:
+    return setup.config.probe.enabled

@@ -1,0 +1,194 @@
+"""The train step: a pure function of the state and a global batch."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ssljax.data.augment import make_views, normalize
+from ssljax.methods import Outputs
+from ssljax.models import forward
+from ssljax.training import optimizers
+from ssljax.training.state import Setup, TrainState
+
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+
+
+def train_step(
+    state: TrainState, batch: Batch, *, setup: Setup
+) -> tuple[TrainState, Metrics]:
+    """One step on the global batch.
+
+    Under ``jax.jit`` with the batch sharded over a mesh, every sum below runs over the
+    whole batch: BatchNorm, the loss and the gradients are those of one device.
+
+    Args:
+        state: the state; a donated argument in the compiled step.
+        batch: ``image`` uint8 ``[N, H, W, C]`` and ``label`` int32 ``[N]``, -1 where
+            unknown.
+        setup: static parts, bound with `functools.partial`.
+
+    Returns:
+        The next state, and float32 scalars. Where the loss or the gradient is not
+        finite the state stays as it was, with ``failed_at`` set.
+    """
+    views = view_batch(state.step, batch, setup=setup)
+
+    def loss_of(params: Any):
+        outputs, moved = run_networks(params, state, views, batch["label"], setup)
+        loss = setup.method.loss(outputs, **setup.config.method.options)
+        return loss.astype(jnp.float32), (moved, outputs)
+
+    (loss, (moved, outputs)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+        state.params
+    )
+    norm = optax.global_norm(gradients)
+    updates, opt_state = setup.optimizer.update(
+        gradients, state.opt_state, state.params
+    )
+    params = optax.apply_updates(state.params, updates)
+    target, momentum = _move_target(state, params, moved["target"], setup)
+    probe, probe_metrics = _move_probe(state, moved["features"], batch["label"], setup)
+    advanced = TrainState(
+        step=state.step + 1,
+        failed_at=state.failed_at,
+        params=params,
+        batch_stats=moved["batch_stats"],
+        opt_state=opt_state,
+        target=target,
+        probe=probe,
+    )
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+    proceed = finite & (state.failed_at < 0)
+    failed_at = jnp.where(
+        finite | (state.failed_at >= 0), state.failed_at, state.step
+    ).astype(jnp.int32)
+    kept = jax.tree.map(lambda new, old: jnp.where(proceed, new, old), advanced, state)
+    metrics = {
+        "loss": loss,
+        "gradient_norm": norm,
+        "learning_rate": jnp.asarray(setup.schedule(state.step), jnp.float32),
+        "embedding_std": _embedding_std(outputs.projections[0]),
+        "failed_at": failed_at,
+        **probe_metrics,
+    }
+    if setup.method.target:
+        metrics["target_momentum"] = momentum
+    return kept.replace(failed_at=failed_at), metrics
+
+
+def resident_step(
+    state: TrainState, data: Batch, indices: jax.Array, *, setup: Setup
+) -> tuple[TrainState, Metrics]:
+    """`train_step` on rows of a data set that lives on the device."""
+    return train_step(state, take(data, indices), setup=setup)
+
+
+def take(data: Batch, indices: jax.Array) -> Batch:
+    """Rows of device-resident data; sharded like the indices."""
+    return {name: jnp.take(values, indices, axis=0) for name, values in data.items()}
+
+
+def view_batch(
+    step: jax.Array, batch: Batch, *, setup: Setup, stream: int = 0
+) -> list[jax.Array]:
+    """Normalised views ``[N, S, S, C]`` of a batch, a function of seed and step."""
+    root = jax.random.fold_in(jax.random.key(setup.config.seed), stream)
+    key = jax.random.fold_in(root, step)
+    views = make_views(key, batch["image"], setup.views, size=setup.view_size)
+    return [normalize(view, setup.mean, setup.std) for view in views]
+
+
+def run_networks(
+    params: Any, state: TrainState, views: list[jax.Array], labels: jax.Array, setup
+) -> tuple[Outputs, dict[str, Any]]:
+    """Online and target networks on all views.
+
+    Returns:
+        The outputs that the loss reads, and what moved besides the parameters:
+        ``batch_stats``, ``target`` (its batch statistics) and ``features``.
+    """
+    network, joint = setup.network, setup.config.method.forward == "joint"
+    online, stats = _per_view(network, params, state.batch_stats, views, joint)
+    features, projections, predictions = zip(*online, strict=True)
+    if setup.method.target:
+        shadow = state.target
+        passes, target_stats = _per_view(
+            network, shadow["params"], shadow["batch_stats"], views, joint, "project"
+        )
+        targets = [z for _, z in passes]
+    else:
+        targets, target_stats = list(projections), {}
+    outputs = Outputs(
+        projections=list(projections),
+        predictions=list(predictions),
+        targets=[jax.lax.stop_gradient(z) for z in targets],
+        labels=labels,
+    )
+    moved = {"batch_stats": stats, "target": target_stats, "features": features}
+    return outputs, jax.lax.stop_gradient(moved)
+
+
+def _per_view(network, params, stats, views, joint, method="__call__"):
+    if joint:
+        outputs, stats = forward(
+            network, params, stats, jnp.concatenate(views), method=method
+        )
+        split = [jnp.split(output, len(views)) for output in outputs]
+        return list(zip(*split, strict=True)), stats
+    results = []
+    for view in views:
+        outputs, stats = forward(network, params, stats, view, method=method)
+        results.append(outputs)
+    return results, stats
+
+
+def _move_target(state: TrainState, params: Any, stats: Any, setup: Setup):
+    if not setup.method.target:
+        return {}, None
+    momentum = optimizers.ema_momentum(
+        state.step,
+        total_steps=setup.total_steps,
+        base=setup.config.method.target_momentum,
+    )
+    online = {name: params[name] for name in state.target["params"]}
+    moved = optimizers.ema_update(state.target["params"], online, momentum)
+    # As in BYOL's code, only parameters are averaged: the target keeps its own
+    # BatchNorm statistics.
+    return {"params": moved, "batch_stats": stats}, jnp.asarray(momentum, jnp.float32)
+
+
+def _move_probe(state: TrainState, features: Any, labels: jax.Array, setup: Setup):
+    if not state.probe:
+        return {}, {}
+    # The first view's features: the probe costs one matrix product.
+    x = jax.lax.stop_gradient(features[0]).astype(jnp.float32)
+    known = (labels >= 0).astype(jnp.float32)
+    count = jnp.maximum(known.sum(), 1.0)
+
+    def loss_of(params: Any):
+        logits = x @ params["kernel"] + params["bias"][None, :]
+        losses = optax.softmax_cross_entropy_with_integer_labels(
+            logits, jnp.maximum(labels, 0)
+        )
+        hits = (logits.argmax(axis=1) == labels).astype(jnp.float32)
+        return (losses * known).sum() / count, (hits * known).sum() / count
+
+    (loss, accuracy), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+        state.probe["params"]
+    )
+    updates, opt_state = setup.probe_optimizer.update(
+        gradients, state.probe["opt_state"], state.probe["params"]
+    )
+    params = optax.apply_updates(state.probe["params"], updates)
+    metrics = {"probe_loss": loss, "probe_accuracy": 100.0 * accuracy}
+    return {"params": params, "opt_state": opt_state}, metrics
+
+
+def _embedding_std(z: jax.Array) -> jax.Array:
+    """Mean per-dimension deviation of unit rows times sqrt(D): 1 isotropic, 0 dead."""
+    z = z.astype(jnp.float32)
+    rows = z / jnp.maximum(jnp.linalg.norm(z, axis=1, keepdims=True), 1e-6)
+    return jnp.std(rows, axis=0).mean() * jnp.sqrt(float(z.shape[1]))

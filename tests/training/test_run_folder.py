@@ -1,0 +1,178 @@
+import dataclasses
+import json
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssljax.config import Config, DevicesConfig, LogConfig, OptimizerConfig
+from ssljax.training.run_folder import (
+    RunFolder,
+    plain,
+    read_json_lines,
+    write_json_atomically,
+    write_text_atomically,
+)
+from ssljax.validation import ConfigError
+
+
+def test_claim_makes_the_folder_then_recognises_it(tmp_path):
+    folder = RunFolder(tmp_path / "a" / "run")
+    config = Config(seed=3, optimizer=OptimizerConfig(learning_rate=0.1))
+    assert folder.claim(config) is False
+    assert folder.load_config() == config
+    assert folder.claim(config) is True
+    assert os.listdir(folder.path) == ["config.json"]
+
+
+def test_claim_names_every_setting_that_differs(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(Config())
+    with pytest.raises(ConfigError) as caught:
+        folder.claim(Config(seed=1, batch_size=128))
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "seed: 0 -> 1" in text and "batch_size: 256 -> 128" in text
+    assert "another --workdir or the same settings" in text
+    assert folder.load_config() == Config()
+
+
+def test_claim_lets_settings_differ_that_do_not_matter(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(Config())
+    other = dataclasses.replace(
+        Config(), log=LogConfig(every_steps=7), devices=DevicesConfig(count=1)
+    )
+    assert folder.claim(other) is True
+
+
+def test_claim_refuses_a_folder_of_someone_else(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="not empty.*'thesis.txt'.*--workdir"):
+        RunFolder(tmp_path).claim(Config())
+    assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+def test_claim_goes_on_after_a_kill_while_it_wrote(tmp_path):
+    (tmp_path / ".config.json.0123abcd").write_text("{")
+    assert RunFolder(tmp_path).claim(Config()) is False
+
+
+def test_claim_says_when_it_cannot_write(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(ConfigError, match="cannot be written .*--workdir"):
+            RunFolder(path).claim(Config())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.parametrize("existing", [False, True])
+def test_claim_says_when_the_folder_is_read_only(tmp_path, existing):
+    folder = RunFolder(tmp_path)
+    if existing:
+        folder.claim(Config())
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(ConfigError, match="Permission denied"):
+            folder.claim(Config())
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_load_config_names_the_command_that_makes_one(tmp_path):
+    with pytest.raises(ConfigError, match="`ssljax pretrain --workdir"):
+        RunFolder(tmp_path).load_config()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", '{"model": 3}', '{"sed": 1}'])
+def test_load_config_answers_a_damaged_file_in_one_line(tmp_path, text):
+    folder = RunFolder(tmp_path)
+    folder.config.write_text(text)
+    with pytest.raises(ConfigError, match="config.json") as caught:
+        folder.claim(Config())
+    assert "\n" not in str(caught.value)
+
+
+def test_environment_grows_by_one_launch_at_a_time(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_environment(["ssljax", "pretrain"])
+    folder.write_environment(["ssljax", "pretrain", "--epochs", "2"])
+    launches = json.loads(folder.environment.read_text())["launches"]
+    assert [len(launch["command"]) for launch in launches] == [2, 4]
+    last = launches[-1]
+    assert last["device_count"] == jax.device_count()
+    assert last["process_count"] == 1
+    assert last["versions"]["jax"] == jax.__version__
+    assert last["versions"]["numpy"] == np.__version__
+    assert last["started"].endswith("+00:00")
+    assert last["commit"] is None or len(last["commit"].split("-")[0]) == 40
+
+
+def test_environment_survives_its_own_damage(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.environment.write_text('{"launches": [{"comm')
+    folder.write_environment(["ssljax"])
+    assert len(json.loads(folder.environment.read_text())["launches"]) == 1
+
+
+def test_data_and_skipped_files(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.load_data() == {}
+    folder.write_data({"classes": np.int64(10), "mean": np.array([0.5, 0.25])})
+    assert folder.load_data() == {"classes": 10, "mean": [0.5, 0.25]}
+    folder.write_skipped([(tmp_path / "a b.png", "not an\nimage"), ("c.jpg", "empty")])
+    assert folder.skipped.read_text().split("\n") == [
+        f"{tmp_path}/a b.png\tnot an image",
+        "c.jpg\tempty",
+        "",
+    ]
+    # File names need not be text.
+    folder.write_skipped([(os.fsdecode(b"\xff.png"), "empty")])
+    assert folder.skipped.read_bytes() == b"\xff.png\tempty\n"
+
+
+def test_plain_makes_strict_json():
+    value = plain(
+        {
+            "a": np.float32(0.5),
+            "b": jnp.bfloat16(1.5),
+            "c": jnp.arange(3),
+            "d": (float("nan"), np.float64("inf"), 1, True, "x", None),
+            "e": np.zeros((1, 2), np.float16),
+            "f": np.bool_(True),
+        }
+    )
+    assert json.loads(json.dumps(value, allow_nan=False)) == {
+        "a": 0.5,
+        "b": 1.5,
+        "c": [0, 1, 2],
+        "d": [None, None, 1, True, "x", None],
+        "e": [[0.0, 0.0]],
+        "f": True,
+    }
+
+
+def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path):
+    path = tmp_path / "x.json"
+    write_json_atomically(path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json_atomically(path, {"a": object()})
+    with pytest.raises(TypeError):
+        write_text_atomically(path, 3)
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_json_lines_ignore_only_a_broken_last_line(tmp_path):
+    path = tmp_path / "m.jsonl"
+    assert read_json_lines(path) == []
+    path.write_text('{"step": 1}\n\n{"step": 2}\n{"step": 3, "lo')
+    assert read_json_lines(path) == [{"step": 1}, {"step": 2}]
+    # Not whole without its line feed, even where it happens to be JSON.
+    path.write_text('{"step": 1}\n{"step": 2}')
+    assert read_json_lines(path) == [{"step": 1}]
+    path.write_text('{"step": 1}\n{"st\n{"step": 2}\n')
+    with pytest.raises(ConfigError, match="line 2 is damaged"):
+        read_json_lines(path)
