@@ -1,6 +1,7 @@
 """SimCLR on the embedded `shapes` images: what `make quickstart` runs.
 
-Command:  ssljax pretrain experiments/configs/shapes_quickstart.py --workdir runs/quickstart
+Command:  ssljax pretrain experiments/configs/shapes_quickstart.py \\
+              --workdir runs/quickstart
 Time:     about three minutes on 2 CPU cores
 Result:   linear probe on held-out images at least 25 points above raw pixels and above
           the untrained network

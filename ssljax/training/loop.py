@@ -228,8 +228,8 @@ class _Session:
         info = {"step": failed_at, "loss": str(record["loss"])}
         save_failure(self.folder.failure, self.state, info)
         raise TrainingFailed(
-            f"step {failed_at}: the loss or its gradient is not finite; its state is in "
-            f"{self.folder.failure} (ssljax.replay reruns that step); lower the "
+            f"step {failed_at}: the loss or its gradient is not finite; `ssljax replay "
+            f"{self.folder.path}` reruns that step from failure/; lower the "
             "learning rate, lengthen the warm-up or set optimizer.clip_norm"
         )
 

@@ -1,0 +1,351 @@
+"""The `ssljax` command."""
+
+import contextlib
+import importlib.util
+import io
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from ssljax.config import Config, flatten
+from ssljax.validation import ConfigError, nearest
+
+BAD_INPUT = 2
+FAILED = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; a setting that cannot be used is one line and exit code 2."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if not words or words[0] in ("-h", "--help"):
+            print(_USAGE, end="")
+            return 0 if words else BAD_INPUT
+        if words[0] == "--version":
+            from ssljax import __version__
+
+            print(__version__)
+            return 0
+        if words[0] not in COMMANDS:
+            raise ConfigError(
+                f"unknown command {words[0]!r}; allowed: {', '.join(COMMANDS)}"
+                f"{nearest(words[0], COMMANDS)}"
+            )
+        return COMMANDS[words[0]](words[1:]) or 0
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint")
+        return 130
+    except (ConfigError, ValueError, FileNotFoundError) as error:
+        if not _is_ours(error):
+            raise
+        print(f"ssljax: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except RuntimeError as error:
+        if type(error).__name__ != "TrainingFailed":
+            raise
+        print(f"ssljax: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _is_ours(error: Exception) -> bool:
+    """Refusals made by this package, not errors from the libraries below it."""
+    if isinstance(error, ConfigError):
+        return True
+    return type(error).__name__ == "DataError" or (
+        isinstance(error, FileNotFoundError) and "ssljax" in str(error)
+    )
+
+
+def _pretrain(words: list[str]) -> int:
+    import tyro
+
+    recipe = _recipe_argument(words)
+    smoke = "--smoke" in words
+    base = _resolved(load_recipe(recipe, smoke=smoke), words)
+
+    @dataclass(frozen=True)
+    class Pretrain:
+        """Pretrain an encoder, or go on where the run folder stopped."""
+
+        recipe: Annotated[str, tyro.conf.Positional]
+        """A file of experiments/configs/."""
+        config: Annotated[Config, tyro.conf.arg(name="")]
+        workdir: Path | None = None
+        """Run folder; the same command on the same folder resumes the run."""
+        dry_run: bool = False
+        """Print what would be done and touch nothing."""
+        smoke: bool = False
+        """Shrink the run to minutes on a CPU: tiny network, few images."""
+
+    asked = _parse(
+        Pretrain,
+        words,
+        command="ssljax pretrain",
+        default=Pretrain(recipe=recipe, config=base),
+    )
+    if asked.dry_run:
+        return _dry_run(asked.config)
+    if asked.workdir is None:
+        raise ConfigError("--workdir is not set; name the run folder: --workdir DIR")
+    from ssljax.training.loop import pretrain
+
+    run = pretrain(asked.config, asked.workdir, command=["ssljax", "pretrain", *words])
+    print(f"done: {run.steps} steps, {run.workdir}")
+    print(f"next: ssljax evaluate {run.workdir} && ssljax report {run.workdir}")
+    return 0
+
+
+def _dry_run(config: Config) -> int:
+    from ssljax.training import devices
+    from ssljax.training.prepare import describe, load_split, prepare
+
+    source = load_split(config, train=True)
+    setup = prepare(config, source)
+    devices.make_mesh(count=config.devices.count, batch_size=config.batch_size)
+    for name, value in flatten(setup.config).items():
+        print(f"{name} = {value!r}")
+    print()
+    for name, value in describe(setup, source):
+        print(f"{name:>24}  {value}")
+    return 0
+
+
+@dataclass(frozen=True)
+class _Evaluate:
+    """Evaluate the frozen encoder of a run, beside two baselines."""
+
+    workdir: Path
+    protocol: list[Literal["knn", "linear", "spectrum"]] = field(
+        default_factory=lambda: ["knn", "linear"]
+    )
+    """Which protocols; unlabelled data sets have `spectrum` only."""
+
+
+def _evaluate(words: list[str]) -> int:
+    import tyro
+
+    asked = _parse(_positional(tyro, _Evaluate), words, command="ssljax evaluate")
+    from ssljax.evaluate import evaluate
+
+    print(evaluate(asked.workdir, protocols=tuple(asked.protocol)))
+    return 0
+
+
+@dataclass(frozen=True)
+class _Report:
+    """Write report.html and its figures into a run folder."""
+
+    workdir: Path
+
+
+def _report(words: list[str]) -> int:
+    import tyro
+
+    asked = _parse(_positional(tyro, _Report), words, command="ssljax report")
+    from ssljax.evaluate import report
+
+    print(report(asked.workdir))
+    return 0
+
+
+@dataclass(frozen=True)
+class _Replay:
+    """Run a failed step again and name the gradients that are not finite."""
+
+    workdir: Path
+
+
+def _replay(words: list[str]) -> int:
+    import tyro
+
+    asked = _parse(_positional(tyro, _Replay), words, command="ssljax replay")
+    from ssljax.training.loop import replay
+
+    for name, value in replay(asked.workdir).items():
+        print(f"{name} = {value}")
+    return 0
+
+
+@dataclass(frozen=True)
+class _DataPrepare:
+    """Download a TFDS data set and write it in the form that training reads."""
+
+    name: str
+    data_dir: str | None = None
+
+
+def _data(words: list[str]) -> int:
+    import tyro
+
+    from ssljax.data import prepare as preparation
+
+    if words[:1] == ["list"]:
+        for entry in preparation.catalogue():
+            here = "here" if entry.present else "not here"
+            print(
+                f"{entry.name:<24} {here:<9} {entry.image_size:<10} "
+                f"{entry.classes!s:>5} classes  {entry.splits}  {entry.how}"
+            )
+        return 0
+    if words[:1] == ["prepare"]:
+        asked = _parse(
+            _positional(tyro, _DataPrepare), words[1:], command="ssljax data prepare"
+        )
+        print(preparation.prepare(asked.name, asked.data_dir))
+        return 0
+    raise ConfigError("ssljax data needs one of: list, prepare NAME")
+
+
+COMMANDS = {
+    "pretrain": _pretrain,
+    "evaluate": _evaluate,
+    "report": _report,
+    "data": _data,
+    "replay": _replay,
+}
+
+_USAGE = """usage: ssljax COMMAND ...
+
+  pretrain RECIPE --workdir DIR [--KEY VALUE ...] [--dry-run] [--smoke]
+  evaluate DIR [--protocol knn linear spectrum]
+  report DIR
+  data list | data prepare NAME
+  replay DIR
+
+`ssljax COMMAND --help` lists every setting.
+"""
+
+
+def load_recipe(path: str, *, smoke: bool = False) -> Config:
+    """The config of a recipe file: what its ``config()`` (or ``smoke()``) returns.
+
+    Raises:
+        ConfigError: no such file, no such function, or a setting that is not allowed.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError(f"no recipe {path!r}; see experiments/configs/")
+    spec = importlib.util.spec_from_file_location("ssljax_recipe", file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        make = getattr(module, "config", None)
+        if make is None:
+            raise ConfigError(f"{path} has no function config() that returns a Config")
+        own_smoke = getattr(module, "smoke", None)
+        config = own_smoke() if smoke and own_smoke else make()
+    except TypeError as error:
+        raise ConfigError(f"{path}: {_explain(error)}") from error
+    if not isinstance(config, Config):
+        raise ConfigError(f"{path}: config() must return a Config, got {config!r}")
+    return shrink(config) if smoke and own_smoke is None else config
+
+
+def shrink(config: Config) -> Config:
+    """A recipe at the scale of a CPU: tiny network and heads, few images, minutes."""
+    return replace(
+        config,
+        data=replace(config.data, examples=4000, test_examples=1000),
+        model=replace(config.model, arch="resnet_tiny", dtype="float32"),
+        method=replace(config.method, projector="256-64"),
+        epochs=5,
+        batch_size=min(config.batch_size, 128),
+    )
+
+
+def _explain(error: TypeError) -> str:
+    match = re.search(r"(\w+)\.__init__\(\) got an unexpected .*'(\w+)'", str(error))
+    if not match:
+        return str(error)
+    from ssljax import config
+
+    known = getattr(config, match[1], Config).__dataclass_fields__
+    return f"unknown key {match[2]!r} in {match[1]}{nearest(match[2], known)}"
+
+
+def _recipe_argument(words: list[str]) -> str:
+    """The recipe comes first, because the other options depend on it."""
+    if words and words[0] in ("-h", "--help"):
+        raise ConfigError(
+            "name a recipe first: ssljax pretrain experiments/configs/RECIPE.py --help"
+        )
+    if not words or words[0].startswith("-"):
+        raise ConfigError(
+            "the recipe comes first: ssljax pretrain experiments/configs/RECIPE.py "
+            "--workdir DIR"
+        )
+    return words[0]
+
+
+def _resolved(config: Config, words: list[str]) -> Config:
+    """Fill the method's options in, so that each of them is a flag."""
+    from ssljax import methods
+
+    name = _value_of(words, "--method.name")
+    if name is not None and name != config.method.name:
+        # Another method: its own heads and options, not the recipe's.
+        methods.get(name)
+        config = replace(config, method=replace(config.method, name=name, options={}))
+        config = replace(
+            config,
+            method=replace(
+                config.method,
+                projector=None,
+                predictor=None,
+                forward=None,
+                target_momentum=None,
+            ),
+        )
+    options = methods.get(config.method.name).options | config.method.options
+    return replace(config, method=replace(config.method, options=options))
+
+
+def _value_of(words: list[str], flag: str) -> str | None:
+    for position, word in enumerate(words):
+        if word == flag and position + 1 < len(words):
+            return words[position + 1]
+        if word.startswith(flag + "="):
+            return word.removeprefix(flag + "=")
+    return None
+
+
+def _positional(tyro: Any, cls: type) -> Any:
+    """Arguments without a default are positional."""
+    return tyro.conf.PositionalRequiredArgs[cls]
+
+
+def _parse(kind: Any, words: list[str], *, command: str, **options: Any) -> Any:
+    """`tyro.cli`, with its boxed complaint folded into one line."""
+    import tyro
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(kind, args=words, prog=command, **options)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ConfigError(_one_line(said.getvalue(), command, words, kind)) from None
+
+
+def _one_line(boxed: str, command: str, words: list[str], kind: Any) -> str:
+    lines = [line.strip("│╭╮╰╯─ ").strip() for line in boxed.splitlines()]
+    text = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(lines[1:]))
+    text = text.split("Argument helptext")[0].split("For full helptext")[0]
+    text = re.sub(r"\s+", " ", text.replace("─", "")).strip()
+    text = re.sub(r"^Error parsing config\S*: ", "", text)
+    unknown = re.search(r"Unrecognized options: (\S+)", text)
+    if unknown:
+        flag = unknown[1].rstrip(",")
+        hint = re.search(r"(--[\w.-]+)", text.split("Perhaps you meant")[-1])
+        near = hint[1] if hint and "Perhaps you meant" in text else ""
+        tail = f"; did you mean '{near}'?" if near else ""
+        return f"unknown option {flag!r}{tail} ({command} ... --help lists them all)"
+    bad = re.search(r"(--[\w.-]+)", text)
+    value = _value_of(words, bad[1].rstrip(".'")) if bad else None
+    return f"{text}" + (f" (given: {value!r})" if value is not None else "")
