@@ -1,10 +1,10 @@
 """The `ssljax` command."""
 
 import contextlib
-import importlib.util
 import io
 import re
 import sys
+import types
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -182,12 +182,12 @@ def _data(words: list[str]) -> int:
 
     from ssljax.data import prepare as preparation
 
-    if words[:1] == ["list"]:
+    if words == ["list"]:
         for entry in preparation.catalogue():
             here = "here" if entry.present else "not here"
             print(
                 f"{entry.name:<24} {here:<9} {entry.image_size:<10} "
-                f"{entry.classes!s:>5} classes  {entry.splits}  {entry.how}"
+                f"{entry.classes or '-':>5} classes  {entry.splits}  {entry.how}"
             )
         return 0
     if words[:1] == ["prepare"]:
@@ -228,12 +228,12 @@ def load_recipe(path: str, *, smoke: bool = False) -> Config:
     file = Path(path)
     if not file.is_file():
         raise ConfigError(f"no recipe {path!r}; see experiments/configs/")
-    spec = importlib.util.spec_from_file_location("ssljax_recipe", file)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path!r} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
+    module = types.ModuleType("ssljax_recipe")
+    module.__file__ = str(file)
     try:
-        spec.loader.exec_module(module)
+        # Not imported, since that would leave a __pycache__ beside the recipe.
+        source = file.read_text("utf-8")
+        exec(compile(source, str(file), "exec", dont_inherit=True), vars(module))
         make = getattr(module, "config", None)
         if make is None:
             raise ConfigError(f"{path} has no function config() that returns a Config")
@@ -306,12 +306,13 @@ def _resolved(config: Config, words: list[str]) -> Config:
 
 
 def _value_of(words: list[str], flag: str) -> str | None:
+    found = None  # the last one wins, as it does for the parser
     for position, word in enumerate(words):
         if word == flag and position + 1 < len(words):
-            return words[position + 1]
-        if word.startswith(flag + "="):
-            return word.removeprefix(flag + "=")
-    return None
+            found = words[position + 1]
+        elif word.startswith(flag + "="):
+            found = word.removeprefix(flag + "=")
+    return found
 
 
 def _positional(tyro: Any, cls: type) -> Any:
@@ -330,21 +331,27 @@ def _parse(kind: Any, words: list[str], *, command: str, **options: Any) -> Any:
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise ConfigError(_one_line(said.getvalue(), command, words, kind)) from None
+        default = options.get("default")
+        flags = [
+            f"--{key.removeprefix('config.')}".replace("_", "-")
+            for key in (flatten(default) if default else ("protocol", "data_dir"))
+        ]
+        raise ConfigError(_one_line(said.getvalue(), command, words, flags)) from None
 
 
-def _one_line(boxed: str, command: str, words: list[str], kind: Any) -> str:
-    lines = [line.strip("│╭╮╰╯─ ").strip() for line in boxed.splitlines()]
-    text = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(lines[1:]))
+def _one_line(boxed: str, command: str, words: list[str], flags: list[str]) -> str:
+    # The box is drawn in ASCII where the terminal has no Unicode.
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", boxed)
+    lines = [line.strip("│╭╮╰╯─|+ ") for line in plain.splitlines()]
+    text = " ".join(lines[1:])
     text = text.split("Argument helptext")[0].split("For full helptext")[0]
-    text = re.sub(r"\s+", " ", text.replace("─", "")).strip()
+    text = re.sub(r"\s+", " ", re.sub(r"─+|-{4,}", " ", text)).strip()
     text = re.sub(r"^Error parsing config\S*: ", "", text)
     unknown = re.search(r"Unrecognized options: (\S+)", text)
     if unknown:
         flag = unknown[1].rstrip(",")
-        hint = re.search(r"(--[\w.-]+)", text.split("Perhaps you meant")[-1])
-        near = hint[1] if hint and "Perhaps you meant" in text else ""
-        tail = f"; did you mean '{near}'?" if near else ""
+        # Not tyro's own hint: it is cut off where the terminal is narrow.
+        tail = nearest(flag.split("=")[0], flags)
         return f"unknown option {flag!r}{tail} ({command} ... --help lists them all)"
     bad = re.search(r"(--[\w.-]+)", text)
     value = _value_of(words, bad[1].rstrip(".'")) if bad else None

@@ -44,6 +44,11 @@ def restore(workdir: str | Path, *, untrained: bool = False) -> Restored:
     folder = RunFolder(workdir)
     config = methods.resolve(folder.load_config())
     data = folder.load_data()
+    if not data:
+        raise ConfigError(
+            f"{folder.data} is missing or damaged; the same ssljax pretrain command "
+            "writes it again"
+        )
     setup = assemble(
         config,
         image_shape=tuple(data["image_shape"]),

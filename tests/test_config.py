@@ -1,0 +1,199 @@
+"""The configuration refuses what cannot be used, and survives its own JSON."""
+
+import dataclasses
+import json
+
+import pytest
+
+from ssljax.config import (
+    AugmentConfig,
+    CheckpointConfig,
+    Config,
+    ConfigError,
+    DataConfig,
+    DevicesConfig,
+    LogConfig,
+    MethodConfig,
+    ModelConfig,
+    MonitorConfig,
+    OptimizerConfig,
+    ProbeConfig,
+    differences,
+    flatten,
+    from_json,
+    to_json,
+)
+
+UNUSUAL = Config(
+    method=MethodConfig(
+        "byol", options={}, projector="64-32", predictor="none", target_momentum=0.9
+    ),
+    data=DataConfig("folder", path="images", image_size=48, store="stream"),
+    augment=AugmentConfig(preset="byol", blur=0.25),
+    model=ModelConfig("resnet50", width=0.5, stem="large", dtype="bfloat16"),
+    optimizer=OptimizerConfig("lars", learning_rate=0.3, clip_norm=1.5),
+    probe=ProbeConfig(enabled=False),
+    monitor=MonitorConfig(every_epochs=0.5, collapse="stop"),
+    epochs=12.5,
+    batch_size=48,
+    seed=7,
+)
+
+
+def changed(config, key, value):
+    """The config with one dotted key replaced."""
+    head, _, rest = key.partition(".")
+    new = changed(getattr(config, head), rest, value) if rest else value
+    return dataclasses.replace(config, **{head: new})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        # The wrong type.
+        ("epochs", "3", "epochs is '3'; allowed: a number"),
+        ("batch_size", 32.0, "batch_size is 32.0; allowed: a whole number"),
+        ("seed", True, "seed is True; allowed: a whole number"),
+        ("data.path", 3, "data.path is 3; allowed: text or None"),
+        ("probe.enabled", 1, "probe.enabled is 1; allowed: a bool"),
+        ("model.width", None, "model.width is None; allowed: a number"),
+        (
+            "method.options",
+            {"temperature": "hot"},
+            "method.options is {'temperature': 'hot'}; allowed: names with numbers",
+        ),
+        # A value that cannot be.
+        ("epochs", 0, "epochs is 0; allowed: > 0"),
+        ("epochs", float("nan"), "epochs is nan; allowed: > 0"),
+        ("epochs", float("inf"), "epochs is inf; allowed: > 0"),
+        ("batch_size", 1, "batch_size is 1; allowed: >= 2"),
+        ("seed", -1, "seed is -1; allowed: >= 0"),
+        ("data.examples", 0, "data.examples is 0; allowed: > 0"),
+        ("data.workers", -1, "data.workers is -1; allowed: >= 0"),
+        ("augment.blur", 1.5, "augment.blur is 1.5; allowed: 0 to 1"),
+        (
+            "augment.crop_scale_min",
+            0.0,
+            "augment.crop_scale_min is 0.0; allowed: 0 < value <= 1",
+        ),
+        (
+            "method.target_momentum",
+            -0.1,
+            "method.target_momentum is -0.1; allowed: 0 to 1",
+        ),
+        ("optimizer.momentum", 1.1, "optimizer.momentum is 1.1; allowed: 0 to 1"),
+        (
+            "optimizer.weight_decay",
+            -1e-4,
+            "optimizer.weight_decay is -0.0001; allowed: >= 0",
+        ),
+        ("monitor.examples", 1, "monitor.examples is 1; allowed: >= 2"),
+        ("checkpoint.keep", 1, "checkpoint.keep is 1; allowed: >= 2"),
+        ("log.every_steps", 0, "log.every_steps is 0; allowed: > 0"),
+        ("devices.count", 0, "devices.count is 0; allowed: > 0"),
+        # A choice that does not exist, with the nearest one.
+        (
+            "data.store",
+            "memry",
+            "data.store is 'memry'; allowed: 'auto', 'memory', 'stream'; "
+            "did you mean 'memory'?",
+        ),
+        (
+            "model.dtype",
+            "bfloat",
+            "model.dtype is 'bfloat'; allowed: 'float32', 'bfloat16'; "
+            "did you mean 'bfloat16'?",
+        ),
+        # Nothing is near, so nothing is suggested.
+        (
+            "monitor.collapse",
+            "xyz",
+            "monitor.collapse is 'xyz'; allowed: 'warn', 'stop', 'off'",
+        ),
+        (
+            "data.name",
+            "folder",
+            "data.path is not set; a folder of images needs --data.path DIR",
+        ),
+    ],
+)
+def test_the_message_names_key_value_and_what_is_allowed(key, value, message):
+    with pytest.raises(ConfigError) as refusal:
+        changed(Config(), key, value)
+    assert str(refusal.value) == message
+
+
+def test_a_whole_number_may_stand_for_a_number():
+    assert Config(epochs=3).epochs == 3
+
+
+def test_flatten_has_every_leaf_under_its_dotted_name():
+    flat = flatten(Config(method=MethodConfig(options={"temperature": 0.5})))
+    assert flat["method.options.temperature"] == 0.5
+    assert flat["optimizer.learning_rate"] == 0.06
+    assert flat["batch_size"] == 256
+    assert not any(dataclasses.is_dataclass(value) for value in flat.values())
+    sections = {key.split(".")[0] for key in flat}
+    assert sections == {field.name for field in dataclasses.fields(Config)}
+
+
+@pytest.mark.parametrize("config", [Config(), UNUSUAL], ids=["default", "unusual"])
+def test_json_there_and_back_is_the_same_config(config):
+    text = to_json(config)
+    assert from_json(text) == config
+    assert to_json(from_json(text)) == text
+
+
+def test_json_is_checked_as_a_recipe_is():
+    values = json.loads(to_json(Config()))
+    values["optimizer"]["lerning_rate"] = values["optimizer"].pop("learning_rate")
+    with pytest.raises(ConfigError) as refusal:
+        from_json(json.dumps(values))
+    assert str(refusal.value) == (
+        "unknown key 'optimizer.lerning_rate'; did you mean 'learning_rate'?"
+    )
+    with pytest.raises(ConfigError, match="epochs is 0; allowed: > 0"):
+        from_json('{"epochs": 0}')
+
+
+def test_differences_name_every_key_that_decides_the_trajectory():
+    assert differences(Config(), Config()) == []
+    other = changed(changed(Config(), "seed", 5), "optimizer.learning_rate", 0.1)
+    assert differences(Config(), other) == [
+        "optimizer.learning_rate: 0.06 -> 0.1",
+        "seed: 0 -> 5",
+    ]
+    options = changed(Config(), "method.options", {"temperature": 0.5})
+    assert differences(Config(), options) == ["method.options.temperature: None -> 0.5"]
+    assert differences(options, Config()) == ["method.options.temperature: 0.5 -> None"]
+
+
+def test_every_other_leaf_forbids_going_on():
+    may_differ = {
+        key
+        for key in flatten(Config())
+        if key.split(".")[0] in ("log", "checkpoint", "devices")
+    } | {"data.workers", "data.data_dir"}
+    for key in flatten(Config()):
+        # Values need not be valid here: only the comparison is under test.
+        other = Config()
+        owner = other
+        *path, leaf = key.split(".")
+        for name in path:
+            copied = dataclasses.replace(getattr(owner, name))
+            object.__setattr__(owner, name, copied)
+            owner = copied
+        object.__setattr__(owner, leaf, "something else")
+        found = differences(Config(), other)
+        assert bool(found) == (key not in may_differ), key
+
+
+def test_what_only_concerns_files_and_hardware_may_differ():
+    other = dataclasses.replace(
+        Config(),
+        log=LogConfig(every_steps=7, tensorboard=True),
+        checkpoint=CheckpointConfig(every_epochs=3, keep=5),
+        devices=DevicesConfig(count=2),
+        data=DataConfig(workers=0, data_dir="elsewhere"),
+    )
+    assert other != Config() and differences(Config(), other) == []

@@ -1,0 +1,191 @@
+"""The step on one device and on many: same loss, same gradients, one compile."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssljax import methods
+from ssljax.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    MethodConfig,
+    ModelConfig,
+    OptimizerConfig,
+)
+from ssljax.data import from_arrays
+from ssljax.training import devices
+from ssljax.training.prepare import prepare
+from ssljax.training.state import init_state
+from ssljax.training.step import run_networks, train_step, view_batch
+
+BATCH = 32
+
+
+def source(labelled=True):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (BATCH, 12, 12, 3), dtype=np.uint8)
+    return from_arrays(images, rng.integers(0, 4, BATCH) if labelled else None)
+
+
+@functools.cache
+def setup_of(name, **method):
+    heads = {"projector": "24-12"}
+    if name in ("byol", "simsiam"):
+        heads["predictor"] = "8-12"
+    if name == "supervised":
+        heads = {}
+    config = Config(
+        data=DataConfig("arrays"),
+        method=MethodConfig(name, **(heads | method)),
+        model=ModelConfig("resnet_tiny", width=0.5),
+        augment=AugmentConfig(blur=0.5) if name == "simclr" else AugmentConfig(),
+        optimizer=OptimizerConfig(
+            learning_rate=0.1, scale_by_batch=False, warmup_epochs=0, momentum=0.0
+        ),
+        epochs=10,
+        batch_size=BATCH,
+    )
+    return prepare(config, source())
+
+
+def loss_and_gradients(setup, count):
+    mesh = devices.make_mesh(count=count, batch_size=BATCH)
+    state = jax.jit(
+        functools.partial(init_state, setup), out_shardings=devices.replicated(mesh)
+    )()
+    data = source()
+    batch = devices.place(
+        {"image": data.images, "label": data.labels}, devices.over_batch(mesh)
+    )
+
+    @jax.jit
+    def run(state, batch):
+        def loss_of(params):
+            views = view_batch(state.step, batch, setup=setup)
+            outputs, _ = run_networks(params, state, views, batch["label"], setup)
+            return setup.method.loss(outputs, **setup.config.method.options)
+
+        return jax.value_and_grad(loss_of)(state.params)
+
+    return jax.device_get(run(state, batch))
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_devices_agree_on_loss_and_every_gradient(name):
+    setup = setup_of(name)
+    loss, gradients = loss_and_gradients(setup, 1)
+    total = np.sqrt(sum((g**2).sum() for g in jax.tree.leaves(gradients)))
+    assert np.isfinite(loss) and total > 0
+    for count in (2, 4, 8):
+        other_loss, other = loss_and_gradients(setup, count)
+        np.testing.assert_allclose(other_loss, loss, rtol=1e-5)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+            there = functools.reduce(lambda tree, key: tree[key.key], path, other)
+            gap = np.linalg.norm(there - leaf)
+            # Entries whose exact value is zero are measured against the whole gradient.
+            scale = max(np.linalg.norm(leaf), 1e-3 * total)
+            assert gap <= 1e-5 * scale, (name, count, jax.tree_util.keystr(path))
+
+
+def test_a_gradient_scaled_by_the_device_count_would_be_seen():
+    setup = setup_of("simclr")
+    _, gradients = loss_and_gradients(setup, 1)
+    _, other = loss_and_gradients(setup, 2)
+    wrong = jax.tree.map(lambda g: 2 * g, other)
+    gap = max(
+        np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-12)
+        for a, b in zip(
+            jax.tree.leaves(wrong), jax.tree.leaves(gradients), strict=True
+        )
+    )
+    assert gap > 0.5
+
+
+def run_steps(setup, count, *, batch=None):
+    state = jax.jit(functools.partial(init_state, setup))()
+    data = source()
+    batch = batch or {"image": jnp.asarray(data.images), "label": data.labels}
+    traced = chex.assert_max_traces(
+        functools.partial(train_step, setup=setup), n=1
+    )
+    step = jax.jit(traced)
+    history = []
+    for _ in range(count):
+        state, metrics = step(state, batch)
+        history.append(metrics)
+    return state, history
+
+
+def test_the_step_compiles_once_learns_and_counts():
+    chex.clear_trace_counter()
+    state, history = run_steps(setup_of("simclr"), 8)
+    losses = [float(m["loss"]) for m in history]
+    assert int(state.step) == 8 and int(state.failed_at) == -1
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+
+
+def test_the_target_moves_by_its_momentum_only():
+    chex.clear_trace_counter()
+    setup = setup_of("byol", target_momentum=1.0)
+    before = jax.jit(functools.partial(init_state, setup))()
+    state, _ = run_steps(setup, 2)
+    chex.assert_trees_all_equal(before.target["params"], state.target["params"])
+    moved = jax.tree.map(
+        lambda a, b: bool((a != b).any()), before.params, state.params
+    )
+    assert any(jax.tree.leaves(moved))
+    assert "predictor" not in state.target["params"]
+
+
+def test_the_probe_leaves_the_encoder_alone():
+    from dataclasses import replace
+
+    chex.clear_trace_counter()
+    setup = setup_of("simclr")
+    off = replace(setup.config, probe=replace(setup.config.probe, enabled=False))
+    state, _ = run_steps(setup, 2)
+    chex.clear_trace_counter()
+    other, metrics = run_steps(replace(setup, config=off), 2)
+    assert other.probe == {} and "probe_loss" not in metrics[0]
+    chex.assert_trees_all_equal(state.params, other.params)
+
+
+def test_a_step_that_is_not_finite_changes_nothing_and_is_named():
+    chex.clear_trace_counter()
+    setup = setup_of("simclr")
+    state = jax.jit(functools.partial(init_state, setup))()
+    data = source()
+    batch = {"image": jnp.asarray(data.images), "label": data.labels}
+    step = jax.jit(functools.partial(train_step, setup=setup))
+    state, _ = step(state, batch)
+    broken = state.replace(
+        params=jax.tree.map(lambda x: x.at[(0,) * x.ndim].set(jnp.nan), state.params)
+    )
+    after, metrics = step(broken, batch)
+    assert int(after.failed_at) == 1 and int(after.step) == 1
+    assert int(metrics["failed_at"]) == 1
+    chex.assert_trees_all_equal(after.params, broken.params)
+    # A later batch does not wake it up, so the state stays that of the failure.
+    again, _ = step(after, batch)
+    assert int(again.step) == 1 and int(again.failed_at) == 1
+
+
+def test_simsiam_keeps_its_predictor_rate_constant():
+    assert setup_of("simsiam").config.optimizer.constant_predictor_rate is True
+    assert setup_of("byol").config.optimizer.constant_predictor_rate is False
+
+
+def test_a_batch_that_does_not_divide_names_the_nearest():
+    with pytest.raises(ValueError, match="batch_size is 30.*nearest: 24 or 32"):
+        devices.make_mesh(count=8, batch_size=30)
+
+
+def test_joint_and_separate_forward_differ_in_batch_statistics():
+    joint, _ = loss_and_gradients(setup_of("simclr"), 1)
+    separate, _ = loss_and_gradients(setup_of("simclr", forward="separate"), 1)
+    assert abs(joint - separate) > 1e-4
