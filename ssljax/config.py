@@ -226,7 +226,7 @@ class Config:
     >>> Config(epochs=0)
     Traceback (most recent call last):
         ...
-    ssljax.config.ConfigError: epochs is 0; allowed: > 0
+    ssljax.validation.ConfigError: epochs is 0; allowed: > 0
     """
 
     method: MethodConfig = MethodConfig()

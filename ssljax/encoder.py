@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssljax import methods
 from ssljax.config import Config
@@ -14,10 +15,10 @@ from ssljax.training.checkpoint import Checkpoints
 from ssljax.training.monitor import encode
 from ssljax.training.prepare import assemble
 from ssljax.training.run_folder import RunFolder
-from ssljax.training.state import Setup, init_state
+from ssljax.training.state import Setup, TrainState, init_state
 from ssljax.validation import ConfigError
 
-Encode = Callable[[jax.Array], jax.Array]
+Encode = Callable[[np.ndarray | jax.Array], jax.Array]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Restored:
     """A run's setup and state, without its data set."""
 
     setup: Setup
-    state: object
+    state: TrainState
     step: int
     config: Config
     data: dict
@@ -100,7 +101,7 @@ def as_function(restored: Restored) -> Encode:
     setup, state = restored.setup, restored.state
     compiled = jax.jit(lambda params, stats, x: encode(params, stats, x, setup=setup))
 
-    def run(images: jax.Array) -> jax.Array:
+    def run(images: np.ndarray | jax.Array) -> jax.Array:
         images = jnp.asarray(images)
         if images.dtype != jnp.uint8 or images.ndim != 4:
             raise ValueError(

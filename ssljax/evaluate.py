@@ -104,7 +104,8 @@ def report(
     extra: dict[str, Any] = {"contact": _contact_sheet(run, train)}
     features = _features(encode, test)
     extra["features"] = features
-    if test.labelled and train.labelled:
+    classes = train.num_classes
+    if test.labelled and train.labelled and classes:
         extra["labels"] = _labels(test)
         extra["class_names"] = test.class_names
         bank = train.take(np.arange(min(train.size, 10_000)))
@@ -113,9 +114,9 @@ def report(
             bank[1],
             features,
             k=min(20, len(bank[1])),
-            num_classes=train.num_classes,
+            num_classes=classes,
         )
-        extra["confusion"] = confusion(_labels(test), predicted, train.num_classes)
+        extra["confusion"] = confusion(_labels(test), predicted, classes)
     return build_report(folder.path, **extra)
 
 

@@ -79,7 +79,7 @@ def between_projections(loss: Callable[..., jax.Array]) -> Callable[..., jax.Arr
     def wired(outputs: Outputs, **options: float) -> jax.Array:
         z = outputs.projections
         pairs = [(i, j) for i in range(len(z)) for j in range(i + 1, len(z))]
-        return sum(loss(z[i], z[j], **options) for i, j in pairs) / len(pairs)
+        return jnp.mean(jnp.stack([loss(z[i], z[j], **options) for i, j in pairs]))
 
     return wired
 
@@ -95,8 +95,8 @@ def prediction_of_target(
     def wired(outputs: Outputs, **options: float) -> jax.Array:
         p, t = outputs.predictions, outputs.targets
         pairs = [(i, j) for i in range(len(p)) for j in range(len(t)) if i != j]
-        total = sum(loss(p[i], t[j], **options) for i, j in pairs)
-        return total / len(pairs) if reduce == "mean" else total
+        each = jnp.stack([loss(p[i], t[j], **options) for i, j in pairs])
+        return jnp.mean(each) if reduce == "mean" else jnp.sum(each)
 
     return wired
 

@@ -5,11 +5,19 @@ import os
 # Read when the backend starts; a config update after the first array is too late.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import tempfile
+from pathlib import Path
+
 import jax
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Compiling takes most of the time here, and the same programs recur between tests,
+# workers and subprocesses.
+CACHE = Path(tempfile.gettempdir()) / f"ssljax-tests-{os.getuid()}-{jax.__version__}"
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 @pytest.fixture

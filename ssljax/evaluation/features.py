@@ -10,8 +10,10 @@ import numpy as np
 class ImageSource(Protocol):
     """What is read of a data source; any object with these members will do."""
 
-    images: np.ndarray | None
-    """All images, uint8 ``[N, H, W, C]``, or None when they must be read singly."""
+    @property
+    def images(self) -> np.ndarray | None:
+        """All images, uint8 ``[N, H, W, C]``, or None when they are read singly."""
+        ...
 
     @property
     def size(self) -> int: ...
@@ -19,7 +21,8 @@ class ImageSource(Protocol):
     @property
     def image_shape(self) -> tuple[int, int, int]: ...
 
-    def read(self, i: int, /) -> tuple[np.ndarray, Any]: ...
+    @property
+    def read(self) -> Callable[[int], tuple[np.ndarray, Any]]: ...
 
 
 def extract(

@@ -128,13 +128,13 @@ class Checkpoints:
 
         record = self._manager.restore(
             step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
-        ).meta
+        )["meta"]
 
         def read(abstract: dict[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
             return self._manager.restore(
                 step,
                 args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)),
-            ).state
+            )["state"]
 
         return _verified(self._folder / str(step), record, abstract_state, read)
 
@@ -170,7 +170,7 @@ def digest(state: Any) -> int:
         head = f"{name} {array.dtype.name} {leaf.shape};"
         crc = zlib.crc32(head.encode(), crc)
         # As bytes, since bfloat16 does not speak the buffer protocol.
-        crc = zlib.crc32(array.reshape(-1).view(np.uint8), crc)
+        crc = zlib.crc32(array.reshape(-1).view(np.uint8).tobytes(), crc)
     return crc
 
 

@@ -147,7 +147,7 @@ class _Session:
                 )
                 if at_panel or done % config.log.every_steps == 0 or done == total:
                     extra = {"epoch": done / self._epoch}
-                    if at_panel:
+                    if self.monitor is not None and at_panel:
                         extra |= self.monitor.measure(self.state)
                     self.delayed.push(done, metrics, extra)
                 if done % every == 0 or done == total:
@@ -235,8 +235,10 @@ class _Session:
 
     def _look_for_collapse(self, step: int) -> None:
         policy = self.setup.config.monitor.collapse
-        found = self.monitor.alarm() if policy != "off" else None
-        if found is None or self.alarmed:
+        if self.monitor is None or policy == "off" or self.alarmed:
+            return
+        found = self.monitor.alarm()
+        if found is None:
             return
         self.alarmed = True
         self.writer.alarm(step, found.kind, str(found), "; ".join(found.advice))

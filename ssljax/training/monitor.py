@@ -62,9 +62,10 @@ class Monitor:
         return diagnose(self.history)
 
     def _knn_accuracy(self, state: TrainState) -> float:
+        assert self._knn is not None
         bank_x, bank_y, test_x, test_y = self._knn
 
-        def run(images: jax.Array) -> jax.Array:
+        def run(images: np.ndarray) -> jax.Array:
             placed = jax.device_put(images, self._place)
             return self._encode(state.params, state.batch_stats, placed)
 
@@ -75,7 +76,7 @@ class Monitor:
             jnp.asarray(bank_y),
             jnp.asarray(features[1]),
             ks=(k,),
-            num_classes=self.setup.num_classes,
+            num_classes=self.setup.num_classes or 0,
         )
         return float(np.mean(np.asarray(votes)[0] == test_y))
 

@@ -85,7 +85,9 @@ def build_network(config: Config, *, view_size: int, num_classes: int | None):
     stem = choose_stem(view_size) if model.stem == "auto" else model.stem
 
     def head(spec: methods.Head, layers: str | None) -> MLP:
-        widths = (num_classes,) if layers == "classes" else parse_layers(layers or "")
+        widths = parse_layers(
+            str(num_classes) if layers == "classes" else layers or "none"
+        )
         return MLP(
             layers=widths,
             hidden_norm=spec.hidden_norm,
@@ -149,7 +151,7 @@ def init_state(setup: Setup) -> TrainState:
         batch_stats=stats,
         opt_state=setup.optimizer.init(params),
         target=_init_target(setup, target) if setup.method.target else {},
-        probe=_init_probe(setup, probe) if setup.num_classes and _probes(setup) else {},
+        probe=_init_probe(setup, probe),
     )
 
 
@@ -164,13 +166,11 @@ def _init_target(setup: Setup, key: jax.Array) -> dict[str, Any]:
 
 
 def _init_probe(setup: Setup, key: jax.Array) -> dict[str, Any]:
+    if not (setup.num_classes and setup.config.probe.enabled):
+        return {}
     shape = (setup.network.encoder.feature_dim, setup.num_classes)
     params = {
         "kernel": 0.01 * jax.random.normal(key, shape),
         "bias": jnp.zeros(shape[1]),
     }
     return {"params": params, "opt_state": setup.probe_optimizer.init(params)}
-
-
-def _probes(setup: Setup) -> bool:
-    return setup.config.probe.enabled

@@ -44,7 +44,7 @@ def train_step(
     (loss, (moved, outputs)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
         state.params
     )
-    norm = optax.global_norm(gradients)
+    norm = optax.tree.norm(gradients)
     updates, opt_state = setup.optimizer.update(
         gradients, state.opt_state, state.params
     )
@@ -151,7 +151,7 @@ def _move_target(state: TrainState, params: Any, stats: Any, setup: Setup):
     momentum = optimizers.ema_momentum(
         state.step,
         total_steps=setup.total_steps,
-        base=setup.config.method.target_momentum,
+        base=setup.config.method.target_momentum or 0.0,
     )
     online = {name: params[name] for name in state.target["params"]}
     moved = optimizers.ema_update(state.target["params"], online, momentum)

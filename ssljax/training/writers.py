@@ -105,6 +105,7 @@ class MetricWriter:
             )
         values = {k: v for k, v in plain(record).items() if k != "step"}
         line = json.dumps({"step": step, **values}, allow_nan=False)
+        assert self._metrics is not None
         self._metrics.write(line + "\n")
         self._metrics.flush()
         self._last_step = step

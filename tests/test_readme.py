@@ -1,0 +1,177 @@
+"""Everything README.md tells people to type is typed here, at a tiny scale."""
+
+import configparser
+import importlib.util
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import jax
+import pytest
+
+from ssljax.cli import COMMANDS, main
+from ssljax.config import Config, flatten
+from ssljax.methods import METHODS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+TINY = """--data.name shapes --data.image-size 16 --data.examples 128
+    --data.test-examples 64
+    --batch-size 32 --epochs 0.5 --model.arch resnet_tiny --model.width 0.25
+    --method.projector 16-8 --monitor.examples 64 --monitor.knn-examples 64
+    --monitor.knn-test-examples 32 --augment.blur 0 --devices.count 1""".split()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_quickly():
+    """Programs run a few steps only, so most of the time would go into XLA."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def commands(program):
+    """The commands of all bash blocks that start with ``program``, in order."""
+    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    split = [shlex.split(line, comments=True) for line in lines]
+    return [words for words in split if words and words[0] == program]
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A current directory with the recipes of the repository and nothing else."""
+    shutil.copytree(
+        ROOT / "experiments",
+        tmp_path / "experiments",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def no_data(tmp_path_factory, monkeypatch):
+    """No prepared data set, and no TensorFlow to prepare one with."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("no_data")))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "tensorflow" else find(name, *rest),
+    )
+
+
+def test_every_command_is_of_a_kind_that_is_checked_here():
+    known = [words for p in ("ssljax", "make", "pip") for words in commands(p)]
+    lines = [
+        line
+        for line in "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
+        if shlex.split(line, comments=True)
+    ]
+    assert len(known) == len(lines)
+
+
+def test_the_main_commands_are_shown():
+    assert {words[1] for words in commands("make")} >= {"quickstart", "test"}
+    assert {words[1] for words in commands("ssljax")} >= {
+        "pretrain",
+        "evaluate",
+        "report",
+        "data",
+    }
+
+
+def test_make_targets_exist():
+    targets = re.findall(
+        r"^([\w-]+):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    named = {word for words in commands("make") for word in words[1:]}
+    named |= set(re.findall(r"`make ([\w-]+)`", README))
+    assert named and named <= set(targets)
+
+
+def test_extras_exist():
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(ROOT / "setup.cfg")
+    extras = setup["options.extras_require"]
+    named = re.findall(r'"(?:ssljax|\.)\[(\w+)\]"', README)
+    assert named and set(named) <= set(extras)
+
+
+@pytest.mark.slow
+def test_commands_work_in_the_order_shown(checkout, no_data, capfd):
+    missing = []
+    for words in commands("ssljax"):
+        capfd.readouterr()
+        words = words[1:]
+        assert words[0] in COMMANDS
+        tiny = TINY if words[0] == "pretrain" else []
+        code = main([*words, *tiny])
+        out, err = capfd.readouterr()
+        if words[:2] == ["data", "prepare"]:
+            assert code == 2 and err.count("\n") == 1 and "TensorFlow" in err
+            missing.append(words)
+            continue
+        assert code == 0, (words, err)
+        assert out.strip(), words
+        if words[0] == "evaluate":
+            assert "untrained network" in out and "raw pixels" in out
+        if words[0] == "report":
+            assert Path(out.strip().splitlines()[-1]).is_file()
+    assert len(missing) < len(commands("ssljax"))
+
+
+def test_without_the_data_set_a_command_is_one_line(checkout, no_data, capfd):
+    """As they stand in README, for somebody who has prepared nothing."""
+    before = sorted(checkout.rglob("*"))
+    for words in commands("ssljax"):
+        if words[1] == "data" or "shapes" in " ".join(words):
+            continue
+        capfd.readouterr()
+        assert main(words[1:]) == 2, words
+        out, err = capfd.readouterr()
+        assert out == "" and err.startswith("ssljax: ") and err.count("\n") == 1
+        if words[1] == "pretrain":
+            assert "run `ssljax data prepare cifar10`" in err
+    assert sorted(checkout.rglob("*")) == before
+
+
+def test_with_the_data_set_a_dry_run_works_as_it_stands(checkout, capfd):
+    from ssljax.data.prepare import catalogue
+
+    here = {entry.name for entry in catalogue() if entry.present}
+    if "cifar10" not in here:
+        pytest.skip("cifar10 is not prepared; set TFDS_DATA_DIR")
+    dry = [words[1:] for words in commands("ssljax") if "--dry-run" in words]
+    assert dry
+    for words in dry:
+        assert main([*words, "--data.examples", "1000"]) == 0
+        assert "effective learning rate" in capfd.readouterr().out
+    assert not (checkout / "runs").exists()
+
+
+@pytest.mark.slow
+def test_python_blocks_run(checkout):
+    assert blocks("python")
+    namespace = {}
+    for source in blocks("python"):
+        exec(compile(source, "README.md", "exec"), namespace)
+    for name in ("loss", "gradient", "features"):
+        if re.search(rf"^\s*(\w+, )*{name}\b.*=", "".join(blocks("python")), re.M):
+            assert name in namespace
+    if (checkout / "runs").exists():
+        assert list((checkout / "runs").glob("*/config.json"))
+
+
+def test_settings_and_methods_that_are_named_exist():
+    keys = flatten(Config())
+    for flag in set(re.findall(r"`(?:--)((?:\w+\.)[\w.-]+)", README)):
+        assert flag.replace("-", "_") in keys, flag
+    for name in METHODS:
+        assert f"`{name}`" in README, name
