@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.data import Source
+from ssljax.data import DataError, Source, from_arrays
 from ssljax.data.augment import make_views
 from ssljax.encoder import Encode, Restored, as_function, load_encoder, restore
 from ssljax.evaluation import (
@@ -21,6 +21,7 @@ from ssljax.evaluation import (
 )
 from ssljax.training.prepare import load_split
 from ssljax.training.run_folder import RunFolder, write_json_atomically
+from ssljax.validation import ConfigError
 
 SHEET = 12
 
@@ -48,7 +49,7 @@ def evaluate(
         ConfigError: no run there, or no checkpoint yet.
     """
     run = restore(workdir)
-    train, test = _splits(run, train, test)
+    train, test = (_known(split) for split in _splits(run, train, test))
     encoders = {
         "encoder": as_function(run),
         "untrained network": load_encoder(workdir, untrained=True),
@@ -96,8 +97,8 @@ def report(
     folder.load_config()
     try:
         run = restore(workdir)
-        train, test = _splits(run, train, test)
-    except ValueError as error:
+        train, test = (_known(split) for split in _splits(run, train, test))
+    except (ConfigError, DataError) as error:
         print(f"without images: {error}")
         return build_report(folder.path)
     encode = as_function(run)
@@ -124,6 +125,21 @@ def _splits(run: Restored, train: Source | None, test: Source | None):
     train = train if train is not None else load_split(run.config, train=True)
     test = test if test is not None else load_split(run.config, train=False)
     return train, test
+
+
+def _known(source: Source) -> Source:
+    """Only the labelled images of a set that is labelled in part."""
+    if not source.labelled or source.labels is None or (source.labels >= 0).all():
+        return source
+    rows = np.flatnonzero(source.labels >= 0)
+    images, labels = source.take(rows)
+    return from_arrays(
+        images,
+        labels,
+        class_names=source.class_names,
+        name=source.name,
+        split=f"{source.split}, labelled part",
+    )
 
 
 def _features(encode: Encode, source: Source) -> np.ndarray:

@@ -21,9 +21,9 @@ from ssljax.report.runfiles import (
 from ssljax.report.style import NothingToDraw, to_png
 from ssljax.report.summary import run_summary, run_title
 
-_MAKES_METRICS = "ssljax pretrain --workdir {workdir}"
-_MAKES_EVALUATION = "ssljax evaluate --workdir {workdir}"
-_MAKES_ARRAYS = "ssljax report --workdir {workdir}"
+_MAKES_METRICS = "ssljax pretrain RECIPE --workdir {workdir}"
+_MAKES_EVALUATION = "ssljax evaluate {workdir}"
+_MAKES_ARRAYS = "ssljax report {workdir}"
 
 
 def build_report(

@@ -40,7 +40,10 @@ class Monitor:
         if test is not None and wanted and train.labelled and test.labelled:
             bank = train.take(_fixed(train, wanted, setup))
             count = min(settings.knn_test_examples, test.size)
-            self._knn = (*bank, *test.take(_fixed(test, count, setup)))
+            queries = test.take(_fixed(test, count, setup))
+            known = [(x[y >= 0], y[y >= 0]) for x, y in (bank, queries)]
+            if all(len(y) for _, y in known):
+                self._knn = (*known[0], *known[1])
 
     def measure(self, state: TrainState) -> dict[str, Any]:
         """Numbers of one moment, with the seconds they took."""

@@ -110,7 +110,7 @@ class RunFolder:
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.path} holds no run (no config.json); "
-                f"`ssljax pretrain --workdir {self.path}` makes one"
+                f"`ssljax pretrain RECIPE --workdir {self.path}` makes one"
             ) from None
         except ConfigError as error:
             raise ConfigError(
