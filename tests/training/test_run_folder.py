@@ -82,7 +82,7 @@ def test_claim_says_when_the_folder_is_read_only(tmp_path, existing):
 
 
 def test_load_config_names_the_command_that_makes_one(tmp_path):
-    with pytest.raises(ConfigError, match="`ssljax pretrain --workdir"):
+    with pytest.raises(ConfigError, match="`ssljax pretrain RECIPE --workdir"):
         RunFolder(tmp_path).load_config()
 
 
