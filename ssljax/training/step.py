@@ -98,7 +98,10 @@ def view_batch(
     root = jax.random.fold_in(jax.random.key(setup.config.seed), stream)
     key = jax.random.fold_in(root, step)
     views = make_views(key, batch["image"], setup.views, size=setup.view_size)
-    return [normalize(view, setup.mean, setup.std) for view in views]
+    normalized = [normalize(view, setup.mean, setup.std) for view in views]
+    # Fused into the network, XLA would compute parts of the views again and again, and
+    # compile for minutes.
+    return jax.lax.optimization_barrier(normalized)
 
 
 def run_networks(
