@@ -2,9 +2,9 @@
 
 Command:  ssljax pretrain experiments/configs/shapes_quickstart.py \\
               --workdir runs/quickstart
-Time:     about three minutes on 2 CPU cores
-Result:   linear probe on held-out images at least 25 points above raw pixels and above
-          the untrained network
+Time:     pretraining five to eight minutes on 2 CPU cores
+Result:   linear probe on held-out images 29.1 %, untrained network 13.5 %, raw pixels
+          11.9 % (seed 0)
 Source:   Chen et al. 2020 for the method; crop, rate and temperature tuned on the
           training images of `shapes`
 """

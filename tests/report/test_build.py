@@ -224,7 +224,9 @@ def test_a_run_that_logged_nothing_yet_still_has_a_page(tmp_path):
 
 
 def test_without_metrics_the_command_that_makes_them_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="ssljax pretrain RECIPE --workdir .* writes"):
+    with pytest.raises(
+        FileNotFoundError, match="ssljax pretrain RECIPE --workdir .* writes"
+    ):
         build_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
