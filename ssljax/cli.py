@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from ssljax.config import Config, flatten
+from ssljax.config import Config, MethodConfig, flatten
 from ssljax.validation import ConfigError, nearest
 
 BAD_INPUT = 2
@@ -290,17 +290,7 @@ def _resolved(config: Config, words: list[str]) -> Config:
     if name is not None and name != config.method.name:
         # Another method: its own heads and options, not the recipe's.
         methods.get(name)
-        config = replace(config, method=replace(config.method, name=name, options={}))
-        config = replace(
-            config,
-            method=replace(
-                config.method,
-                projector=None,
-                predictor=None,
-                forward=None,
-                target_momentum=None,
-            ),
-        )
+        config = replace(config, method=MethodConfig(name))
     options = methods.get(config.method.name).options | config.method.options
     return replace(config, method=replace(config.method, options=options))
 

@@ -15,13 +15,18 @@ import numpy as np
 from ssljax.config import Config
 from ssljax.data import Source, batch_indices, batches
 from ssljax.training import devices
-from ssljax.training.checkpoint import Checkpoints, save_failure
+from ssljax.training.checkpoint import Checkpoints, load_failure, save_failure
 from ssljax.training.monitor import Monitor
 from ssljax.training.prepare import describe, load_split, prepare
 from ssljax.training.progress import Progress
 from ssljax.training.run_folder import RunFolder, read_json_lines
 from ssljax.training.state import Setup, TrainState, init_state
-from ssljax.training.step import resident_step, train_step
+from ssljax.training.step import (
+    resident_step,
+    run_networks,
+    train_step,
+    view_batch,
+)
 from ssljax.training.writers import DelayedMetrics, MetricWriter
 from ssljax.validation import ConfigError
 
@@ -262,9 +267,6 @@ def replay(workdir: str | Path, *, train: Source | None = None) -> dict[str, flo
         The step's metrics, and under ``nonfinite/NAME`` how many entries of that
         parameter's gradient are not finite.
     """
-    from ssljax.training.checkpoint import load_failure
-    from ssljax.training.step import run_networks, view_batch
-
     folder = RunFolder(workdir)
     config = folder.load_config()
     if not folder.failure.exists():
