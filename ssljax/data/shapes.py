@@ -1,6 +1,6 @@
 """``shapes``: an embedded set of 32 x 32 colour images in twelve classes.
 
-Every image shows two to five copies of one shape. The shape is the class; colours,
+Every image shows two to four copies of one shape. The shape is the class; colours,
 places, sizes, rotations, background and noise are drawn anew for every image or copy
 and say nothing about it. Crops of one image therefore share the class and little
 else, which is what contrastive learning needs, while raw pixels are of no use.
@@ -31,11 +31,11 @@ CLASS_NAMES = (
 SIZES = {"train": 10_000, "test": 2_000}
 
 _SIDE = 32
-_PATCH = 16  # pixels; a copy reaches at most 7.5 pixels from its centre
+_PATCH = 24  # pixels; a copy reaches at most 9 pixels from its centre
 _SUPER = 4  # samples per pixel side
-_MARGIN = 8  # canvas border that is cut off, so that copies may leave the image
+_MARGIN = 12  # canvas border that is cut off, so that copies may leave the image
 _TEMPLATE = 512  # a template spans [-4, 4]: no sample of a patch can fall outside
-_MAX_COPIES = 5
+_MAX_COPIES = 4
 _CHUNK = 250  # images; keeps the temporaries inside the cache
 _STREAMS = {"train": 1, "test": 2}
 
@@ -91,23 +91,25 @@ class _Words:
 def _draw(labels: np.ndarray, layout: _Words, noise: _Words) -> np.ndarray:
     n = len(labels)
     # One row of draws per image, so that a set is a prefix of any larger set.
-    draws = layout.uniform(0, 1 << 24, (n, 24 * _MAX_COPIES))
+    draws = layout.uniform(0, 1 << 24, (n, 24 * 5))
     columns = iter(np.split(draws, 24, axis=1))  # of [n, 5]
 
     def take(low: int, high: int) -> np.ndarray:
         return low + next(columns) % (high - low)
 
-    canvas = _background(n, take)  # [n, 48, 48, 3]
-    copies = 2 + take(0, 4)[:, 0]
-    # Nine cells of a 3 x 3 grid in random order: copies overlap a little at most.
-    ranks = np.concatenate([take(0, 1 << 24), take(0, 1 << 24)[:, :4]], axis=1)
-    cells = np.argsort(ranks, axis=1, kind="stable")[:, :_MAX_COPIES]
-    place = [64 * c * _SIDE // 3 + 64 * _SIDE // 6 for c in range(3)]  # 1/64 pixel
-    centre_y = np.array(place)[cells // 3] + take(-160, 161)
-    centre_x = np.array(place)[cells % 3] + take(-160, 161)
-    radius = take(4 * 64, 6 * 64 + 33)  # 4 to 6.5 pixels
-    angle = take(0, len(_COSINE))
-    colours = np.stack([take(0, 256) for _ in range(3)], axis=-1)  # [n, 5, 3]
+    def per_copy(low: int, high: int) -> np.ndarray:
+        return take(low, high)[:, :_MAX_COPIES]
+
+    canvas = _background(n, take)  # [n, 56, 56, 3]
+    copies = take(2, _MAX_COPIES + 1)[:, 0]
+    # The four cells of a 2 x 2 grid in random order: copies overlap a little at most.
+    cells = np.argsort(per_copy(0, 1 << 24), axis=1, kind="stable")
+    place = np.array([64 * _SIDE // 4, 64 * 3 * _SIDE // 4])  # 1/64 pixel
+    centre_y = place[cells // 2] + per_copy(-224, 225)
+    centre_x = place[cells % 2] + per_copy(-224, 225)
+    radius = per_copy(64 * 11 // 2, 64 * 8 + 1)  # 5.5 to 8 pixels
+    angle = per_copy(0, len(_COSINE))
+    colours = np.stack([per_copy(0, 256) for _ in range(3)], axis=-1)  # [n, 4, 3]
     for slot in range(_MAX_COPIES):
         rows = np.nonzero(copies > slot)[0]
         pick = (rows, np.full(len(rows), slot))
@@ -118,7 +120,7 @@ def _draw(labels: np.ndarray, layout: _Words, noise: _Words) -> np.ndarray:
             *(a[pick] for a in (centre_y, centre_x, radius, angle, colours)),
         )
     images = canvas[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
-    amplitude = take(4, 25)[:, 0][:, None, None, None]
+    amplitude = take(2, 17)[:, 0][:, None, None, None]
     # The difference of two uniform bytes: triangular noise with zero mean.
     grain = noise.bytes((n, 2, _SIDE, _SIDE, 3)).astype(np.int32)
     images = images + ((grain[:, 0] - grain[:, 1]) * amplitude >> 8)
@@ -148,12 +150,12 @@ def _paint(canvas, rows, labels, centre_y, centre_x, radius, angle, colours) -> 
     pixel_y, pixel_x = centre_y // 64, centre_x // 64
     cover = _coverage(
         labels, centre_y - 64 * pixel_y, centre_x - 64 * pixel_x, radius, angle
-    )  # [m, 16, 16], 0 to 16
+    )  # [m, 24, 24], 0 to 16
     span = np.arange(_PATCH)
     at_y = (pixel_y + _MARGIN - _PATCH // 2)[:, None, None] + span[:, None]
     at_x = (pixel_x + _MARGIN - _PATCH // 2)[:, None, None] + span
     index = (rows[:, None, None], at_y, at_x)
-    below = canvas[index]  # [m, 16, 16, 3]
+    below = canvas[index]  # [m, 24, 24, 3]
     colours = _contrasting(colours, below[:, _PATCH // 2, _PATCH // 2])
     difference = colours[:, None, None] - below
     canvas[index] = below + (difference * cover[..., None] >> 4)
@@ -166,20 +168,20 @@ def _contrasting(colours: np.ndarray, below: np.ndarray) -> np.ndarray:
     """
     brightness = (77 * below[:, 0] + 150 * below[:, 1] + 29 * below[:, 2]) >> 8
     own = (77 * colours[:, 0] + 150 * colours[:, 1] + 29 * colours[:, 2]) >> 8
-    close = np.abs(own - brightness) < 60
-    pushed = colours // 3 + np.where(brightness < 128, 170, 0)[:, None]
+    close = np.abs(own - brightness) < 80
+    pushed = colours // 5 + np.where(brightness < 128, 204, 0)[:, None]
     return np.where(close[:, None], pushed, colours)
 
 
 def _coverage(labels, offset_y, offset_x, radius, angle) -> np.ndarray:
-    """Samples inside the shape per pixel, int32 ``[m, 16, 16]``, 0 to 16.
+    """Samples inside the shape per pixel, int32 ``[m, 24, 24]``, 0 to 16.
 
     Offsets and radius are in 1/64 pixel; every sample looks up the class template at
     its rotated and scaled position.
     """
     step = 64 // _SUPER
     samples = np.arange(_PATCH * _SUPER) * step + step // 2 - 64 * _PATCH // 2
-    ys = (samples - offset_y[:, None]).astype(np.int32)  # [m, 64]
+    ys = (samples - offset_y[:, None]).astype(np.int32)  # [m, 96]
     xs = (samples - offset_x[:, None]).astype(np.int32)
     # Template units are 1/64 of the radius: sum / 2^22 * 64 = sum >> 16.
     cosine = ((_COSINE[angle] << 10) // radius)[:, None]
@@ -190,7 +192,7 @@ def _coverage(labels, offset_y, offset_x, radius, angle) -> np.ndarray:
     v <<= 9  # rows of 512
     v += u
     v += (labels * _TEMPLATE * _TEMPLATE + middle * _TEMPLATE + middle)[:, None, None]
-    inside = templates().reshape(-1).take(v)  # uint8 [m, 64, 64]
+    inside = templates().reshape(-1).take(v)  # uint8 [m, 96, 96]
     m = len(labels)
     inside = inside.reshape(m, _PATCH, _SUPER, _PATCH, _SUPER)
     # Summing the four samples of a row as bytes first is what makes this cheap.

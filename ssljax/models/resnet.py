@@ -25,14 +25,14 @@ class Arch(NamedTuple):
     stage_sizes: tuple[int, ...]  # blocks per stage
     stage_widths: tuple[int, ...]  # channels of the 3x3 convolutions
     bottleneck: bool
-    first_stride: int = 1  # of the first stage; the others have 2
+    stem_stride: int = 1  # of a 3x3 stem; the 7x7 one has 2
 
 
 _WIDTHS = (64, 128, 256, 512)
 ARCHS: dict[str, Arch] = {
-    # For tests and CPU runs: full-resolution maps cost the most there, so the stem is
-    # narrow and the first stage strides.
-    "resnet_tiny": Arch((1, 1, 1), (8, 32, 128), False, first_stride=2),
+    # For tests and CPU runs: full-resolution maps cost the most there, so the stem
+    # strides and what follows it is narrow.
+    "resnet_tiny": Arch((1, 1, 1), (16, 32, 128), False, stem_stride=2),
     "resnet18": Arch((2, 2, 2, 2), _WIDTHS, False),
     "resnet34": Arch((3, 4, 6, 3), _WIDTHS, False),
     "resnet50": Arch((3, 4, 6, 3), _WIDTHS, True),
@@ -96,7 +96,7 @@ class ResNet(nn.Module):
         stage_widths: channels of each stage's 3x3 convolutions.
         bottleneck: bottleneck blocks (expansion 4) in place of basic ones.
         stem: "small", "medium" or "large", see `choose_stem`.
-        first_stride: stride of the first stage; the others have 2.
+        stem_stride: stride of the 3x3 convolution of a small or medium stem.
         zero_init_residual: start the last BatchNorm scale of each block at zero, so
             that every block starts as its shortcut.
         dtype: type of the computation, float32 or bfloat16.
@@ -107,7 +107,7 @@ class ResNet(nn.Module):
     stage_widths: tuple[int, ...]
     bottleneck: bool
     stem: str
-    first_stride: int = 1
+    stem_stride: int = 1
     zero_init_residual: bool = True
     dtype: Any = jnp.float32
     axis_name: str | None = None
@@ -147,7 +147,7 @@ class ResNet(nn.Module):
             axis_name=self.axis_name,
         )
         x = x.astype(self.dtype)
-        kernel, stride = (7, 2) if self.stem == "large" else (3, 1)
+        kernel, stride = (7, 2) if self.stem == "large" else (3, self.stem_stride)
         x = conv(self.stage_widths[0], kernel, stride, name="conv1")(x)
         x = nn.relu(norm(name="bn1")(x))
         if self.stem != "small":
@@ -156,7 +156,7 @@ class ResNet(nn.Module):
         block = BottleneckBlock if self.bottleneck else BasicBlock
         stages = zip(self.stage_sizes, self.stage_widths, strict=True)
         for stage, (size, features) in enumerate(stages, start=1):
-            stride = self.first_stride if stage == 1 else 2
+            stride = 1 if stage == 1 else 2
             for index in range(size):
                 x = block(
                     features,
@@ -221,7 +221,7 @@ def resnet(
         stage_widths=widths,
         bottleneck=spec.bottleneck,
         stem=stem,
-        first_stride=spec.first_stride,
+        stem_stride=spec.stem_stride,
         zero_init_residual=zero_init_residual,
         dtype=dtype,
         axis_name=axis_name,

@@ -22,7 +22,7 @@ SMALL_NETS = {
     "basic": dict(stage_sizes=(1, 2), stage_widths=(4, 6), bottleneck=False),
     "bottleneck": dict(stage_sizes=(2, 1), stage_widths=(2, 3), bottleneck=True),
     "strided": dict(
-        stage_sizes=(1, 1), stage_widths=(4, 4), bottleneck=False, first_stride=2
+        stage_sizes=(1, 1), stage_widths=(4, 4), bottleneck=False, stem_stride=2
     ),
 }
 
@@ -92,6 +92,10 @@ def numpy_block(x, p, s, stride):
     return np.maximum(x + y, 0)
 
 
+def _stem_stride(encoder):
+    return 2 if encoder.stem == "large" else encoder.stem_stride
+
+
 def numpy_resnet(encoder, variables, x):
     p, s = jax.tree.map(
         lambda v: np.asarray(v, np.float64),
@@ -100,14 +104,14 @@ def numpy_resnet(encoder, variables, x):
             variables["batch_stats"],
         ),
     )
-    x = numpy_conv(x, p["conv1"]["kernel"], 2 if encoder.stem == "large" else 1)
+    x = numpy_conv(x, p["conv1"]["kernel"], _stem_stride(encoder))
     x = np.maximum(numpy_norm(x, p["bn1"], s["bn1"]), 0)
     if encoder.stem != "small":
         x = numpy_windows(x, 3, 2, -np.inf).max(axis=(3, 4))
     for stage, size in enumerate(encoder.stage_sizes, start=1):
         for index in range(size):
             name = f"layer{stage}_{index}"
-            stride = encoder.first_stride if stage == 1 else 2
+            stride = 1 if stage == 1 else 2
             x = numpy_block(x, p[name], s[name], stride if index == 0 else 1)
     return x.mean(axis=(1, 2))
 
@@ -203,7 +207,7 @@ def test_width_scales_every_layer(width):
 @pytest.mark.parametrize("channels", [1, 4, 13])
 def test_images_may_have_any_number_of_channels(channels):
     params = shapes(resnet("resnet_tiny", stem="small"), (32, 32, channels))["params"]
-    assert params["conv1"]["kernel"].shape == (3, 3, channels, 8)
+    assert params["conv1"]["kernel"].shape == (3, 3, channels, 16)
 
 
 @pytest.mark.parametrize("stem, kernel", [("small", 3), ("medium", 3), ("large", 7)])
