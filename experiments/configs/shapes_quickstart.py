@@ -34,6 +34,6 @@ def config() -> Config:
         monitor=MonitorConfig(every_epochs=2, knn_examples=4000),
         checkpoint=CheckpointConfig(every_epochs=5),
         log=LogConfig(every_steps=26),
-        epochs=10,
+        epochs=12,
         batch_size=128,
     )

@@ -105,8 +105,8 @@ def _draw(labels: np.ndarray, layout: _Words, noise: _Words) -> np.ndarray:
     # The four cells of a 2 x 2 grid in random order: copies overlap a little at most.
     cells = np.argsort(per_copy(0, 1 << 24), axis=1, kind="stable")
     place = np.array([64 * _SIDE // 4, 64 * 3 * _SIDE // 4])  # 1/64 pixel
-    centre_y = place[cells // 2] + per_copy(-224, 225)
-    centre_x = place[cells % 2] + per_copy(-224, 225)
+    centre_y = place[cells // 2] + per_copy(-160, 161)
+    centre_x = place[cells % 2] + per_copy(-160, 161)
     radius = per_copy(64 * 11 // 2, 64 * 8 + 1)  # 5.5 to 8 pixels
     angle = per_copy(0, len(_COSINE))
     colours = np.stack([per_copy(0, 256) for _ in range(3)], axis=-1)  # [n, 4, 3]
