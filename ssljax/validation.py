@@ -1,6 +1,7 @@
 """Checks that a configuration makes of itself, each answered by one line."""
 
 import difflib
+import math
 import types
 import typing
 from typing import Any, Literal
@@ -97,3 +98,18 @@ def fraction(config: Any, prefix: str, *names: str) -> None:
     for key, value in _values(config, prefix, names):
         if not 0 <= value <= 1:
             refuse(key, value, "0 to 1")
+
+
+def check_range(name: str, value: float, *, low: float, high: float = math.inf) -> None:
+    """Refuse a number outside [low, high], NaN and infinity.
+
+    >>> check_range("eta", -1.0, low=0.0)
+    Traceback (most recent call last):
+    ValueError: eta must be finite and >= 0, got -1.0
+    """
+    # Written so that NaN fails too.
+    if not low <= value <= high or math.isinf(value):
+        allowed = (
+            f"[{low:g}, {high:g}]" if high < math.inf else f"finite and >= {low:g}"
+        )
+        raise ValueError(f"{name} must be {allowed}, got {value}")

@@ -86,16 +86,16 @@ def resize_weights(
         flip: which outputs are read backwards, ``[B]`` bool, or None for none.
 
     Returns:
-        ``[B, target, source]`` float32; every row sums to one.
+        ``[B, target, source]``, the type of ``start``; every row sums to one.
 
     >>> resize_weights(jnp.zeros(1), jnp.full(1, 2.0), source=3, target=4)[0].tolist()
     [[1.0, 0.0, 0.0], [0.75, 0.25, 0.0], [0.25, 0.75, 0.0], [0.0, 1.0, 0.0]]
     """
     start, length = start[:, None, None], length[:, None, None]
-    output = jnp.arange(target, dtype=jnp.float32)[None, :, None]
+    output = jnp.arange(target, dtype=start.dtype)[None, :, None]
     if flip is not None:
         output = jnp.where(flip[:, None, None], target - 1 - output, output)
-    pixel = jnp.arange(source, dtype=jnp.float32)[None, None, :] + 0.5  # centres
+    pixel = jnp.arange(source, dtype=start.dtype)[None, None, :] + 0.5  # centres
     step = length / target
     position = start + (output + 0.5) * step
     weights = jnp.maximum(0, 1 - jnp.abs(position - pixel) / jnp.maximum(step, 1))
@@ -117,18 +117,20 @@ def crop_and_resize(
         flip: which images are flipped left-right, ``[B]`` bool, or None for none.
 
     Returns:
-        Planes ``[C, B, size, size]``, float32 in [0, 1].
+        Planes ``[C, B, size, size]``, float32 (float64 under
+        ``jax.enable_x64``) in [0, 1].
 
     >>> image = jnp.full((1, 6, 6, 3), 255, jnp.uint8)
     >>> crop_and_resize(image, jnp.array([[1.0, 2.0, 3.0, 4.0]]), size=2).shape
     (3, 1, 2, 2)
     """
     _, height, width, _ = images.shape
-    y, x, h, w = (boxes[:, i].astype(jnp.float32) for i in range(4))
+    real = jnp.result_type(float)  # float64 under enable_x64, for exact comparisons
+    y, x, h, w = (boxes[:, i].astype(real) for i in range(4))
     rows = resize_weights(y, h, source=height, target=size)
     columns = resize_weights(x, w, source=width, target=size, flip=flip)
     # Scaled after the products: 0 to 255 is exact in bfloat16, the default on a TPU.
-    partial = jnp.einsum("bsh,bhwc->bswc", rows, images.astype(jnp.float32))
+    partial = jnp.einsum("bsh,bhwc->bswc", rows, images.astype(real))
     planes = jnp.einsum("btw,bswc->cbst", columns, partial)
     return jnp.clip(planes / 255, 0, 1)
 

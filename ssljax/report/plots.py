@@ -41,6 +41,11 @@ _CURVES = {
     "learning_rate": ("Learning rate", "learning rate"),
     "gradient_norm": ("Gradient norm", "L2 norm (log scale)"),
     "images_per_second": ("Throughput", "images / s"),
+    "probe_loss": ("Online linear probe", "cross-entropy (nats)"),
+    "embedding_std": ("Embedding std", "std (1 = isotropic)"),
+    "target_momentum": ("Target momentum", "momentum"),
+    "input_wait": ("Waiting for input", "share of time"),
+    "monitor_seconds": ("Monitor", "seconds per panel"),
 }
 _SPECTRUM = {
     "spectrum/effective_rank": ("Effective rank (centred)", "dimensions"),
@@ -58,7 +63,7 @@ _SPECTRUM = {
     "spectrum/mean_cosine": ("Mean cosine", "cosine"),
 }
 # Bookkeeping that is no curve of its own.
-_NOT_CURVES = ("step", "epoch", "alarm", "time", "timestamp")
+_NOT_CURVES = ("step", "epoch", "alarm", "time", "timestamp", "startup_seconds")
 _NOT_SPECTRUM = ("spectrum/examples", "spectrum/dimensions")
 _LOG_SCALE = ("gradient_norm",)
 _ALARM_LINES = ("--", ":", "-.", (0, (1, 3)))

@@ -66,6 +66,7 @@ def run_summary(
         ),
         ("Encoder", _encoder(flat)),
         ("Epochs", _epochs(flat, records)),
+        ("Monitor", _monitor(records)),
         ("Batch size", _shown(_first(flat, "batch_size"))),
         ("Seed", _shown(_first(flat, "seed"))),
         ("Commit", _shown(_first(around, "commit", "git_commit", "git"))),
@@ -105,6 +106,21 @@ def _epochs(flat: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> st
     text += f"; last logged step {max(steps):.0f}"
     _, epochs = series(records, "epoch")
     return text + (f" (epoch {epochs[-1]:.4g})" if len(epochs) else "")
+
+
+def _monitor(records: Sequence[Mapping[str, Any]]) -> str:
+    """What the spectrum panel and the kNN monitor cost."""
+    seconds = [
+        s for s in (number(r.get("monitor_seconds")) for r in records) if s is not None
+    ]
+    if not seconds:
+        return "off"
+    # The first panel compiles.
+    later = seconds[1:] or seconds
+    return (
+        f"{len(seconds)} panels took {sum(seconds):.3g} s in all, "
+        f"{sum(later) / len(later):.2g} s each once compiled"
+    )
 
 
 def _device(around: Mapping[str, Any]) -> str:

@@ -2,25 +2,21 @@
 
 import gc
 import inspect
-import json
 import logging
 import os
 import sys
 import time
 import traceback
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from ssljax.training.run_folder import plain, write_json_atomically
+from ssljax.training.integrity import Damage, not_empty, record_of, table, verified
 from ssljax.validation import ConfigError
 
 _logger = logging.getLogger(__name__)
-_OURS = ("digest", "leaves", "seal")
 # After these the checkpoint may well be good; the cause lies elsewhere.
 _NOT_DAMAGE = (ConfigError, MemoryError, PermissionError, jax.errors.JaxRuntimeError)
 
@@ -40,7 +36,7 @@ class Checkpoints:
     def __init__(self, folder: Path, *, keep: int):
         import orbax.checkpoint as ocp
 
-        _quieten_orbax()
+        quieten_orbax()
         self._folder = Path(folder).absolute()
         self._manager = ocp.CheckpointManager(
             self._folder,
@@ -70,8 +66,8 @@ class Checkpoints:
         self._manager.save(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(_not_empty(_table(state))),
-                meta=ocp.args.JsonSave(_record(state, meta)),
+                state=ocp.args.StandardSave(not_empty(table(state))),
+                meta=ocp.args.JsonSave(record_of(state, meta)),
             ),
         )
 
@@ -96,7 +92,7 @@ class Checkpoints:
         """
         damaged: list[tuple[int, str]] = []
         for step in reversed(self.steps()):
-            found, reason = _attempt(lambda s=step: self._restore(s, abstract_state))
+            found, reason = attempt(lambda s=step: self._restore(s, abstract_state))
             if found is None:
                 damaged.append((step, reason))
                 continue
@@ -136,7 +132,7 @@ class Checkpoints:
                 args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)),
             )["state"]
 
-        return _verified(self._folder / str(step), record, abstract_state, read)
+        return verified(self._folder / str(step), record, abstract_state, read)
 
     def _move_aside(self, steps: list[int]) -> None:
         if not steps:
@@ -158,166 +154,7 @@ class Checkpoints:
         self._manager.reload()
 
 
-def digest(state: Any) -> int:
-    """CRC-32 over name, dtype, shape and bytes of every leaf, in tree order.
-
-    >>> digest({"w": np.zeros(2)}) == digest({"w": np.zeros(3)})
-    False
-    """
-    crc = 0
-    for name, leaf in _table(jax.device_get(state)).items():
-        array = np.ascontiguousarray(leaf)
-        head = f"{name} {array.dtype.name} {leaf.shape};"
-        crc = zlib.crc32(head.encode(), crc)
-        # As bytes, since bfloat16 does not speak the buffer protocol.
-        crc = zlib.crc32(array.reshape(-1).view(np.uint8).tobytes(), crc)
-    return crc
-
-
-def save_failure(folder: Path, state: Any, info: Mapping[str, Any]) -> None:
-    """Keep the state of a failed step; a former one in the folder is replaced.
-
-    Args:
-        folder: gets ``state/`` and ``info.json``.
-        state: any tree of arrays.
-        info: what is known of the failure; NaN and infinity become null.
-    """
-    import orbax.checkpoint as ocp
-
-    _quieten_orbax()
-    folder = Path(folder).absolute()
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder / "state", _not_empty(_table(state)), force=True)
-        checkpointer.wait_until_finished()
-    # Last, so that info.json says that the state beside it is whole.
-    if jax.process_index() == 0:
-        write_json_atomically(folder / "info.json", _record(state, info))
-
-
-def load_failure(folder: Path, abstract_state: Any) -> tuple[Any, dict[str, Any]]:
-    """What `save_failure` kept: the state and the info.
-
-    Args:
-        folder: the folder that was given to `save_failure`.
-        abstract_state: tree of `jax.ShapeDtypeStruct` with shardings.
-
-    Raises:
-        ConfigError: if there is nothing, or it is damaged or of another state.
-    """
-    import orbax.checkpoint as ocp
-
-    _quieten_orbax()
-    folder = Path(folder).absolute()
-    if not (folder / "info.json").exists():
-        raise ConfigError(f"{folder} holds no failure (no info.json)")
-
-    def restore() -> tuple[Any, dict[str, Any]]:
-        record = json.loads((folder / "info.json").read_text("utf-8"))
-        with ocp.StandardCheckpointer() as checkpointer:
-            return _verified(
-                folder,
-                record,
-                abstract_state,
-                lambda abstract: checkpointer.restore(folder / "state", abstract),
-            )
-
-    found, reason = _attempt(restore)
-    if found is None:
-        raise ConfigError(f"{folder} is damaged ({reason})")
-    return found
-
-
-class _Damage(ValueError):
-    """A checkpoint that can be read but is not what was saved."""
-
-
-def _table(state: Any) -> dict[str, Any]:
-    """Leaves by name. Empty subtrees and None vanish; the reader's tree has them."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(state)
-    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in flat]
-    # A dot inside a key could make two paths one name.
-    if len(set(names)) < len(names):
-        names = [jax.tree_util.keystr(path) for path, _ in flat]
-    return dict(zip((n or "state" for n in names), (v for _, v in flat), strict=True))
-
-
-def _layout(table: Mapping[str, Any]) -> dict[str, list[Any]]:
-    return {
-        name: [np.dtype(leaf.dtype).name, *leaf.shape] for name, leaf in table.items()
-    }
-
-
-def _not_empty(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Without arrays of size zero, which orbax refuses and nobody misses."""
-    return {name: leaf for name, leaf in table.items() if 0 not in leaf.shape}
-
-
-def _sharding(leaf: Any) -> jax.sharding.Sharding:
-    given = getattr(leaf, "sharding", None)
-    return given or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-
-
-def _record(state: Any, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Meta together with what it takes to verify it and the state."""
-    record = {k: v for k, v in plain(meta).items() if k not in _OURS}
-    record["leaves"] = _layout(_table(state))
-    record["digest"] = digest(state)
-    return {**record, "seal": _seal(record)}
-
-
-def _verified(
-    where: Path,
-    record: Any,
-    abstract_state: Any,
-    read: Callable[[dict[str, jax.ShapeDtypeStruct]], Mapping[str, jax.Array]],
-) -> tuple[Any, dict[str, Any]]:
-    """The state that `read` gives and its meta, if they are what was saved."""
-    if not isinstance(record, dict) or record.get("seal") != _seal(record):
-        raise _Damage("meta differs from its seal")
-    table = _table(abstract_state)
-    if record["leaves"] != _layout(table):
-        raise ConfigError(
-            f"{where} holds another state "
-            f"({_first_difference(record['leaves'], _layout(table))}); use the "
-            "settings it was made with or another --workdir"
-        )
-    arrays = read(
-        {
-            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=_sharding(leaf))
-            for name, leaf in _not_empty(table).items()
-        }
-    )
-    leaves = [
-        arrays[name]
-        if name in arrays
-        else jax.device_put(np.zeros(leaf.shape, leaf.dtype), _sharding(leaf))
-        for name, leaf in table.items()
-    ]
-    state = jax.tree.unflatten(jax.tree.structure(abstract_state), leaves)
-    if digest(state) != record["digest"]:
-        raise _Damage("content differs from its digest")
-    return state, {k: v for k, v in record.items() if k not in ("leaves", "seal")}
-
-
-def _seal(record: Mapping[str, Any]) -> int:
-    rest = {k: v for k, v in record.items() if k != "seal"}
-    return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
-
-
-def _first_difference(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    for name in sorted(saved.keys() | wanted.keys()):
-        a, b = saved.get(name, "nothing"), wanted.get(name, "nothing")
-        if a != b:
-            return f"{name}: saved {a}, wanted {b}"
-    return "the order of its arrays"
-
-
-def _reason(error: Exception) -> str:
-    # Orbax's own words are paragraphs, and its kinds of exception say little.
-    return str(error) if isinstance(error, _Damage) else "a file is missing or broken"
-
-
-def _attempt(
+def attempt(
     restore: Callable[[], tuple[Any, dict[str, Any]]],
 ) -> tuple[tuple[Any, dict[str, Any]] | None, str]:
     """What `restore` returns, or None and in a few words how it is damaged.
@@ -350,11 +187,16 @@ def _attempt(
         sys.unraisablehook = previous
 
 
+def _reason(error: Exception) -> str:
+    # Orbax's own words are paragraphs, and its kinds of exception say little.
+    return str(error) if isinstance(error, Damage) else "a file is missing or broken"
+
+
 def _only_errors_from_orbax(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.ERROR or "orbax" not in record.pathname
 
 
-def _quieten_orbax() -> None:
+def quieten_orbax() -> None:
     """Orbax tells every step of a save through absl; other absl users still speak."""
     import absl.logging
 

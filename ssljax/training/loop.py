@@ -15,7 +15,8 @@ import numpy as np
 from ssljax.config import Config
 from ssljax.data import Source, batch_indices, batches
 from ssljax.training import devices
-from ssljax.training.checkpoint import Checkpoints, load_failure, save_failure
+from ssljax.training.checkpoint import Checkpoints
+from ssljax.training.failure import load_failure, save_failure
 from ssljax.training.monitor import Monitor
 from ssljax.training.prepare import describe, load_split, prepare
 from ssljax.training.progress import Progress
@@ -153,7 +154,10 @@ class _Session:
                 if at_panel or done % config.log.every_steps == 0 or done == total:
                     extra = {"epoch": done / self._epoch}
                     if self.monitor is not None and at_panel:
+                        # Else the step still running would count as monitoring.
+                        jax.block_until_ready(self.state)
                         extra |= self.monitor.measure(self.state)
+                        progress.aside(extra["monitor_seconds"])
                     self.delayed.push(done, metrics, extra)
                 if done % every == 0 or done == total:
                     self._flush(progress)

@@ -51,10 +51,9 @@ class Monitor:
         values = jax.device_get(
             self._panel(state.params, state.batch_stats, state.target, self._batch)
         )
-        record = {f"spectrum/{name}": value for name, value in values.items()}
-        self.history.append(
-            {name: float(value) for name, value in values.items() if value.ndim == 0}
-        )
+        scalars = {name: x.item() for name, x in values.items() if x.ndim == 0}
+        record = {f"spectrum/{name}": x for name, x in (values | scalars).items()}
+        self.history.append(scalars)
         if self._knn is not None:
             record["knn_accuracy"] = 100.0 * self._knn_accuracy(state)
         record["monitor_seconds"] = time.perf_counter() - start

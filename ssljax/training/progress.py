@@ -19,7 +19,8 @@ class Progress:
         self.total, self.batch_size, self.quiet = total, batch_size, quiet
         self.bar: Any = None
         self.start = start
-        self._since, self._step, self._wait = time.perf_counter(), start, 0.0
+        self._since, self._step = time.perf_counter(), start
+        self._wait = self._aside = 0.0
         self._shown: dict[str, str] = {}
         self._printed = 0.0
 
@@ -40,6 +41,10 @@ class Progress:
         """Count time in which the device had nothing to do for want of input."""
         self._wait += seconds
 
+    def aside(self, seconds: float) -> None:
+        """Count time spent on measuring, which the rates leave out."""
+        self._aside += seconds
+
     def advance(self, step: int) -> None:
         """Move the bar to the number of steps that are done."""
         if self.bar is not None:
@@ -48,12 +53,16 @@ class Progress:
     def rates(self, step: int) -> dict[str, float]:
         """Images per second and share of input wait since the last record."""
         now = time.perf_counter()
-        seconds, steps = now - self._since, step - self._step
+        seconds, steps = now - self._since - self._aside, step - self._step
         result = {
             "images_per_second": self.batch_size * steps / max(seconds, 1e-9),
             "input_wait": min(self._wait / max(seconds, 1e-9), 1.0),
         }
-        self._since, self._step, self._wait = now, step, 0.0
+        # The first record of a process holds the compilation, which is no rate.
+        compiling = self._step == self.start
+        self._since, self._step, self._wait, self._aside = now, step, 0.0, 0.0
+        if compiling:
+            return {"startup_seconds": seconds}
         return result
 
     def show(self, step: int, record: dict[str, Any]) -> None:
@@ -63,21 +72,26 @@ class Progress:
                 self._shown[key] = form.format(record[key])
         text = ", ".join(self._shown.values())
         if self.bar is not None:
-            self.bar.set_postfix_str(
-                f"{record['images_per_second']:.0f} images/s, "
-                f"input wait {100 * record['input_wait']:.0f} %, {text}"
-            )
+            self.bar.set_postfix_str(f"{_speed(record)}, {text}")
             return
         now = time.perf_counter()
         if self.quiet or (now - self._printed < 5 and step != self.total):
             return
         self._printed = now
-        rate = record["images_per_second"] / self.batch_size
-        left = (self.total - step) / max(rate, 1e-9)
+        rate = record.get("images_per_second", 0.0) / self.batch_size
+        left = (self.total - step) / rate if rate else 0.0
+        eta = f"{int(left // 60)}:{int(left % 60):02d} left, " if rate else ""
         print(
-            f"step {step}/{self.total}, epoch {record['epoch']:.1f}, "
-            f"{record['images_per_second']:.0f} images/s, "
-            f"input wait {100 * record['input_wait']:.0f} %, "
-            f"{int(left // 60)}:{int(left % 60):02d} left, {text}",
+            f"step {step}/{self.total}, epoch {record['epoch']:.1f}, {_speed(record)}, "
+            f"{eta}{text}",
             flush=True,
         )
+
+
+def _speed(record: dict[str, Any]) -> str:
+    if "images_per_second" not in record:
+        return f"started in {record['startup_seconds']:.0f} s"
+    return (
+        f"{record['images_per_second']:.0f} images/s, "
+        f"input wait {100 * record['input_wait']:.0f} %"
+    )

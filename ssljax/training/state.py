@@ -12,7 +12,7 @@ from ssljax import methods
 from ssljax.config import Config
 from ssljax.data.augment import View
 from ssljax.models import MLP, Network, choose_stem, initialise, parse_layers, resnet
-from ssljax.training import optimizers
+from ssljax.training import optimizers, schedules
 
 
 @flax.struct.dataclass
@@ -115,7 +115,7 @@ def build_optimizers(config: Config, *, total_steps: int, steps_per_epoch: int):
     settings = config.optimizer
     peak = peak_learning_rate(config)
     warmup = min(round(settings.warmup_epochs * steps_per_epoch), total_steps // 2)
-    schedule = optimizers.schedule(
+    schedule = schedules.schedule(
         peak=peak,
         total_steps=total_steps,
         warmup_steps=warmup,

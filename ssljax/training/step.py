@@ -9,7 +9,7 @@ import optax
 from ssljax.data.augment import make_views, normalize
 from ssljax.methods import Outputs
 from ssljax.models import forward
-from ssljax.training import optimizers
+from ssljax.training import optimizers, schedules
 from ssljax.training.state import Setup, TrainState
 
 Batch = dict[str, jax.Array]
@@ -151,7 +151,7 @@ def _per_view(network, params, stats, views, joint, method="__call__"):
 def _move_target(state: TrainState, params: Any, stats: Any, setup: Setup):
     if not setup.method.target:
         return {}, None
-    momentum = optimizers.ema_momentum(
+    momentum = schedules.ema_momentum(
         state.step,
         total_steps=setup.total_steps,
         base=setup.config.method.target_momentum or 0.0,

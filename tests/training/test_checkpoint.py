@@ -12,12 +12,9 @@ import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from ssljax.training.checkpoint import (
-    Checkpoints,
-    digest,
-    load_failure,
-    save_failure,
-)
+from ssljax.training.checkpoint import Checkpoints
+from ssljax.training.failure import load_failure, save_failure
+from ssljax.training.integrity import digest
 from ssljax.validation import ConfigError
 
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from ssljax.models import resnet
-from ssljax.training import optimizers
+from ssljax.training import lars, optimizers, schedules
 
 WD, ETA, MOMENTUM = 0.01, 0.05, 0.9
 RATES = [0.5, 0.2, 1.0]  # changes every step: that is where the LARS forms differ
@@ -103,7 +103,7 @@ def test_lars_forms_agree_only_while_the_rate_is_constant():
     for label, rate in (("constant", 0.3), ("changing", rates)):
         inside, outside = (
             run(form(learning_rate=rate, eta=ETA), params, gradients)[0]["kernel"]
-            for form in (optimizers.lars, optimizers.lars_byol)
+            for form in (lars.lars, lars.lars_byol)
         )
         outcome[label] = float(jnp.abs(inside - outside).max())
     assert outcome["constant"] < 1e-6 < 1e-3 < outcome["changing"]
@@ -143,7 +143,7 @@ def test_a_zero_norm_or_a_zero_rate_takes_a_plain_step(name, p, g, rate):
 def test_lars_clip_leaves_a_zero_gradient_undecayed_as_its_original_does():
     kernel, optimizer = (
         jnp.ones((2, 2)),
-        optimizers.lars_clip(learning_rate=0.5, weight_decay=0.1),
+        lars.lars_clip(learning_rate=0.5, weight_decay=0.1),
     )
     update, _ = optimizer.update(0 * kernel, optimizer.init(kernel), kernel)
     np.testing.assert_array_equal(update, 0.0)
@@ -151,7 +151,7 @@ def test_lars_clip_leaves_a_zero_gradient_undecayed_as_its_original_does():
 
 def test_lars_clip_starts_a_warm_up_from_a_zero_rate():
     params, gradients = problem()
-    rate = optimizers.schedule(peak=1.0, total_steps=10, warmup_steps=2)
+    rate = schedules.schedule(peak=1.0, total_steps=10, warmup_steps=2)
     optimizer = optimizers.make("lars_clip", learning_rate=rate, weight_decay=WD)
     once, _ = run(optimizer, params, gradients, 1)
     assert_params_equal(once, params)
@@ -321,7 +321,7 @@ def test_the_mask_is_the_kernels_of_a_resnet():
         lambda x: encoder.init(jax.random.key(0), x, train=False),
         jnp.ones((1, 32, 32, 3)),
     )
-    mask = optimizers.decay_mask(variables["params"])
+    mask = lars.decay_mask(variables["params"])
     leaves = jax.tree_util.tree_leaves_with_path(mask)
     picked = {path[-1].key for path, keep in leaves if keep}
     dropped = {path[-1].key for path, keep in leaves if not keep}
@@ -331,7 +331,7 @@ def test_the_mask_is_the_kernels_of_a_resnet():
 
 @pytest.mark.parametrize("warmup_start, final_fraction", [(0.0, 0.0), (3e-5, 1e-3)])
 def test_schedule_endpoints(warmup_start, final_fraction):
-    rate = optimizers.schedule(
+    rate = schedules.schedule(
         peak=4.8,
         total_steps=1000,
         warmup_steps=100,
@@ -348,7 +348,7 @@ def test_schedule_endpoints(warmup_start, final_fraction):
 
 
 def test_schedule_is_optax_s_warmup_cosine():
-    ours = optimizers.schedule(
+    ours = schedules.schedule(
         peak=0.3, total_steps=77, warmup_steps=13, final_fraction=0.1
     )
     theirs = optax.warmup_cosine_decay_schedule(0.0, 0.3, 13, 77, 0.03)
@@ -359,13 +359,13 @@ def test_schedule_is_optax_s_warmup_cosine():
 
 
 def test_schedule_without_warmup_starts_at_the_peak():
-    rate = optimizers.schedule(peak=0.3, total_steps=10)
+    rate = schedules.schedule(peak=0.3, total_steps=10)
     assert float(rate(0)) == pytest.approx(0.3)
     assert float(rate(10)) == 0.0
 
 
 def test_constant_schedule():
-    rate = optimizers.schedule(
+    rate = schedules.schedule(
         peak=0.3, total_steps=10, warmup_steps=4, decay="constant"
     )
     np.testing.assert_allclose(
@@ -376,7 +376,7 @@ def test_constant_schedule():
 def test_ema_momentum_endpoints():
     def momentum(step, **options):
         return float(
-            optimizers.ema_momentum(step, total_steps=200, base=0.996, **options)
+            schedules.ema_momentum(step, total_steps=200, base=0.996, **options)
         )
 
     assert momentum(0) == pytest.approx(0.996, abs=1e-7)
@@ -456,10 +456,10 @@ def test_an_unknown_subtree_is_named():
 )
 def test_wrong_schedules_are_named(change, message):
     with pytest.raises(ValueError, match=message):
-        optimizers.schedule(**(dict(peak=1.0, total_steps=10) | change))
+        schedules.schedule(**(dict(peak=1.0, total_steps=10) | change))
 
 
 @pytest.mark.parametrize("change", [dict(base=1.5), dict(final=-0.1)])
 def test_a_momentum_is_a_fraction(change):
     with pytest.raises(ValueError, match=r"must be \[0, 1\]"):
-        optimizers.ema_momentum(0, total_steps=10, **(dict(base=0.9) | change))
+        schedules.ema_momentum(0, total_steps=10, **(dict(base=0.9) | change))

@@ -1,6 +1,7 @@
 """The step on one device and on many: same loss, same gradients, one compile."""
 
 import functools
+from dataclasses import replace
 
 import chex
 import jax
@@ -18,12 +19,15 @@ from ssljax.config import (
     OptimizerConfig,
 )
 from ssljax.data import from_arrays
+from ssljax.models.resnet import ARCHS, Arch
 from ssljax.training import devices
 from ssljax.training.prepare import prepare
 from ssljax.training.state import init_state
 from ssljax.training.step import run_networks, train_step, view_batch
 
 BATCH = 32
+# One block: what is compared is the method and the sharding, not the depth.
+ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
 
 
 def source(labelled=True):
@@ -42,7 +46,7 @@ def setup_of(name, **method):
     config = Config(
         data=DataConfig("arrays"),
         method=MethodConfig(name, **(heads | method)),
-        model=ModelConfig("resnet_tiny", width=0.5),
+        model=ModelConfig("micro"),
         augment=AugmentConfig(blur=0.5) if name == "simclr" else AugmentConfig(),
         optimizer=OptimizerConfig(
             learning_rate=0.01, scale_by_batch=False, warmup_epochs=0, momentum=0.0
@@ -65,41 +69,91 @@ def first_state(setup):
     return _FIRST[id(setup)][1]
 
 
-def loss_and_gradients(setup, count):
-    mesh = devices.make_mesh(count=count, batch_size=BATCH)
-    state = devices.place(first_state(setup), devices.replicated(mesh))
+def doubled(setup):
+    """The same network in float64.
+
+    In float32 a rounding error of the views turns one ReLU on or off now and then, and
+    the gradient jumps by a per cent: that is no disagreement between devices.
+    """
+    double = {
+        part: getattr(setup.network, part).clone(dtype=jnp.float64)
+        for part in ("encoder", "projector", "predictor")
+    }
+    return replace(setup, network=setup.network.clone(**double))
+
+
+def batch_on(mesh):
     data = source()
-    batch = devices.place(
+    return devices.place(
         {"image": data.images, "label": data.labels}, devices.over_batch(mesh)
     )
 
-    @jax.jit
-    def run(state, batch):
-        def loss_of(params):
-            views = view_batch(state.step, batch, setup=setup)
-            outputs, _ = run_networks(params, state, views, batch["label"], setup)
-            return setup.method.loss(outputs, **setup.config.method.options)
 
-        return jax.value_and_grad(loss_of)(state.params)
+_VIEWS: dict = {}
 
-    return jax.device_get(run(state, batch))
+
+def views_on(setup, count, double):
+    """Views made on that many devices; methods with the same presets share them."""
+    key = setup.views, setup.mean, setup.std, count, double
+    if key not in _VIEWS:
+        mesh = devices.make_mesh(count=count, batch_size=BATCH)
+        step = devices.place(np.int32(3), devices.replicated(mesh))
+        make = jax.jit(lambda step, batch: view_batch(step, batch, setup=setup))
+        _VIEWS[key] = make(step, batch_on(mesh))
+    return _VIEWS[key]
+
+
+def loss_and_gradients(setup, count, *, double=False):
+    """On ``count`` devices, augmentation and BatchNorm included."""
+    mesh = devices.make_mesh(count=count, batch_size=BATCH)
+    state = first_state(setup)
+    with jax.enable_x64(double):
+        if double:
+            setup = doubled(setup)
+            state = jax.tree.map(
+                lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, state
+            )
+        state = devices.place(state, devices.replicated(mesh))
+
+        @jax.jit
+        def run(state, views, labels):
+            def loss_of(params):
+                outputs, _ = run_networks(params, state, views, labels, setup)
+                return setup.method.loss(outputs, **setup.config.method.options)
+
+            return jax.value_and_grad(loss_of)(state.params)
+
+        views = views_on(setup, count, double)
+        return jax.device_get(run(state, views, batch_on(mesh)["label"]))
 
 
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_devices_agree_on_loss_and_every_gradient(name):
     setup = setup_of(name)
-    loss, gradients = loss_and_gradients(setup, 1)
+    loss, gradients = loss_and_gradients(setup, 1, double=True)
     total = np.sqrt(sum((g**2).sum() for g in jax.tree.leaves(gradients)))
-    assert np.isfinite(loss) and total > 0
+    assert np.isfinite(loss) and loss.dtype == np.float64 and total > 0
     for count in (2, 4, 8):
-        other_loss, other = loss_and_gradients(setup, count)
-        np.testing.assert_allclose(other_loss, loss, rtol=1e-5)
+        other_loss, other = loss_and_gradients(setup, count, double=True)
+        np.testing.assert_allclose(other_loss, loss, rtol=1e-9)
         for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
             there = functools.reduce(lambda tree, key: tree[key.key], path, other)
             gap = np.linalg.norm(there - leaf)
             # Entries whose exact value is zero are measured against the whole gradient.
-            scale = max(np.linalg.norm(leaf), 1e-3 * total)
-            assert gap <= 1e-5 * scale, (name, count, jax.tree_util.keystr(path))
+            scale = max(np.linalg.norm(leaf), 1e-6 * total)
+            assert gap <= 1e-8 * scale, (name, count, jax.tree_util.keystr(path))
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_devices_agree_in_float32_as_it_trains(name):
+    setup = setup_of(name)
+    loss, gradients = loss_and_gradients(setup, 1)
+    other_loss, other = loss_and_gradients(setup, 8)
+    np.testing.assert_allclose(other_loss, loss, rtol=1e-5)
+    norm = np.sqrt(sum((g**2).sum() for g in jax.tree.leaves(gradients)))
+    gap = jax.tree.map(lambda a, b: ((a - b) ** 2).sum(), gradients, other)
+    # A few ReLUs may flip; a factor or a missing negative would be of order one.
+    assert np.sqrt(sum(jax.tree.leaves(gap))) < 0.03 * norm
 
 
 def test_a_gradient_scaled_by_the_device_count_would_be_seen():
@@ -133,10 +187,11 @@ def run_steps(setup, count, *, batch=None):
 
 def test_the_step_compiles_once_learns_and_counts():
     chex.clear_trace_counter()
-    state, history = run_steps(setup_of("simclr"), 10)
+    state, history = run_steps(setup_of("vicreg"), 20)
     losses = [float(m["loss"]) for m in history]
-    assert int(state.step) == 10 and int(state.failed_at) == -1
-    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    assert int(state.step) == 20 and int(state.failed_at) == -1
+    # The variance of the embeddings can be raised on noise as well.
+    assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:5])
 
 
 def test_the_target_moves_by_its_momentum_only():
@@ -151,8 +206,6 @@ def test_the_target_moves_by_its_momentum_only():
 
 
 def test_the_probe_leaves_the_encoder_alone():
-    from dataclasses import replace
-
     chex.clear_trace_counter()
     setup = setup_of("simclr")
     off = replace(setup.config, probe=replace(setup.config.probe, enabled=False))

@@ -1,0 +1,66 @@
+"""The state of a failed step, kept so that the step can be run again."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from ssljax.training.checkpoint import attempt, quieten_orbax
+from ssljax.training.integrity import not_empty, record_of, table, verified
+from ssljax.training.run_folder import write_json_atomically
+from ssljax.validation import ConfigError
+
+
+def save_failure(folder: Path, state: Any, info: Mapping[str, Any]) -> None:
+    """Keep the state of a failed step; a former one in the folder is replaced.
+
+    Args:
+        folder: gets ``state/`` and ``info.json``.
+        state: any tree of arrays.
+        info: what is known of the failure; NaN and infinity become null.
+    """
+    import orbax.checkpoint as ocp
+
+    quieten_orbax()
+    folder = Path(folder).absolute()
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder / "state", not_empty(table(state)), force=True)
+        checkpointer.wait_until_finished()
+    # Last, so that info.json says that the state beside it is whole.
+    if jax.process_index() == 0:
+        write_json_atomically(folder / "info.json", record_of(state, info))
+
+
+def load_failure(folder: Path, abstract_state: Any) -> tuple[Any, dict[str, Any]]:
+    """What `save_failure` kept: the state and the info.
+
+    Args:
+        folder: the folder that was given to `save_failure`.
+        abstract_state: tree of `jax.ShapeDtypeStruct` with shardings.
+
+    Raises:
+        ConfigError: if there is nothing, or it is damaged or of another state.
+    """
+    import orbax.checkpoint as ocp
+
+    quieten_orbax()
+    folder = Path(folder).absolute()
+    if not (folder / "info.json").exists():
+        raise ConfigError(f"{folder} holds no failure (no info.json)")
+
+    def restore() -> tuple[Any, dict[str, Any]]:
+        record = json.loads((folder / "info.json").read_text("utf-8"))
+        with ocp.StandardCheckpointer() as checkpointer:
+            return verified(
+                folder,
+                record,
+                abstract_state,
+                lambda abstract: checkpointer.restore(folder / "state", abstract),
+            )
+
+    found, reason = attempt(restore)
+    if found is None:
+        raise ConfigError(f"{folder} is damaged ({reason})")
+    return found
