@@ -139,7 +139,7 @@ def _history(
             "Spectrum",
             functools.partial(plots.spectrum, both),
             "How many dimensions the embedding uses, and how it spreads. A std near 0, "
-            "a mean cosine near 1 or an uncentred participation ratio near 1 mean "
+            "a mean cosine near 1 or a participation ratio near 1 mean "
             "collapse; the centred ranks can stay high on noise alone. Vertical lines "
             "are alarms.",
             no_panel,

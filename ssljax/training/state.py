@@ -129,8 +129,9 @@ def build_optimizers(config: Config, *, total_steps: int, steps_per_epoch: int):
         weight_decay_norm_and_bias=settings.decay_norm_and_bias,
         eta=settings.eta,
         clip_norm=settings.clip_norm,
+        # Without its predictor (an ablation) nothing is left to keep constant.
         constant_learning_rate_for=("predictor",)
-        if settings.constant_predictor_rate
+        if settings.constant_predictor_rate and parse_layers(config.method.predictor)
         else (),
         peak=peak,
     )

@@ -72,6 +72,7 @@ def test_a_strong_common_direction_short_of_collapse_is_left_alone():
     found = measured(spectrum_embeddings(np.ones(128), mean=2.5))
     assert 0.8 < found["mean_cosine"] < 0.95
     assert found["participation_ratio_uncentred"] < Thresholds().participation
+    assert found["participation_ratio"] > 10
     assert diagnose([found] * 3) is None
 
 
@@ -105,7 +106,7 @@ def plain(**changes):
         ("mean_cosine", 0.97, 0.01, "complete"),
         ("std_per_dimension", 0.05, -0.01, "complete"),
         ("rankme", 2.5, -0.1, "dimensional"),
-        ("participation_ratio_uncentred", 1.8, -0.1, "dimensional"),
+        ("participation_ratio", 1.45, -0.1, "dimensional"),
     ],
 )
 def test_each_limit_fires_on_its_far_side_only(name, limit, beyond, kind):
@@ -113,6 +114,14 @@ def test_each_limit_fires_on_its_far_side_only(name, limit, beyond, kind):
     assert (found.kind, found.measure, found.threshold) == (kind, name, limit)
     assert found.value == pytest.approx(limit + beyond)
     assert diagnose(plain(**{name: limit - beyond})) is None
+
+
+def test_a_participation_ratio_must_have_been_low_before():
+    (healthy, _) = plain()
+    low, lower, line = (healthy | {"participation_ratio": p} for p in (1.9, 1.75, 1.4))
+    assert diagnose([low, line]) is None
+    assert diagnose([lower, line]).measure == "participation_ratio"
+    assert diagnose([line, lower]) is None
 
 
 def test_a_rank_is_judged_by_what_is_possible():
