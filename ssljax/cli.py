@@ -199,11 +199,26 @@ def _data(words: list[str]) -> int:
     raise ConfigError("ssljax data needs one of: list, prepare NAME")
 
 
+def _list(words: list[str]) -> int:
+    from ssljax.methods import METHODS
+
+    if words != ["methods"]:
+        raise ConfigError("ssljax list needs: methods")
+    rows = [("name", "family", "loss", "paper")]
+    rows += [(n, m.family, m.loss_name, m.paper) for n, m in METHODS.items()]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    for row in rows:
+        cells = (c.ljust(w) for c, w in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    return 0
+
+
 COMMANDS = {
     "pretrain": _pretrain,
     "evaluate": _evaluate,
     "report": _report,
     "data": _data,
+    "list": _list,
     "replay": _replay,
 }
 
@@ -213,6 +228,7 @@ _USAGE = """usage: ssljax COMMAND ...
   evaluate DIR [--protocol knn linear spectrum]
   report DIR
   data list | data prepare NAME
+  list methods
   replay DIR
 
 `ssljax COMMAND --help` lists every setting.

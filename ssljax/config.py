@@ -94,16 +94,17 @@ class MethodConfig:
     """The method and what it takes; None means the method's own default."""
 
     name: str = "simclr"
-    options: dict[str, float] = field(default_factory=dict)
+    options: dict[str, float | int | str] = field(default_factory=dict)
     """Hyper-parameters of the loss, by the names of its keyword arguments."""
     projector: str | None = None
     """Layer widths such as `2048-2048-128`; `none` leaves the projector out."""
     predictor: str | None = None
-    """Layer widths; `none` leaves the predictor out."""
+    """Layer widths, or a linear kind such as `off_diagonal`; `none` leaves it out."""
     forward: Literal["joint", "separate"] | None = None
     """Whether BatchNorm sees both views together or one at a time."""
     target_momentum: float | None = None
-    """First value of the target network's momentum, which rises to 1."""
+    """First value of the target network's momentum, which rises to 1; 0 does without a
+    target network."""
 
     def __post_init__(self):
         check_types(self, "method")

@@ -1,168 +1,36 @@
-"""Methods: which heads, which target network, and how the loss is wired.
+"""Methods by name: the table, and what a config leaves open filled from it.
 
 A method is one entry of `METHODS`. It says nothing about encoders, devices or data:
 the training step hands it the outputs of all views of the global batch and gets one
 scalar back.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import optax
 
-from ssljax import losses
 from ssljax.config import Config, MethodConfig
+from ssljax.method_table import METHODS, Head, Method, Option
+from ssljax.models.predictors import direct_predictor, update_covariance
 from ssljax.validation import ConfigError, nearest
+from ssljax.wiring import Outputs
 
+__all__ = [
+    "METHODS",
+    "Head",
+    "Method",
+    "Outputs",
+    "closed_form_predictors",
+    "get",
+    "has_target",
+    "loss_of",
+    "resolve",
+]
 
-class Outputs(NamedTuple):
-    """What the networks made of the global batch, one entry per view, float32."""
-
-    projections: Sequence[jax.Array]
-    """Projector outputs ``[N, D]``."""
-    predictions: Sequence[jax.Array]
-    """Predictor outputs ``[N, D]``; the projections where there is no predictor."""
-    targets: Sequence[jax.Array]
-    """Constants ``[N, D]``: the target network's projections, or the online ones
-    behind a stop-gradient."""
-    labels: jax.Array
-    """``[N]``, -1 where unknown; only the supervised baseline reads them."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """An MLP head: Linear, BatchNorm, ReLU per hidden layer, then Linear.
-
-    A linear layer that BatchNorm follows has no bias, which BatchNorm would cancel.
-    """
-
-    layers: str
-    """Widths such as ``2048-2048-128``; ``none`` is the identity; ``classes`` stands
-    for the number of classes."""
-    hidden_norm: bool = True
-    output_norm: Literal["none", "affine", "plain"] = "none"
-    output_bias: bool = False
-
-
-@dataclass(frozen=True)
-class Method:
-    """One row of the table of methods."""
-
-    family: str
-    paper: str
-    loss: Callable[..., jax.Array]
-    """``loss(outputs, **options)``, a scalar over the global batch."""
-    projector: Head
-    predictor: Head = Head("none")
-    forward: Literal["joint", "separate"] = "separate"
-    target: bool = False
-    target_momentum: float = 0.0
-    constant_predictor_rate: bool = False
-    views: int = 2
-    options: dict[str, float] = field(default_factory=dict)
-    labels: bool = False
-    """Whether the loss needs labels."""
-
-
-def between_projections(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """Wire ``loss(z1, z2, **options)`` to the projections, averaged over view pairs.
-
-    >>> wired = between_projections(lambda a, b: jnp.mean((a - b) ** 2))
-    >>> z = [jnp.zeros((2, 3)), jnp.ones((2, 3))]
-    >>> float(wired(Outputs(z, z, z, jnp.zeros(2))))
-    1.0
-    """
-
-    def wired(outputs: Outputs, **options: float) -> jax.Array:
-        z = outputs.projections
-        pairs = [(i, j) for i in range(len(z)) for j in range(i + 1, len(z))]
-        return jnp.mean(jnp.stack([loss(z[i], z[j], **options) for i, j in pairs]))
-
-    return wired
-
-
-def prediction_of_target(
-    loss: Callable[..., jax.Array], *, reduce: Literal["sum", "mean"]
-) -> Callable[..., jax.Array]:
-    """Wire ``loss(p, target)``: every view predicts the target of every other view.
-
-    ``sum`` over the ordered pairs is BYOL's convention, ``mean`` is SimSiam's.
-    """
-
-    def wired(outputs: Outputs, **options: float) -> jax.Array:
-        p, t = outputs.predictions, outputs.targets
-        pairs = [(i, j) for i in range(len(p)) for j in range(len(t)) if i != j]
-        each = jnp.stack([loss(p[i], t[j], **options) for i, j in pairs])
-        return jnp.mean(each) if reduce == "mean" else jnp.sum(each)
-
-    return wired
-
-
-def _cross_entropy(outputs: Outputs) -> jax.Array:
-    per_view = [
-        optax.softmax_cross_entropy_with_integer_labels(logits, outputs.labels)
-        for logits in outputs.projections
-    ]
-    return jnp.mean(jnp.stack(per_view))
-
-
-# Heads and options are each paper's ImageNet defaults; recipes narrow them.
-METHODS: dict[str, Method] = {
-    "simclr": Method(
-        family="sample-contrastive",
-        paper="Chen et al. 2020, arXiv 2002.05709",
-        loss=between_projections(losses.nt_xent),
-        projector=Head("2048-2048-128", output_norm="affine"),
-        forward="joint",
-        options={"temperature": 0.1},
-    ),
-    "byol": Method(
-        family="asymmetric",
-        paper="Grill et al. 2020, arXiv 2006.07733",
-        loss=prediction_of_target(losses.normalized_mse, reduce="sum"),
-        projector=Head("4096-256"),
-        predictor=Head("4096-256"),
-        target=True,
-        target_momentum=0.99,
-    ),
-    "simsiam": Method(
-        family="asymmetric",
-        paper="Chen and He 2021, arXiv 2011.10566",
-        loss=prediction_of_target(losses.negative_cosine, reduce="mean"),
-        projector=Head("2048-2048-2048", output_norm="plain"),
-        predictor=Head("512-2048", output_bias=True),
-        constant_predictor_rate=True,
-    ),
-    "barlow_twins": Method(
-        family="dimension-contrastive",
-        paper="Zbontar et al. 2021, arXiv 2103.03230",
-        loss=between_projections(losses.barlow_twins),
-        projector=Head("8192-8192-8192"),
-        options={"off_diagonal_weight": 0.0051},
-    ),
-    "vicreg": Method(
-        family="dimension-contrastive",
-        paper="Bardes et al. 2022, arXiv 2105.04906",
-        loss=between_projections(losses.vicreg),
-        projector=Head("8192-8192-8192"),
-        options={
-            "invariance_weight": 25.0,
-            "variance_weight": 25.0,
-            "covariance_weight": 1.0,
-        },
-    ),
-    "supervised": Method(
-        family="supervised baseline",
-        paper="cross-entropy on labels",
-        loss=_cross_entropy,
-        projector=Head("classes", output_bias=True),
-        views=1,
-        labels=True,
-    ),
-}
+_PREDICTOR_OPTIONS = ("exponent", "epsilon", "convention")
+# implicit-var-reg's: a moving target makes the projections change slowly.
+_COVARIANCE_MOMENTUM = {True: 0.998, False: 0.5}
 
 
 def get(name: str) -> Method:
@@ -201,7 +69,8 @@ def resolve(config: Config) -> Config:
                 f"method.options has {option!r}, which {wanted.name} does not take; "
                 f"allowed: {allowed}{nearest(option, method.options)}"
             )
-    if wanted.target_momentum is not None and not method.target:
+        _check_option(option, wanted.options[option], method.options[option])
+    if wanted.target_momentum and not method.target:
         raise ConfigError(
             f"method.target_momentum is {wanted.target_momentum}, but {wanted.name} "
             "has no target network; leave it out"
@@ -210,22 +79,23 @@ def resolve(config: Config) -> Config:
     def default(value: Any, fallback: Any) -> Any:
         return fallback if value is None else value
 
+    momentum = None
+    if method.target:
+        momentum = default(wanted.target_momentum, method.target_momentum)
     resolved = MethodConfig(
         name=wanted.name,
-        options=method.options | wanted.options,
+        options=_options(method, wanted, momentum),
         projector=default(wanted.projector, method.projector.layers),
         predictor=default(wanted.predictor, method.predictor.layers),
         forward=default(wanted.forward, method.forward),
-        target_momentum=default(wanted.target_momentum, method.target_momentum)
-        if method.target
-        else None,
+        target_momentum=momentum,
     )
     preset = config.augment.preset
     return replace(
         config,
         method=resolved,
         augment=replace(
-            config.augment, preset=wanted.name if preset == "auto" else preset
+            config.augment, preset=method.preset if preset == "auto" else preset
         ),
         optimizer=replace(
             config.optimizer,
@@ -235,3 +105,75 @@ def resolve(config: Config) -> Config:
             ),
         ),
     )
+
+
+def has_target(config: Config) -> bool:
+    """Whether a resolved config trains beside a moving-average target network.
+
+    >>> has_target(resolve(Config(method=MethodConfig("byol"))))
+    True
+    >>> has_target(resolve(Config(method=MethodConfig("byol", target_momentum=0.0))))
+    False
+    """
+    return bool(config.method.target_momentum)
+
+
+def loss_of(outputs: Outputs, config: Config) -> jax.Array:
+    """The loss of a resolved config, a scalar over the global batch."""
+    method = get(config.method.name)
+    ours = (*_PREDICTOR_OPTIONS, "covariance_momentum") if method.closed_form else ()
+    options = {
+        name: None if value == "auto" else value
+        for name, value in config.method.options.items()
+        if name not in ours
+    }
+    return method.loss(outputs, **options)
+
+
+def closed_form_predictors(
+    covariance: jax.Array, projections: Any, config: Config
+) -> tuple[list[jax.Array], jax.Array]:
+    """Predictors of all views, and the running covariance after them.
+
+    View after view, the covariance takes the projections in and the predictor is made
+    of the result, as in the code of implicit-var-reg.
+
+    Args:
+        covariance: running second moment ``[D, D]``.
+        projections: projector outputs ``[N, D]`` of every view, over the global batch.
+        config: a resolved config of a method with a closed-form predictor.
+    """
+    options: Any = config.method.options
+    chosen = {name: options[name] for name in _PREDICTOR_OPTIONS}
+    made = []
+    for z in projections:
+        covariance = update_covariance(
+            covariance, z, momentum=options["covariance_momentum"]
+        )
+        made.append(direct_predictor(covariance, **chosen))
+    return made, covariance
+
+
+def _options(
+    method: Method, wanted: MethodConfig, momentum: float | None
+) -> dict[str, Option]:
+    options = method.options | wanted.options
+    if options.get("covariance_momentum") == "auto":
+        options["covariance_momentum"] = _COVARIANCE_MOMENTUM[bool(momentum)]
+    return options
+
+
+def _check_option(name: str, value: Option, default: Option) -> None:
+    """Refuse text for a number, a fraction for a count, a number for text."""
+    if default == "auto" and (value == "auto" or not isinstance(value, str)):
+        return
+    if isinstance(default, str):
+        good, allowed = isinstance(value, str), "text"
+    elif isinstance(default, int):
+        good, allowed = isinstance(value, int), "a whole number"
+    else:
+        good, allowed = not isinstance(value, str), "a number"
+    if default == "auto":
+        good, allowed = False, "a number or 'auto'"
+    if not good:
+        raise ConfigError(f"method.options.{name} is {value!r}; allowed: {allowed}")

@@ -50,7 +50,8 @@ def _matches(value: Any, hint: Any) -> bool:
         return value in typing.get_args(hint)
     if origin is dict:
         return isinstance(value, dict) and all(
-            isinstance(k, str) and _matches(v, float) for k, v in value.items()
+            isinstance(k, str) and _matches(v, typing.get_args(hint)[1])
+            for k, v in value.items()
         )
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
@@ -68,7 +69,10 @@ def _describe(hint: Any) -> str:
     if hint is type(None):
         return "None"
     return {float: "a number", int: "a whole number", str: "text", bool: "a bool"}.get(
-        hint, "names with numbers" if origin is dict else getattr(hint, "__name__", "")
+        hint,
+        "names with numbers or text"
+        if origin is dict
+        else getattr(hint, "__name__", ""),
     )
 
 

@@ -59,8 +59,9 @@ def changed(config, key, value):
         ("model.width", None, "model.width is None; allowed: a number"),
         (
             "method.options",
-            {"temperature": "hot"},
-            "method.options is {'temperature': 'hot'}; allowed: names with numbers",
+            {"temperature": None},
+            "method.options is {'temperature': None}; allowed: names with numbers or "
+            "text",
         ),
         # A value that cannot be.
         ("epochs", 0, "epochs is 0; allowed: > 0"),

@@ -17,7 +17,8 @@ from ssljax.config import (
     OptimizerConfig,
     flatten,
 )
-from ssljax.methods import METHODS, Outputs, between_projections, prediction_of_target
+from ssljax.methods import METHODS, Outputs
+from ssljax.wiring import between_projections, prediction_of_target
 
 PAPERS = {
     "simclr": ({"temperature": 0.1}, "2048-2048-128", "none", "joint", None),
@@ -45,14 +46,32 @@ PAPERS = {
 }
 
 
-def outputs_of(views, *, seed=0, n=8, d=4):
+# What the defaults, made for real batches and widths, ask of 8 rows of 16 numbers.
+SMALL = {
+    "w_mse": {"sub_batch": 4, "eps": 0.1},
+    "cw_rgp": {"sub_batch": 4, "groups": 2},
+    "shuffled_dbn": {"eps": 0.1},
+}
+
+
+def outputs_of(views, *, seed=0, n=8, d=16):
     """Different numbers for projections, predictions and targets of every view."""
-    keys = jax.random.split(jax.random.key(seed), 3)
-    z, p, t = (list(jax.random.normal(key, (views, n, d))) for key in keys)
-    return Outputs(z, p, t, jnp.arange(n) % d)
+    keys = jax.random.split(jax.random.key(seed), 4)
+    z, p, t = (list(jax.random.normal(key, (views, n, d))) for key in keys[:3])
+    w = [jnp.eye(d) * (1.0 + i) for i in range(views)]
+    return Outputs(z, p, t, jnp.arange(n) % d, w, keys[3])
 
 
-@pytest.mark.parametrize("name", METHODS)
+def resolved(name, **options):
+    method = MethodConfig(name, options=SMALL.get(name, {}) | options)
+    return methods.resolve(Config(method=method))
+
+
+def value_of(name, outputs):
+    return methods.loss_of(outputs, resolved(name))
+
+
+@pytest.mark.parametrize("name", PAPERS)
 def test_resolve_fills_every_gap_with_the_papers_value(name):
     resolved = methods.resolve(Config(method=MethodConfig(name)))
     method = resolved.method
@@ -105,8 +124,8 @@ def test_resolve_touches_nothing_but_the_gaps():
     [
         (
             MethodConfig("byoll"),
-            "method.name is 'byoll'; allowed: simclr, byol, simsiam, barlow_twins, "
-            "vicreg, supervised; did you mean 'byol'?",
+            f"method.name is 'byoll'; allowed: {', '.join(METHODS)}; "
+            "did you mean 'byol'?",
         ),
         (
             MethodConfig("simclr", options={"temprature": 0.5}),
@@ -122,6 +141,18 @@ def test_resolve_touches_nothing_but_the_gaps():
             "method.target_momentum is 0.9, but simclr has no target network; "
             "leave it out",
         ),
+        (
+            MethodConfig("simclr", options={"temperature": "hot"}),
+            "method.options.temperature is 'hot'; allowed: a number",
+        ),
+        (
+            MethodConfig("intl", options={"iterations": 2.5}),
+            "method.options.iterations is 2.5; allowed: a whole number",
+        ),
+        (
+            MethodConfig("intl", options={"trace_weight": "much"}),
+            "method.options.trace_weight is 'much'; allowed: a number or 'auto'",
+        ),
     ],
 )
 def test_what_a_method_does_not_know_is_refused(method, message):
@@ -130,13 +161,90 @@ def test_what_a_method_does_not_know_is_refused(method, message):
     assert str(refusal.value) == message
 
 
-def test_options_are_exactly_the_keywords_of_the_loss():
+@pytest.mark.parametrize("name", METHODS)
+def test_options_are_exactly_the_keywords_of_the_loss(name):
+    outputs, config = outputs_of(2), resolved(name)
+    value = methods.loss_of(outputs, config)
+    assert value.shape == () and bool(jnp.isfinite(value))
+    options = config.method.options | {"no_such_option": 1.0}
+    wrong = dataclasses.replace(config.method, options=options)
+    with pytest.raises(TypeError, match="no_such_option"):
+        methods.loss_of(outputs, dataclasses.replace(config, method=wrong))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_option_changes_the_loss_or_the_predictor(name):
+    changed = {
+        "axis": "batch" if name.startswith("intl") else "channel",
+        "centering": "none",
+        "convention": "luckmatters",
+        "trace_weight": 0.7,
+        "g": "x ** -0.3",
+        "sub_batch": 2,
+        "groups": 4 if name == "cw_rgp" else 2,
+        "repetitions": 2,
+        "iterations": 3,
+        "covariance_momentum": 0.25,
+    }
+    # With epsilon 0 the conventions agree.
+    base = {"epsilon": 0.3} if METHODS[name].closed_form else {}
+    outputs, config = outputs_of(2), resolved(name, **base)
+
+    def result(config):
+        if not METHODS[name].closed_form:
+            return float(methods.loss_of(outputs, config))
+        start = jnp.diag(jnp.arange(16.0))
+        made, _ = methods.closed_form_predictors(start, outputs.projections, config)
+        return float(methods.loss_of(outputs._replace(predictors=made), config))
+
+    before = result(config)
+    for option, value in config.method.options.items():
+        other = changed.get(option, None)
+        if other is None:
+            other = 0.3 * value + 0.04
+        if option == "centering":
+            continue  # its names are the loss's own test
+        assert result(resolved(name, **(base | {option: other}))) != before, option
+
+
+def test_the_closed_form_takes_one_view_after_the_other():
+    config = resolved("directpred_euclidean", covariance_momentum=0.5)
+    z1, z2 = outputs_of(2).projections
+    start = 0.3 * jnp.eye(16)
+    (w1, w2), after = methods.closed_form_predictors(start, [z1, z2], config)
+    first = 0.5 * start + 0.5 * z1.T @ z1 / 8
+    second = 0.5 * first + 0.5 * z2.T @ z2 / 8
+    np.testing.assert_allclose(after, second, rtol=1e-5, atol=1e-6)
+    for w, c in ((w1, first), (w2, second)):
+        np.testing.assert_allclose(w @ w, c / jnp.linalg.norm(c, 2), atol=1e-5)
+
+
+@pytest.mark.parametrize(("momentum", "expected"), [(0.99, 0.998), (0.0, 0.5)])
+def test_the_covariance_is_remembered_as_long_as_the_target(momentum, expected):
+    config = Config(method=MethodConfig("isoloss_cosine", target_momentum=momentum))
+    options = methods.resolve(config).method.options
+    assert options["covariance_momentum"] == expected
+    assert methods.has_target(methods.resolve(config)) is (momentum > 0)
+
+
+@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if m.closed_form])
+def test_closed_form_methods_sum_both_directions(name):
     outputs = outputs_of(2)
-    for name, method in METHODS.items():
-        value = method.loss(outputs, **method.options)
-        assert value.shape == () and bool(jnp.isfinite(value)), name
-        with pytest.raises(TypeError):
-            method.loss(outputs, **method.options, no_such_option=1.0)
+    loss = getattr(losses, METHODS[name].loss_name)
+    z, t, w = outputs.projections, outputs.targets, outputs.predictors
+    expected = loss(z[0], t[1], w[0]) + loss(z[1], t[0], w[1])
+    np.testing.assert_allclose(value_of(name, outputs), expected, rtol=1e-5)
+
+
+def test_stochastic_methods_follow_the_key():
+    for name in ("w_mse", "cw_rgp", "shuffled_dbn"):
+        outputs = outputs_of(2)
+        config = resolved(name)
+        other = outputs._replace(key=jax.random.key(9))
+        first, again, different = (
+            float(methods.loss_of(o, config)) for o in (outputs, outputs, other)
+        )
+        assert first == again != different, name
 
 
 def test_projections_are_compared_in_pairs_and_averaged():
@@ -174,25 +282,30 @@ def test_byol_sums_both_directions_and_simsiam_averages_them():
     p, t = outputs.predictions, outputs.targets
     cosine = [optax.cosine_similarity(p[i], t[1 - i]).mean() for i in (0, 1)]
     np.testing.assert_allclose(
-        METHODS["byol"].loss(outputs), sum(2 - 2 * c for c in cosine), rtol=1e-5
+        value_of("byol", outputs), sum(2 - 2 * c for c in cosine), rtol=1e-5
     )
     np.testing.assert_allclose(
-        METHODS["simsiam"].loss(outputs), -sum(cosine) / 2, rtol=1e-5
+        value_of("simsiam", outputs), -sum(cosine) / 2, rtol=1e-5
     )
 
 
-@pytest.mark.parametrize("name", ["simclr", "barlow_twins", "vicreg"])
+VARIANTS = {
+    "simclr_sq": {"negatives": "squared"},
+    "simclr_abs": {"negatives": "absolute"},
+    "dcl_sq": {"negatives": "squared"},
+    "dcl_abs": {"negatives": "absolute"},
+}
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, m in METHODS.items() if m.family.endswith("-contrastive")]
+)
 def test_two_views_are_the_plain_loss_of_the_projections(name):
     outputs, method = outputs_of(2), METHODS[name]
-    plain = {
-        "simclr": losses.nt_xent,
-        "barlow_twins": losses.barlow_twins,
-        "vicreg": losses.vicreg,
-    }[name]
+    plain = getattr(losses, method.loss_name)
+    options = method.options | VARIANTS.get(name, {})
     np.testing.assert_allclose(
-        method.loss(outputs, **method.options),
-        plain(*outputs.projections, **method.options),
-        rtol=1e-6,
+        value_of(name, outputs), plain(*outputs.projections, **options), rtol=1e-5
     )
 
 
@@ -201,7 +314,7 @@ def test_no_gradient_is_expected_of_projections_in_asymmetric_methods(name):
     outputs = outputs_of(2)
 
     def loss(projections):
-        return METHODS[name].loss(outputs._replace(projections=projections))
+        return value_of(name, outputs._replace(projections=projections))
 
     for gradient in jax.grad(loss)(outputs.projections):
         np.testing.assert_array_equal(gradient, 0)
@@ -215,7 +328,7 @@ def test_supervised_is_the_cross_entropy_of_every_view(views):
         log_p = jax.nn.log_softmax(logits)
         expected.append(-np.mean(np.asarray(log_p)[np.arange(8), outputs.labels]))
     np.testing.assert_allclose(
-        METHODS["supervised"].loss(outputs), np.mean(expected), rtol=1e-5
+        value_of("supervised", outputs), np.mean(expected), rtol=1e-5
     )
 
 
@@ -224,8 +337,7 @@ def test_only_the_supervised_baseline_reads_labels():
     for name, method in METHODS.items():
         outputs = outputs_of(2)
         other = outputs._replace(labels=(outputs.labels + 1) % 4)
-        a = float(method.loss(outputs, **method.options))
-        b = float(method.loss(other, **method.options))
+        a, b = float(value_of(name, outputs)), float(value_of(name, other))
         assert (a != b) is method.labels, name
 
 

@@ -131,7 +131,7 @@ def test_without_the_data_set_a_command_is_one_line(checkout, no_data, capfd):
     """As they stand in README, for somebody who has prepared nothing."""
     before = sorted(checkout.rglob("*"))
     for words in commands("ssljax"):
-        if words[1] == "data" or "shapes" in " ".join(words):
+        if words[1] in ("data", "list") or "shapes" in " ".join(words):
             continue
         capfd.readouterr()
         assert main(words[1:]) == 2, words
@@ -173,5 +173,13 @@ def test_settings_and_methods_that_are_named_exist():
     keys = flatten(Config())
     for flag in set(re.findall(r"`(?:--)((?:\w+\.)[\w.-]+)", README)):
         assert flag.replace("-", "_") in keys, flag
-    for name in METHODS:
-        assert f"`{name}`" in README, name
+
+
+def test_the_list_of_methods_is_the_table(capsys):
+    assert main(["list", "methods"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(METHODS)
+    assert all(
+        method.paper in line
+        for method, line in zip(METHODS.values(), lines[1:], strict=True)
+    )

@@ -1,14 +1,18 @@
 """Losses between a prediction and a target, without any repulsion.
 
-What keeps them from collapsing is the asymmetry around them (predictor, stop-gradient,
-moving target). None of that is here: gradients flow through both arguments. A method
-that wants a constant target passes ``jax.lax.stop_gradient(z)``.
+What keeps them from collapsing is the asymmetry around them: predictor, stop-gradient,
+moving target. `negative_cosine` and `normalized_mse` have none of it inside: gradients
+flow through both arguments, and a method that wants a constant target passes
+``jax.lax.stop_gradient(z)``. The other four take the predictor as a matrix, a constant
+that multiplies from the right, and hold the stop-gradients that define them.
 """
 
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses._numerics import l2_normalize, paired
+from ssljax.losses._numerics import at_least_float32, l2_normalize, matmul, paired
+
+_EPS = 1e-12  # smallest squared norm that a prediction is divided by
 
 
 def negative_cosine(p: jax.Array, z: jax.Array) -> jax.Array:
@@ -61,3 +65,172 @@ def normalized_mse(p: jax.Array, z: jax.Array) -> jax.Array:
     p, z = paired(p, z, least=1)
     # The difference itself, not 2 - 2 cos, which cancels where the two agree.
     return jnp.mean(jnp.sum((l2_normalize(p) - l2_normalize(z)) ** 2, axis=1))
+
+
+def asymmetric_euclidean(
+    z1: jax.Array, z2: jax.Array, predictor: jax.Array
+) -> jax.Array:
+    """Euclidean loss of non-contrastive learning with a closed-form linear predictor.
+
+    In the eigenbasis of the predictor every mode is on its own and learns at the rate
+    ``lambda (1 - lambda)``: small eigenvalues are recruited late. Compare
+    `isoloss_euclidean`.
+
+    Args:
+        z1: embeddings of the online branch, ``[N, D]``, any float type.
+        z2: embeddings of the target branch, ``[N, D]``; row i belongs to ``z1[i]``. No
+            gradient flows through it.
+        predictor: the matrix ``W`` in ``p = z1 W``, ``[D, D]``, symmetric, e.g. from
+            `ssljax.models.heads.direct_predictor`. No gradient flows through it.
+
+    Returns:
+        Scalar, float32 or wider: ``mean_i 1/2 |z1_i W - z2_i|^2``, summed over
+        dimensions. One direction; the paper sums two, and its code leaves out the 1/2.
+
+    Raises:
+        ValueError: if the embeddings are not two equal [N, D] or the predictor is not
+            [D, D].
+
+    Source: Halvagal, Laborieux and Zenke, "Implicit variance regularization in
+    non-contrastive SSL", NeurIPS 2023.
+
+    >>> z = jnp.array([[3.0, 4.0]])
+    >>> asymmetric_euclidean(z, z, 2 * jnp.eye(2)).item()  # 1/2 |2 z - z|^2
+    12.5
+    """
+    z1, z2 = paired(z1, z2, least=1)
+    p = matmul(z1, _constant(predictor, z1.shape[1]))
+    return 0.5 * jnp.mean(jnp.sum((p - jax.lax.stop_gradient(z2)) ** 2, axis=1))
+
+
+def asymmetric_cosine(z1: jax.Array, z2: jax.Array, predictor: jax.Array) -> jax.Array:
+    """Cosine loss of non-contrastive learning with a closed-form linear predictor.
+
+    A mode grows while it is below a weighted mean of the others, at a rate proportional
+    to its own eigenvalue. Neither the scale of the predictor nor that of the embeddings
+    matters. Compare `isoloss_cosine`.
+
+    Args:
+        z1: embeddings of the online branch, ``[N, D]``, any float type.
+        z2: embeddings of the target branch, ``[N, D]``; row i belongs to ``z1[i]``. No
+            gradient flows through it.
+        predictor: the matrix ``W`` in ``p = z1 W``, ``[D, D]``, symmetric. No gradient
+            flows through it.
+
+    Returns:
+        Scalar, float32 or wider, in [-1, 1]: ``-mean_i cos(z1_i W, z2_i)``. One
+        direction; the paper sums two, and its code has ``2 - 2 cos``. Predictions and
+        targets shorter than 1e-6 count as in `negative_cosine`.
+
+    Raises:
+        ValueError: if the embeddings are not two equal [N, D] or the predictor is not
+            [D, D].
+
+    Source: Halvagal, Laborieux and Zenke, "Implicit variance regularization in
+    non-contrastive SSL", NeurIPS 2023.
+
+    >>> z = jnp.array([[3.0, 4.0]])
+    >>> round(asymmetric_cosine(z, z, 2 * jnp.eye(2)).item(), 4)
+    -1.0
+    """
+    z1, z2 = paired(z1, z2, least=1)
+    p = matmul(z1, _constant(predictor, z1.shape[1]))
+    return negative_cosine(p, jax.lax.stop_gradient(z2))
+
+
+def isoloss_euclidean(z1: jax.Array, z2: jax.Array, predictor: jax.Array) -> jax.Array:
+    """Euclidean IsoLoss: all modes learn at one rate, whatever their eigenvalue.
+
+    The value is that of `asymmetric_euclidean`. Its gradient with respect to ``z1`` is
+    the one which that loss has with respect to the prediction: ``(z1 W - z2) / N``,
+    without the factor ``W`` that slows small modes.
+
+    Args:
+        z1: embeddings of the online branch, ``[N, D]``, any float type.
+        z2: embeddings of the target branch, ``[N, D]``; row i belongs to ``z1[i]``. No
+            gradient flows through it.
+        predictor: the matrix ``W`` in ``p = z1 W``, ``[D, D]``, symmetric. No gradient
+            flows through it.
+
+    Returns:
+        Scalar, float32 or wider: ``mean_i 1/2 |z1_i - sg(z2_i + z1_i - z1_i W)|^2``
+        with ``sg`` the stop-gradient. One direction; the paper sums two, and its code
+        leaves out the 1/2.
+
+    Raises:
+        ValueError: if the embeddings are not two equal [N, D] or the predictor is not
+            [D, D].
+
+    Source: Halvagal, Laborieux and Zenke, "Implicit variance regularization in
+    non-contrastive SSL", NeurIPS 2023 (IsoLoss).
+
+    >>> z = jnp.array([[3.0, 4.0]])
+    >>> jax.grad(isoloss_euclidean)(z, z, 2 * jnp.eye(2)).tolist()  # 2 z - z
+    [[3.0, 4.0]]
+    """
+    z1, z2 = paired(z1, z2, least=1)
+    p = matmul(z1, _constant(predictor, z1.shape[1]))
+    # z1 less itself carries the gradient and is an exact zero. The published order,
+    # z1 - (z2 + z1 - p), would round the residual to the precision of z1.
+    residual = (z1 - jax.lax.stop_gradient(z1)) + jax.lax.stop_gradient(p - z2)
+    return 0.5 * jnp.mean(jnp.sum(residual**2, axis=1))
+
+
+def isoloss_cosine(z1: jax.Array, z2: jax.Array, predictor: jax.Array) -> jax.Array:
+    """Cosine IsoLoss: the cosine gradient without the eigenvalue in front of it.
+
+    The gradient with respect to ``z1`` is the one that `asymmetric_cosine` has with
+    respect to the prediction. Unlike that loss it depends on the scale of the
+    predictor: ``c W`` gives ``1/c`` of the gradient.
+
+    Args:
+        z1: embeddings of the online branch, ``[N, D]``, any float type.
+        z2: embeddings of the target branch, ``[N, D]``; row i belongs to ``z1[i]``. No
+            gradient flows through it.
+        predictor: the matrix ``W`` in ``p = z1 W``, ``[D, D]``, symmetric. No gradient
+            flows through it.
+
+    Returns:
+        Scalar, float32 or wider: the mean over i, with ``p = z1 W`` and the
+        stop-gradient ``sg``, of
+        ``-z1 . sg(z2 / (|p| |z2|)) + 1/2 sg(p . z2 / (|p|^3 |z2|)) z1 W z1``. Not a
+        similarity: equal views and ``W = c I`` give ``-1 / (2 c)``. One direction; the
+        paper sums two, and its code has twice this. ``|p|`` and ``|z2|`` are at least
+        1e-6; a prediction below that keeps only the first term, which pulls it along
+        ``z2`` with at most ``1e6 / N``.
+
+    Raises:
+        ValueError: if the embeddings are not two equal [N, D] or the predictor is not
+            [D, D].
+
+    Source: Halvagal, Laborieux and Zenke, "Implicit variance regularization in
+    non-contrastive SSL", NeurIPS 2023 (IsoLoss).
+
+    >>> z = jnp.array([[3.0, 4.0]])
+    >>> round(isoloss_cosine(z, z, jnp.eye(2)).item(), 4)
+    -0.5
+    """
+    z1, z2 = paired(z1, z2, least=1)
+    p = matmul(z1, _constant(predictor, z1.shape[1]))
+    fixed = jax.lax.stop_gradient(p)
+    target = l2_normalize(jax.lax.stop_gradient(z2), eps=_EPS)
+    squared_norm = jnp.sum(fixed**2, axis=1)  # [N]
+    inverse_norm = jax.lax.rsqrt(jnp.maximum(squared_norm, _EPS))
+    cosine = inverse_norm * jnp.sum(fixed * target, axis=1)
+    pull = inverse_norm * jnp.sum(z1 * target, axis=1)
+    # Where the norm is held at its floor the cosine has no such term either.
+    curb = jnp.where(squared_norm > _EPS, cosine * inverse_norm**2, 0.0)
+    # p is not held fixed here: for a symmetric predictor, half of z1 W z1 has the
+    # gradient p. The paper's |W^(1/2) z1|^2 is the same number, at the price of a root.
+    return jnp.mean(0.5 * curb * jnp.sum(z1 * p, axis=1) - pull)
+
+
+def _constant(predictor: jax.Array, width: int) -> jax.Array:
+    """The predictor checked, widened and held fixed."""
+    predictor = jnp.asarray(predictor)
+    if predictor.shape != (width, width):
+        raise ValueError(
+            f"the predictor of [N, {width}] embeddings must be [{width}, {width}], "
+            f"got shape {list(predictor.shape)}"
+        )
+    return jax.lax.stop_gradient(at_least_float32(predictor))

@@ -1,15 +1,24 @@
 """Losses on paired embeddings whose repulsion acts between samples."""
 
+from collections.abc import Collection
+
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses._numerics import l2_normalize, matmul, paired, require_positive
+from ssljax.losses._numerics import (
+    l2_normalize,
+    matmul,
+    off_diagonal_square_sum,
+    paired,
+    require_positive,
+)
 
 _NEGATIVES = {
     "cosine": lambda similarity: similarity,
     "squared": jnp.square,
     "absolute": jnp.abs,
 }
+_PAIRS = ("all", "within_view")
 
 
 def nt_xent(
@@ -53,21 +62,14 @@ def nt_xent(
     1.9459
     """
     require_positive("temperature", temperature)
-    if negatives not in _NEGATIVES:
-        raise ValueError(
-            f"negatives must be one of {', '.join(_NEGATIVES)}, got {negatives!r}"
-        )
+    _require_one_of("negatives", negatives, _NEGATIVES)
     z1, z2 = paired(z1, z2, least=2)
-    n = z1.shape[0]
-    z = jnp.concatenate([l2_normalize(z1), l2_normalize(z2)])  # [2N, D]
-    similarity = matmul(z, z.T)  # [2N, 2N]
-    self_mask = jnp.eye(2 * n, dtype=bool)
-    partner_mask = jnp.roll(self_mask, n, axis=1)
+    similarity, positive = _similarities(z1, z2)
+    self_mask, partner_mask = _masks(z1.shape[0])
     logits = jnp.where(partner_mask, similarity, _NEGATIVES[negatives](similarity))
     # Masked before the exponential: exp of -inf is an exact zero with zero gradient.
     logits = jnp.where(self_mask, -jnp.inf, logits / temperature)
-    positive = jnp.concatenate([jnp.diagonal(similarity, n)] * 2) / temperature
-    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - positive)
+    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - positive / temperature)
 
 
 def info_nce(
@@ -113,3 +115,167 @@ def info_nce(
         other = jnp.mean(jax.nn.logsumexp(logits, axis=0) - positive)
         loss = 0.5 * (loss + other)
     return loss
+
+
+def dcl(
+    z1: jax.Array,
+    z2: jax.Array,
+    *,
+    temperature: float = 0.1,
+    negatives: str = "cosine",
+    pairs: str = "all",
+) -> jax.Array:
+    """Decoupled contrastive loss: `nt_xent` without the partner in the denominator.
+
+    Rows are L2-normalised. A pair that agrees already keeps its full gradient, which
+    NT-Xent scales down in small batches.
+
+    Args:
+        z1: embeddings of the first view, ``[N, D]``, any float type.
+        z2: embeddings of the second view, ``[N, D]``; row i is ``z1[i]``'s partner.
+        temperature: divides the similarities, > 0.
+        negatives: similarity of non-partners: "cosine" (DCL, ``s``), "squared"
+            (DCL-sq, ``s^2``) or "absolute" (DCL-abs, ``|s|``).
+        pairs: "all" repels from the 2N - 2 other embeddings, "within_view" from the
+            N - 1 of the anchor's own view, as the analysis of Garrido et al. does.
+
+    Returns:
+        Scalar, float32 or wider, of either sign: the mean over the 2N anchors of
+        ``-s_partner / temperature + logsumexp_{k negative}(s_k / temperature)``.
+        All embeddings equal give ``log(2N - 2)``, within views ``log(N - 1)``.
+
+    Raises:
+        ValueError: for fewer than two pairs, other shapes, a temperature that is not
+            positive or an unknown kind of negatives or pairs.
+
+    Source: Yeh et al., "Decoupled contrastive learning", ECCV 2022; -sq, -abs and
+    negatives within a view from Garrido et al., "On the duality between contrastive and
+    non-contrastive self-supervised learning", ICLR 2023 (-sq and -abs as in `nt_xent`).
+
+    >>> z = jnp.ones((4, 3))
+    >>> round(float(dcl(z, z)), 4)  # log 6
+    1.7918
+    """
+    require_positive("temperature", temperature)
+    _require_one_of("negatives", negatives, _NEGATIVES)
+    _require_one_of("pairs", pairs, _PAIRS)
+    z1, z2 = paired(z1, z2, least=2)
+    similarity, positive = _similarities(z1, z2)
+    repulsion = _repulsion(_NEGATIVES[negatives](similarity), temperature, pairs)
+    return jnp.mean(repulsion - positive / temperature)
+
+
+def dclw(
+    z1: jax.Array, z2: jax.Array, *, temperature: float = 0.1, sigma: float = 0.5
+) -> jax.Array:
+    """Weighted decoupled contrastive loss: pairs that disagree attract more.
+
+    `dcl` with pair i's attraction multiplied by
+    ``w_i = 2 - exp(s_i / sigma) / mean_j exp(s_j / sigma)``, ``s_i`` the cosine of its
+    two views. The weights have mean one. A negative one (a pair that agrees far better
+    than the others) repels. Gradients flow through them.
+
+    Args:
+        z1: embeddings of the first view, ``[N, D]``, any float type.
+        z2: embeddings of the second view, ``[N, D]``; row i is ``z1[i]``'s partner.
+        temperature: divides the similarities, > 0.
+        sigma: width of the von Mises-Fisher weights, > 0; wide ones are all 1 (`dcl`).
+
+    Returns:
+        Scalar, float32 or wider: the mean over the 2N anchors of ``-w_i s_i /
+        temperature + logsumexp_{k negative}(s_k / temperature)``, negatives being the
+        2N - 2 other embeddings.
+
+    Raises:
+        ValueError: for fewer than two pairs, other shapes or a temperature or sigma
+            that is not positive.
+
+    Source: Yeh et al., "Decoupled contrastive learning", ECCV 2022 (DCLW).
+
+    >>> z = jnp.ones((4, 3))
+    >>> round(float(dclw(z, z)), 4)  # equal pairs have equal weights: log 6
+    1.7918
+    """
+    require_positive("temperature", temperature)
+    require_positive("sigma", sigma)
+    z1, z2 = paired(z1, z2, least=2)
+    n = z1.shape[0]
+    similarity, positive = _similarities(z1, z2)
+    weight = 2.0 - n * jax.nn.softmax(positive[:n] / sigma)
+    repulsion = _repulsion(similarity, temperature, "all")
+    return jnp.mean(repulsion - jnp.tile(weight, 2) * positive / temperature)
+
+
+def spectral_contrastive(z1: jax.Array, z2: jax.Array, *, mu: float = 1.0) -> jax.Array:
+    """Spectral contrastive loss: attract partners, square the similarity of the rest.
+
+    Rows longer than ``sqrt(mu)`` are projected onto that sphere, shorter ones are kept.
+    Neither logarithm nor temperature; the negatives are cross-view only.
+
+    Args:
+        z1: embeddings of the first view, ``[N, D]``, any float type.
+        z2: embeddings of the second view, ``[N, D]``; row i is ``z1[i]``'s partner.
+        mu: squared radius of the ball, > 0 (the authors: 1 on CIFAR, 10 on ImageNet).
+
+    Returns:
+        Scalar, float32 or wider, with the projected rows:
+        ``(-2 mean_i <z1_i, z2_i> + mean_{i != j} <z1_i, z2_j>^2) / mu``. The division
+        by ``mu`` is that of the authors' code; their population loss has none.
+
+    Raises:
+        ValueError: for fewer than two pairs, other shapes or a ``mu`` that is not
+            positive.
+
+    Source: HaoChen et al., "Provable guarantees for self-supervised deep learning with
+    spectral contrastive loss", NeurIPS 2021.
+
+    >>> z = jnp.eye(2)
+    >>> float(spectral_contrastive(z, z))
+    -2.0
+    """
+    require_positive("mu", mu)
+    z1, z2 = paired(z1, z2, least=2)
+    n = z1.shape[0]
+    similarity = matmul(_project_to_ball(z1, mu), _project_to_ball(z2, mu).T)  # [N, N]
+    positive = jnp.mean(jnp.diagonal(similarity))
+    negative = off_diagonal_square_sum(similarity) / (n * (n - 1))
+    return (negative - 2.0 * positive) / mu
+
+
+def _similarities(z1: jax.Array, z2: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Cosines ``[2N, 2N]`` of all embeddings, and ``[2N]`` those with the partner."""
+    z = jnp.concatenate([l2_normalize(z1), l2_normalize(z2)])  # [2N, D]
+    similarity = matmul(z, z.T)
+    return similarity, jnp.tile(jnp.diagonal(similarity, z1.shape[0]), 2)
+
+
+def _masks(n: int) -> tuple[jax.Array, jax.Array]:
+    """Where the anchor itself stands among 2N embeddings, and where its partner."""
+    self_mask = jnp.eye(2 * n, dtype=bool)
+    return self_mask, jnp.roll(self_mask, n, axis=1)
+
+
+def _repulsion(similarity: jax.Array, temperature: float, pairs: str) -> jax.Array:
+    """Logsumexp ``[2N]`` over every anchor's negatives, the partner not among them."""
+    n = similarity.shape[0] // 2
+    self_mask, partner_mask = _masks(n)
+    excluded = self_mask | partner_mask
+    if pairs == "within_view":
+        view = jnp.arange(2 * n) < n
+        excluded = self_mask | (view[:, None] != view[None, :])
+    return jax.nn.logsumexp(
+        jnp.where(excluded, -jnp.inf, similarity / temperature), axis=1
+    )
+
+
+def _project_to_ball(z: jax.Array, mu: float) -> jax.Array:
+    squared_norm = jnp.sum(z**2, axis=1, keepdims=True)
+    outside = squared_norm > mu
+    # The inner where keeps the gradient of a zero row finite; it is never projected.
+    scale = jnp.sqrt(mu / jnp.where(outside, squared_norm, mu))
+    return jnp.where(outside, z * scale, z)
+
+
+def _require_one_of(name: str, value: str, known: Collection[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")

@@ -4,11 +4,23 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.losses._numerics import (
+    l2_normalize,
     matmul,
     off_diagonal_square_sum,
     paired,
     require_not_negative,
+    require_positive,
 )
+from ssljax.losses._vicreg import center, vicreg, vicreg_ctr, vicreg_exp
+
+__all__ = [
+    "barlow_twins",
+    "linearized_barlow_twins",
+    "tcr",
+    "vicreg",
+    "vicreg_ctr",
+    "vicreg_exp",
+]
 
 
 def barlow_twins(
@@ -48,81 +60,104 @@ def barlow_twins(
     return on_diagonal + off_diagonal_weight * off_diagonal_square_sum(correlation)
 
 
-def vicreg(
-    z1: jax.Array,
-    z2: jax.Array,
-    *,
-    invariance_weight: float = 25.0,
-    variance_weight: float = 25.0,
-    covariance_weight: float = 1.0,
+def linearized_barlow_twins(
+    z1: jax.Array, z2: jax.Array, *, off_diagonal_weight: float = 1.0
 ) -> jax.Array:
-    """VICReg: equal views, unit spread of every dimension, no correlation among them.
+    """Barlow Twins without normalisation, whose training has a closed form.
 
-    The scale of each term is the official code's, where other libraries differ:
-
-    - invariance: squared difference, mean over all N x D entries;
-    - variance: ``mean_j max(0, 1 - std_j)``, *averaged* over the views (solo-learn sums
-      them: its weight 25 is 50 here), with ``std = sqrt(var + 1e-4)``, var / (N - 1);
-    - covariance: squared off-diagonal entries of ``cov = zc^T zc / (N - 1)``, their sum
-      divided by D, *summed* over the views.
-
-    Embeddings are not L2-normalised, and the gradient flows through the batch means.
+    Three things set it apart from `barlow_twins`: embeddings are neither centred nor
+    scaled, the cross moment is symmetrised over the views, and both parts of the loss
+    weigh the same. On a linear network gradient descent then learns one eigenvector of
+    the data's cross moment after the other. At weight 1 a rotation changes nothing.
 
     Args:
         z1: embeddings of the first view, ``[N, D]``, any float type.
         z2: embeddings of the second view, ``[N, D]``; row i is ``z1[i]``'s partner.
-        invariance_weight: weight of the invariance, >= 0.
-        variance_weight: weight of the variance hinge, >= 0.
-        covariance_weight: weight of the covariance, >= 0.
+        off_diagonal_weight: weight of the redundancy term, >= 0.
 
     Returns:
-        Scalar, float32 or wider: the weighted sum of the three terms.
+        Scalar, float32 or wider, with ``C = (z1^T z2 + z2^T z1) / (2 N)``:
+        ``sum_i (C_ii - 1)^2 + off_diagonal_weight * sum_{i != j} C_ij^2``, which is
+        ``||C - I||_F^2`` at weight 1.
 
     Raises:
-        ValueError: for fewer than two pairs, other shapes or a negative weight.
+        ValueError: for an empty batch, other shapes or a negative weight.
 
-    Source: Bardes, Ponce and LeCun, "VICReg: variance-invariance-covariance
-    regularization for self-supervised learning", ICLR 2022, section 4.
+    Source: Simon et al., "On the stepwise nature of self-supervised learning", ICML
+    2023, section 4.
 
-    >>> z = jnp.array([[2.0, 2.0], [2.0, -2.0], [-2.0, 2.0], [-2.0, -2.0]])
-    >>> float(vicreg(z, z))  # equal, wide and uncorrelated
+    >>> z = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> float(linearized_barlow_twins(z, z))  # C is the identity
     0.0
-    >>> collapsed = jnp.ones((4, 2))
-    >>> round(float(vicreg(collapsed, collapsed)), 4)  # std = sqrt(1e-4)
-    24.75
+    >>> float(linearized_barlow_twins(2 * z, z))  # 2 (2 - 1)^2
+    2.0
     """
+    require_not_negative("off_diagonal_weight", off_diagonal_weight)
+    z1, z2 = paired(z1, z2, least=1)
+    moment = matmul(z1.T, z2) / z1.shape[0]  # [D, D]
+    moment = 0.5 * (moment + moment.T)
+    on_diagonal = jnp.sum((jnp.diagonal(moment) - 1.0) ** 2)
+    return on_diagonal + off_diagonal_weight * off_diagonal_square_sum(moment)
+
+
+def tcr(
+    z1: jax.Array,
+    z2: jax.Array,
+    *,
+    eps_squared: float = 0.2,
+    invariance_weight: float = 30.0,
+) -> jax.Array:
+    """Total coding rate: spread each view over all directions, align the pairs.
+
+    Rows are L2-normalised, so that the rate is largest where the second moment is a
+    multiple of the identity (N >= D) or the rows are orthonormal (N <= D). The rate
+    is *maximised*: it enters the loss with a minus sign.
+
+    Args:
+        z1: embeddings of the first view, ``[N, D]``, any float type.
+        z2: embeddings of the second view, ``[N, D]``; row i is ``z1[i]``'s partner.
+        eps_squared: squared distortion of the coding, > 0. The authors' codes call this
+            square ``eps``. In float32 keep it above about ``1e-5 D``: below, rounding
+            can make the matrix under the determinant indefinite, and the loss NaN.
+        invariance_weight: weight of the mean cosine of the pairs, >= 0.
+
+    Returns:
+        Scalar, float32 or wider: ``-(R(z1) + R(z2)) / 2 - invariance_weight *
+        mean_i cos(z1_i, z2_i)``, where ``R(z) = 1/2 log det(I + D / (N eps_squared)
+        z^T z)`` with unit rows.
+
+    Raises:
+        ValueError: for an empty batch, other shapes, an ``eps_squared`` that is not
+            positive or a negative weight.
+
+    Source: Yu et al., "Learning diverse and discriminative representations via the
+    principle of maximal coding rate reduction", NeurIPS 2020 (the rate); Li et al.,
+    "Neural manifold clustering and embedding", 2022 (the loss on two views); Tong et
+    al., "EMP-SSL: towards self-supervised learning in one training epoch", 2023 (on
+    many, each compared with the mean of all).
+
+    >>> z = jnp.eye(2)
+    >>> round(float(tcr(z, z, eps_squared=1.0, invariance_weight=0.5)), 4)  # -log 2 -.5
+    -1.1931
+    """
+    require_positive("eps_squared", eps_squared)
     require_not_negative("invariance_weight", invariance_weight)
-    require_not_negative("variance_weight", variance_weight)
-    require_not_negative("covariance_weight", covariance_weight)
-    z1, z2 = paired(z1, z2, least=2)
-    invariance = jnp.mean((z1 - z2) ** 2)
-    variance = 0.5 * (_variance_hinge(z1) + _variance_hinge(z2))
-    covariance = sum(
-        off_diagonal_square_sum(_covariance(z)) / z.shape[1] for z in (z1, z2)
-    )
-    return (
-        invariance_weight * invariance
-        + variance_weight * variance
-        + covariance_weight * covariance
-    )
+    z1, z2 = (l2_normalize(z) for z in paired(z1, z2, least=1))
+    rate = 0.5 * (_coding_rate(z1, eps_squared) + _coding_rate(z2, eps_squared))
+    return -rate - invariance_weight * jnp.mean(jnp.sum(z1 * z2, axis=1))
 
 
-def _center(z: jax.Array) -> jax.Array:
-    return z - z.mean(axis=0, keepdims=True)
+def _coding_rate(z: jax.Array, eps_squared: float) -> jax.Array:
+    n, d = z.shape
+    # The determinant is the same on either side; the smaller matrix is cheaper.
+    gram = matmul(z.T, z) if d <= n else matmul(z, z.T)
+    matrix = jnp.eye(min(n, d), dtype=z.dtype) + d / (n * eps_squared) * gram
+    # Half the log determinant of a matrix is that of its Cholesky factor.
+    return jnp.sum(jnp.log(jnp.diagonal(jnp.linalg.cholesky(matrix))))
 
 
 def _standardize(z: jax.Array, *, eps: float = 1e-5) -> jax.Array:
     # A constant dimension has variance zero: eps keeps value and gradient finite.
-    centered = _center(z)
+    centered = center(z)
     variance = jnp.mean(centered**2, axis=0, keepdims=True)
     return centered * jax.lax.rsqrt(variance + eps)
-
-
-def _covariance(z: jax.Array) -> jax.Array:
-    centered = _center(z)
-    return matmul(centered.T, centered) / (z.shape[0] - 1)
-
-
-def _variance_hinge(z: jax.Array, *, eps: float = 1e-4) -> jax.Array:
-    std = jnp.sqrt(jnp.var(z, axis=0, ddof=1) + eps)
-    return jnp.mean(jax.nn.relu(1.0 - std))

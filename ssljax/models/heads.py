@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssljax.models.predictors import OffDiagonalPredictor, direct_predictor  # noqa: F401
+
 OUTPUT_NORMS = ("none", "affine", "plain")
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.models.heads import MLP
+from ssljax.models.predictors import LinearPredictor
 from ssljax.models.resnet import ResNet
 
 
@@ -19,7 +20,7 @@ class Network(nn.Module):
 
     encoder: ResNet
     projector: MLP
-    predictor: MLP
+    predictor: MLP | LinearPredictor
 
     def encode(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Features ``[N, F]`` of normalised images ``[N, H, W, C]``."""

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssljax import methods
 from ssljax.config import Config
 from ssljax.data import Source, batch_indices, batches
 from ssljax.training import devices
@@ -292,7 +293,7 @@ def replay(workdir: str | Path, *, train: Source | None = None) -> dict[str, flo
     def loss_of(params: Any) -> jax.Array:
         views = view_batch(state.step, batch, setup=setup)
         outputs, _ = run_networks(params, state, views, batch["label"], setup)
-        return setup.method.loss(outputs, **config.method.options)
+        return methods.loss_of(outputs, setup.config)
 
     loss, gradients = jax.jit(jax.value_and_grad(loss_of))(state.params)
     result = {"step": int(state.step), "loss": float(loss)}

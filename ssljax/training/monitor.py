@@ -48,9 +48,7 @@ class Monitor:
     def measure(self, state: TrainState) -> dict[str, Any]:
         """Numbers of one moment, with the seconds they took."""
         start = time.perf_counter()
-        values = jax.device_get(
-            self._panel(state.params, state.batch_stats, state.target, self._batch)
-        )
+        values = jax.device_get(self._panel(state, self._batch))
         scalars = {name: x.item() for name, x in values.items() if x.ndim == 0}
         record = {f"spectrum/{name}": x for name, x in (values | scalars).items()}
         self.history.append(scalars)
@@ -91,13 +89,11 @@ def encode(params: Any, batch_stats: Any, images: jax.Array, *, setup) -> jax.Ar
     return setup.network.apply(variables, x, train=False, method="encode")
 
 
-def _panel_of(params, batch_stats, target, batch, *, setup: Setup):
+def _panel_of(state: TrainState, batch, *, setup: Setup):
     views = view_batch(jnp.int32(0), batch, setup=setup, stream=MONITOR_STREAM)
     if len(views) == 1:
         views = views * 2
-    zero = jnp.zeros((), jnp.int32)
-    state = TrainState(zero, zero, params, batch_stats, (), target, {})
-    outputs, _ = run_networks(params, state, views, batch["label"], setup)
+    outputs, _ = run_networks(state.params, state, views, batch["label"], setup)
     top = setup.config.monitor.eigenvalues
     return panel(outputs.projections[0], outputs.projections[1], top=top)
 

@@ -12,6 +12,7 @@ from ssljax import methods
 from ssljax.config import Config
 from ssljax.data.augment import View
 from ssljax.models import MLP, Network, choose_stem, initialise, parse_layers, resnet
+from ssljax.models.predictors import LINEAR_PREDICTORS, LinearPredictor
 from ssljax.training import optimizers, schedules
 
 
@@ -29,6 +30,9 @@ class TrainState:
     opt_state: Any
     target: dict[str, Any]
     """EMA parameters and own batch statistics, or ``{}``."""
+    covariance: Any
+    """Running second moment of the projections ``[D, D]``, where the predictor is
+    computed from it, else ``{}``."""
     probe: dict[str, Any]
     """Online linear probe: parameters and momentum, or ``{}``."""
 
@@ -50,6 +54,11 @@ class Setup:
     num_classes: int | None
     total_steps: int
     steps_per_epoch: int
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a moving-average target network is trained beside the online one."""
+        return methods.has_target(self.config)
 
     @property
     def view_size(self) -> int:
@@ -83,6 +92,7 @@ def build_network(config: Config, *, view_size: int, num_classes: int | None):
     method, model = methods.get(config.method.name), config.model
     dtype = jnp.dtype(model.dtype)
     stem = choose_stem(view_size) if model.stem == "auto" else model.stem
+    predictor = config.method.predictor
 
     def head(spec: methods.Head, layers: str | None) -> MLP:
         widths = parse_layers(
@@ -106,7 +116,9 @@ def build_network(config: Config, *, view_size: int, num_classes: int | None):
             dtype=dtype,
         ),
         projector=head(method.projector, config.method.projector),
-        predictor=head(method.predictor, config.method.predictor),
+        predictor=LinearPredictor(kind=predictor)
+        if predictor in LINEAR_PREDICTORS
+        else head(method.predictor, predictor),
     )
 
 
@@ -131,7 +143,7 @@ def build_optimizers(config: Config, *, total_steps: int, steps_per_epoch: int):
         clip_norm=settings.clip_norm,
         # Without its predictor (an ablation) nothing is left to keep constant.
         constant_learning_rate_for=("predictor",)
-        if settings.constant_predictor_rate and parse_layers(config.method.predictor)
+        if settings.constant_predictor_rate and config.method.predictor != "none"
         else (),
         peak=peak,
     )
@@ -151,19 +163,29 @@ def init_state(setup: Setup) -> TrainState:
         params=params,
         batch_stats=stats,
         opt_state=setup.optimizer.init(params),
-        target=_init_target(setup, target) if setup.method.target else {},
+        target=_init_target(setup, variables, target) if setup.has_target else {},
+        covariance=_init_covariance(setup) if setup.method.closed_form else {},
         probe=_init_probe(setup, probe),
     )
 
 
-def _init_target(setup: Setup, key: jax.Array) -> dict[str, Any]:
-    # BYOL's official code gives the target its own random start.
-    variables = initialise(setup.network, key, setup.view_shape)
+def _init_target(setup: Setup, online: Any, key: jax.Array) -> dict[str, Any]:
+    start = online
+    if setup.method.target_start == "random":
+        start = initialise(setup.network, key, setup.view_shape)
     keep = ("encoder", "projector")
     return {
-        part: {name: tree for name, tree in variables[part].items() if name in keep}
+        # Copied, since one buffer cannot be donated twice.
+        part: jax.tree.map(
+            jnp.copy, {name: tree for name, tree in start[part].items() if name in keep}
+        )
         for part in ("params", "batch_stats")
     }
+
+
+def _init_covariance(setup: Setup) -> jax.Array:
+    width = setup.network.projector.layers or (setup.network.encoder.feature_dim,)
+    return jnp.zeros((width[-1], width[-1]), jnp.float32)
 
 
 def _init_probe(setup: Setup, key: jax.Array) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ssljax import methods
 from ssljax.data.augment import make_views, normalize
 from ssljax.methods import Outputs
 from ssljax.models import forward
@@ -14,6 +15,7 @@ from ssljax.training.state import Setup, TrainState
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
+_LOSS_STREAM = 2  # after the views (0) and the monitor's views (1)
 
 
 def train_step(
@@ -38,7 +40,7 @@ def train_step(
 
     def loss_of(params: Any):
         outputs, moved = run_networks(params, state, views, batch["label"], setup)
-        loss = setup.method.loss(outputs, **setup.config.method.options)
+        loss = methods.loss_of(outputs, setup.config)
         return loss.astype(jnp.float32), (moved, outputs)
 
     (loss, (moved, outputs)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
@@ -58,6 +60,7 @@ def train_step(
         batch_stats=moved["batch_stats"],
         opt_state=opt_state,
         target=target,
+        covariance=moved["covariance"],
         probe=probe,
     )
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
@@ -74,7 +77,7 @@ def train_step(
         "failed_at": failed_at,
         **probe_metrics,
     }
-    if setup.method.target:
+    if setup.has_target:
         metrics["target_momentum"] = momentum
     return kept.replace(failed_at=failed_at), metrics
 
@@ -95,13 +98,18 @@ def view_batch(
     step: jax.Array, batch: Batch, *, setup: Setup, stream: int = 0
 ) -> list[jax.Array]:
     """Normalised views ``[N, S, S, C]`` of a batch, a function of seed and step."""
-    root = jax.random.fold_in(jax.random.key(setup.config.seed), stream)
-    key = jax.random.fold_in(root, step)
+    key = step_key(step, setup, stream=stream)
     views = make_views(key, batch["image"], setup.views, size=setup.view_size)
     normalized = [normalize(view, setup.mean, setup.std) for view in views]
     # Fused into the network, XLA would compute parts of the views again and again, and
     # compile for minutes.
     return jax.lax.optimization_barrier(normalized)
+
+
+def step_key(step: jax.Array, setup: Setup, *, stream: int) -> jax.Array:
+    """Key of a step, a function of seed, step and purpose; nothing else is kept."""
+    root = jax.random.fold_in(jax.random.key(setup.config.seed), stream)
+    return jax.random.fold_in(root, step)
 
 
 def run_networks(
@@ -111,12 +119,13 @@ def run_networks(
 
     Returns:
         The outputs that the loss reads, and what moved besides the parameters:
-        ``batch_stats``, ``target`` (its batch statistics) and ``features``.
+        ``batch_stats``, ``target`` (its batch statistics), ``covariance`` and
+        ``features``.
     """
     network, joint = setup.network, setup.config.method.forward == "joint"
     online, stats = _per_view(network, params, state.batch_stats, views, joint)
     features, projections, predictions = zip(*online, strict=True)
-    if setup.method.target:
+    if setup.has_target:
         shadow = state.target
         passes, target_stats = _per_view(
             network, shadow["params"], shadow["batch_stats"], views, joint, "project"
@@ -124,13 +133,25 @@ def run_networks(
         targets = [z for _, z in passes]
     else:
         targets, target_stats = list(projections), {}
+    predictors, covariance = [], state.covariance
+    if setup.method.closed_form:
+        predictors, covariance = methods.closed_form_predictors(
+            covariance, projections, setup.config
+        )
     outputs = Outputs(
         projections=list(projections),
         predictions=list(predictions),
         targets=[jax.lax.stop_gradient(z) for z in targets],
         labels=labels,
+        predictors=predictors,
+        key=step_key(state.step, setup, stream=_LOSS_STREAM),
     )
-    moved = {"batch_stats": stats, "target": target_stats, "features": features}
+    moved = {
+        "batch_stats": stats,
+        "target": target_stats,
+        "covariance": covariance,
+        "features": features,
+    }
     return outputs, jax.lax.stop_gradient(moved)
 
 
@@ -149,7 +170,7 @@ def _per_view(network, params, stats, views, joint, method="__call__"):
 
 
 def _move_target(state: TrainState, params: Any, stats: Any, setup: Setup):
-    if not setup.method.target:
+    if not setup.has_target:
         return {}, None
     momentum = schedules.ema_momentum(
         state.step,

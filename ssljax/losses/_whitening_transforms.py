@@ -1,0 +1,187 @@
+"""Transformations of the spectrum of an embedding, over the batch or the channels."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ssljax.losses._matrix_functions import (
+    cholesky,
+    eigh,
+    iterated_inverse_root,
+    matrix_function,
+    null_bound,
+)
+from ssljax.losses._numerics import at_least_float32, matmul, require_not_negative
+
+
+def spectral_transform(
+    z: jax.Array, g: Callable[[jax.Array], jax.Array], *, axis: str = "batch"
+) -> jax.Array:
+    """Apply a scalar function to the spectrum of the embedding's covariance.
+
+    With the covariance ``U diag(lambda) U^T`` of the centred embedding, the output has
+    the covariance ``U diag(lambda g(lambda)^2) U^T``: ``lambda**-0.5`` is ZCA
+    whitening, 1 only centres. Gradients are exact also at repeated eigenvalues and to
+    every order, in reverse mode; forward mode raises.
+
+    Args:
+        z: embeddings, ``[N, D]``, any float type.
+        g: function of one eigenvalue (a variance, in squared units of ``z``), scalar to
+            scalar, traceable by jax; must not close over differentiated values.
+        axis: "batch" centres every channel over the samples and transforms the
+            ``[D, D]`` covariance; "channel" centres every sample over its channels and
+            transforms the ``[N, N]`` one.
+
+    Returns:
+        ``[N, D]``, float32 or wider: ``zc U g(lambda) U^T`` (axis "batch"). Eigenvalues
+        below ``n eps max(lambda)``, or below the rounding of ``z`` itself, count as
+        zero; where ``g`` is not finite at zero those directions are dropped, so that a
+        rank-deficient batch is whitened on its range and a constant one becomes 0.
+
+    Raises:
+        ValueError: for other shapes, an unknown axis or fewer than two observations.
+
+    Source: Weng et al., "Modulate your spectrum in self-supervised learning", ICLR
+    2024, spectral transformation.
+
+    >>> z = jnp.array([[2.0, 1.0], [2.0, -1.0], [-2.0, 1.0], [-2.0, -1.0]])
+    >>> [round(float(v), 4) for v in spectral_transform(z, lambda v: v**-0.5)[0]]
+    [0.866, 0.866]
+    """
+    x, floor = observations(z, axis)
+    return restore(matmul(x, matrix_function(covariance(x), g, floor=floor)), axis)
+
+
+def whiten(
+    z: jax.Array, *, method: str = "zca", axis: str = "batch", eps: float = 0.0
+) -> jax.Array:
+    """Linear map of the embedding whose output has the identity as its covariance.
+
+    Args:
+        z: embeddings, ``[N, D]``, any float type.
+        method: "zca" (``U lambda^(-1/2) U^T``, the output nearest to the input), "pca"
+            (``U lambda^(-1/2)``: channels are principal components, largest first, the
+            largest entry of every eigenvector positive) or "cholesky" (``L^-1`` of
+            ``L L^T``).
+        axis: "batch" or "channel", as in `spectral_transform`.
+        eps: added to every eigenvalue of the covariance, in squared units of ``z``.
+
+    Returns:
+        ``[N, D]``, float32 or wider. A singular covariance has no inverse: "zca" and
+        "pca" whiten its range and give 0 elsewhere; "cholesky" adds a few rounding
+        errors of the largest variance to the diagonal. The gradient of "pca" ignores
+        rotations among equal eigenvalues.
+
+    Raises:
+        ValueError: for other shapes, an unknown method or axis, fewer than two
+            observations or a negative eps.
+
+    Source: Kessy, Lewin and Strimmer, "Optimal whitening and decorrelation", The
+    American Statistician 2018.
+
+    >>> z = jnp.array([[2.0, 1.0], [2.0, -1.0], [-2.0, 1.0], [-2.0, -1.0]])
+    >>> [round(float(v), 4) for v in jnp.var(whiten(z), axis=0, ddof=1)]
+    [1.0, 1.0]
+    """
+    if method not in _WHITENING:
+        raise ValueError(
+            f"method must be one of {', '.join(_WHITENING)}, got {method!r}"
+        )
+    require_not_negative("eps", eps)
+    x, floor = observations(z, axis)
+    matrix = covariance(x) + eps * jnp.eye(x.shape[1], dtype=x.dtype)
+    return restore(_WHITENING[method](x, matrix, floor), axis)
+
+
+def iterative_normalization(
+    z: jax.Array, *, iterations: int = 4, axis: str = "channel"
+) -> jax.Array:
+    """IterNorm: a few Newton steps from the embedding towards its ZCA whitening.
+
+    The covariance is divided by its trace and ``P <- (3 P - P^3 S) / 2`` started at the
+    identity; ``P / sqrt(trace)`` is applied. An eigenvalue that is the fraction ``x``
+    of the trace leaves with the variance ``h_T(x)``, where ``h_0 = x`` and
+    ``h_{T+1} = h_T (3 - h_T)^2 / 4``.
+
+    Args:
+        z: embeddings, ``[N, D]``, any float type.
+        iterations: Newton steps T >= 0. From 8 on the equivalent coupled Newton-Schulz
+            iteration is used, since the plain one diverges by rounding.
+        axis: "batch" or "channel", as in `spectral_transform`.
+
+    Returns:
+        ``[N, D]``, float32 or wider. Independent of the scale of ``z``; where its total
+        variance does not exceed the rounding of ``z``, zeros without a gradient.
+
+    Raises:
+        ValueError: for other shapes, an unknown axis, fewer than two observations or
+            negative iterations.
+
+    Source: Huang et al., "Iterative normalization: beyond standardization towards
+    efficient whitening", CVPR 2019; over the channels as in Weng et al., "Modulate
+    your spectrum in self-supervised learning", ICLR 2024.
+
+    >>> z = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> t = iterative_normalization(z, iterations=1, axis="batch")
+    >>> [round(float(v), 3) for v in jnp.var(t, axis=0, ddof=1)]  # h_1(1/2)
+    [0.781, 0.781]
+    """
+    if iterations < 0:
+        raise ValueError(f"iterations must not be negative, got {iterations}")
+    x, floor = observations(z, axis)
+    matrix = covariance(x)
+    trace = jnp.trace(matrix)
+    varies = trace > floor
+    # Divided as if the trace were 1 where there is nothing to normalise: no 0 / 0.
+    trace = jnp.where(varies, trace, 1.0)
+    root = iterated_inverse_root(matrix / trace, iterations) * jax.lax.rsqrt(trace)
+    return restore(jnp.where(varies, matmul(x, root), 0.0), axis)
+
+
+def observations(z: jax.Array, axis: str) -> tuple[jax.Array, jax.Array]:
+    """Centred rows to take a covariance of, and the variance that is mere rounding."""
+    if axis not in ("batch", "channel"):
+        raise ValueError(f"axis must be batch or channel, got {axis!r}")
+    z = jnp.asarray(z)
+    if z.ndim != 2 or 0 in z.shape:
+        raise ValueError(f"embeddings must be an [N, D] array, got {list(z.shape)}")
+    x = at_least_float32(z if axis == "batch" else z.T)
+    if x.shape[0] < 2:
+        raise ValueError(
+            "a covariance needs at least two "
+            f"{'samples' if axis == 'batch' else 'channels'}, got shape {list(z.shape)}"
+        )
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x)))
+    floor = x.shape[1] * (jnp.finfo(x.dtype).eps * largest) ** 2
+    return x - x.mean(axis=0, keepdims=True), floor
+
+
+def restore(x: jax.Array, axis: str) -> jax.Array:
+    """Observations back to embeddings ``[N, D]``."""
+    return x if axis == "batch" else x.T
+
+
+def covariance(x: jax.Array) -> jax.Array:
+    """Covariance of the columns of centred rows, over one less than their number."""
+    return matmul(x.T, x) / (x.shape[0] - 1)
+
+
+def zca(x: jax.Array, matrix: jax.Array, floor: float | jax.Array) -> jax.Array:
+    return matmul(x, matrix_function(matrix, jax.lax.rsqrt, floor=floor))
+
+
+def _pca(x: jax.Array, matrix: jax.Array, floor: float | jax.Array) -> jax.Array:
+    values, vectors = eigh(matrix)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    positive = values > null_bound(values, floor)
+    scale = jnp.where(positive, jax.lax.rsqrt(jnp.where(positive, values, 1.0)), 0.0)
+    return matmul(x, vectors) * scale[None, :]
+
+
+def by_cholesky(x: jax.Array, matrix: jax.Array, floor: float | jax.Array) -> jax.Array:
+    lower = cholesky(matrix, floor=floor)
+    return jax.scipy.linalg.solve_triangular(lower, x.T, lower=True).T
+
+
+_WHITENING = {"zca": zca, "pca": _pca, "cholesky": by_cholesky}

@@ -1,0 +1,131 @@
+"""From a loss on embeddings to a loss on what the networks made of all views."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ssljax import losses
+from ssljax.spectral_functions import spectral_function
+
+Loss = Callable[..., jax.Array]
+
+
+class Outputs(NamedTuple):
+    """What the networks made of the global batch, one entry per view, float32."""
+
+    projections: Sequence[jax.Array]
+    """Projector outputs ``[N, D]``."""
+    predictions: Sequence[jax.Array]
+    """Predictor outputs ``[N, D]``; the projections where there is no predictor."""
+    targets: Sequence[jax.Array]
+    """Constants ``[N, D]``: the target network's projections, or the online ones
+    behind a stop-gradient."""
+    labels: jax.Array
+    """``[N]``, -1 where unknown; only the supervised baseline reads them."""
+    predictors: Sequence[jax.Array] = ()
+    """Closed-form predictors ``[D, D]``, where the method has one."""
+    key: jax.Array | None = None
+    """Random key of this step, for losses that draw."""
+
+
+def between_projections(loss: Loss) -> Loss:
+    """Wire ``loss(z1, z2, **options)`` to the projections, averaged over view pairs.
+
+    >>> wired = between_projections(lambda a, b: jnp.mean((a - b) ** 2))
+    >>> z = [jnp.zeros((2, 3)), jnp.ones((2, 3))]
+    >>> float(wired(Outputs(z, z, z, jnp.zeros(2))))
+    1.0
+    """
+
+    def wired(outputs: Outputs, **options) -> jax.Array:
+        z = outputs.projections
+        pairs = [(i, j) for i in range(len(z)) for j in range(i + 1, len(z))]
+        return jnp.mean(jnp.stack([loss(z[i], z[j], **options) for i, j in pairs]))
+
+    return wired
+
+
+def prediction_of_target(loss: Loss, *, reduce: Literal["sum", "mean"]) -> Loss:
+    """Wire ``loss(p, target)``: every view predicts the target of every other view.
+
+    ``sum`` over the ordered pairs is BYOL's convention, ``mean`` is SimSiam's.
+    """
+
+    def wired(outputs: Outputs, **options) -> jax.Array:
+        p, t = outputs.predictions, outputs.targets
+        each = jnp.stack([loss(p[i], t[j], **options) for i, j in _ordered(p)])
+        return jnp.mean(each) if reduce == "mean" else jnp.sum(each)
+
+    return wired
+
+
+def with_closed_form_predictor(loss: Loss) -> Loss:
+    """Wire ``loss(z1, target, predictor)``: the papers' sum over the ordered pairs."""
+
+    def wired(outputs: Outputs, **options) -> jax.Array:
+        z, t, w = outputs.projections, outputs.targets, outputs.predictors
+        return jnp.sum(
+            jnp.stack([loss(z[i], t[j], w[i], **options) for i, j in _ordered(z)])
+        )
+
+    return wired
+
+
+def on_all_views(loss: Loss, *, stochastic: bool = False) -> Loss:
+    """Wire ``loss(views, **options)``; a stochastic one gets the step's ``key``."""
+
+    def wired(outputs: Outputs, **options) -> jax.Array:
+        drawn = {"key": outputs.key} if stochastic else {}
+        return loss(outputs.projections, **drawn, **options)
+
+    return wired
+
+
+def students_of_first_target(loss: Loss) -> Loss:
+    """Wire ``loss(teacher_view, student_views)``: the first view is the teacher's."""
+
+    def wired(outputs: Outputs, **options) -> jax.Array:
+        return loss(outputs.targets[0], outputs.projections[1:], **options)
+
+    return wired
+
+
+def agreement_of_spectral_transforms(
+    views: Sequence[jax.Array], *, g: str, axis: str
+) -> jax.Array:
+    """Mean over the pairs of views of ``2 - 2 cos`` after a spectral transformation.
+
+    Args:
+        views: embeddings ``[N, D]``.
+        g: name or expression, see `ssljax.spectral_functions`.
+        axis: "batch" or "channel".
+
+    Source: Weng et al., "Modulate your spectrum in self-supervised learning", ICLR
+    2024, section 3.
+
+    >>> z = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> loss = agreement_of_spectral_transforms([z, -z], g="whitening", axis="batch")
+    >>> round(float(loss), 4)
+    4.0
+    """
+    function = spectral_function(g)
+    t = [losses.spectral_transform(z, function, axis=axis) for z in views]
+    pairs = [(i, j) for i in range(len(t)) for j in range(i + 1, len(t))]
+    return jnp.mean(jnp.stack([losses.normalized_mse(t[i], t[j]) for i, j in pairs]))
+
+
+def cross_entropy(outputs: Outputs) -> jax.Array:
+    """Cross-entropy of the projections as logits, mean over views and examples."""
+    per_view = [
+        optax.softmax_cross_entropy_with_integer_labels(logits, outputs.labels)
+        for logits in outputs.projections
+    ]
+    return jnp.mean(jnp.stack(per_view))
+
+
+def _ordered(views: Sequence[jax.Array]) -> list[tuple[int, int]]:
+    n = len(views)
+    return [(i, j) for i in range(n) for j in range(n) if i != j]
