@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import sys
+import traceback
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -257,6 +258,12 @@ def load_recipe(path: str, *, smoke: bool = False) -> Config:
         config = own_smoke() if smoke and own_smoke else make()
     except TypeError as error:
         raise ConfigError(f"{path}: {_explain(error)}") from error
+    except (ConfigError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        line = _line_of(error, str(file))
+        told = " ".join(str(error).split())
+        raise ConfigError(f"{path}{line}: {type(error).__name__}: {told}") from error
     if not isinstance(config, Config):
         raise ConfigError(f"{path}: config() must return a Config, got {config!r}")
     return shrink(config) if smoke and own_smoke is None else config
@@ -264,14 +271,43 @@ def load_recipe(path: str, *, smoke: bool = False) -> Config:
 
 def shrink(config: Config) -> Config:
     """A recipe at the scale of a CPU: tiny network and heads, few images, minutes."""
+    from ssljax import methods
+
+    method = methods.resolve(config).method
     return replace(
         config,
         data=replace(config.data, examples=4000, test_examples=1000),
         model=replace(config.model, arch="resnet_tiny", dtype="float32"),
-        method=replace(config.method, projector="256-64"),
+        method=replace(
+            config.method,
+            options=dict(config.method.options),
+            projector=_narrowed(method.projector),
+            predictor=_narrowed(method.predictor),
+        ),
+        monitor=replace(config.monitor, every_epochs=1, knn_k=20, knn_examples=4000),
+        optimizer=replace(
+            config.optimizer, warmup_epochs=min(config.optimizer.warmup_epochs, 1)
+        ),
         epochs=5,
         batch_size=min(config.batch_size, 128),
     )
+
+
+def _narrowed(layers: str | None, *, widest: int = 256) -> str | None:
+    """Layer widths cut down; ``none``, ``classes`` and linear kinds stay."""
+    parts = (layers or "none").split("-")
+    if not all(part.isdigit() for part in parts):
+        return layers
+    return "-".join(str(min(int(part), widest)) for part in parts)
+
+
+def _line_of(error: Exception, file: str) -> str:
+    """Where in a recipe an error came from, as `` line 3``."""
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return f" line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    return f" line {lines[-1]}" if lines else ""
 
 
 def _explain(error: TypeError) -> str:

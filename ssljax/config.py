@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,6 +16,8 @@ from ssljax.validation import (
     positive,
     refuse,
 )
+
+LARGEST = 4096  # side of an image in pixels
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,11 @@ class DataConfig:
         check_types(self, "data")
         positive(self, "data", "image_size", "examples", "test_examples")
         at_least(self, "data", 0, "workers")
-        if self.name == "folder" and not self.path:
-            raise ConfigError(
-                "data.path is not set; a folder of images needs --data.path DIR"
-            )
+        if self.image_size is not None and self.image_size > LARGEST:
+            refuse("data.image_size", self.image_size, f"1 to {LARGEST} pixels")
+        if self.path is not None:
+            # Another directory must not make the run read other images.
+            object.__setattr__(self, "path", os.path.abspath(self.path))
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class AugmentConfig:
     def __post_init__(self):
         check_types(self, "augment")
         positive(self, "augment", "size")
+        if self.size is not None and self.size > LARGEST:
+            refuse("augment.size", self.size, f"1 to {LARGEST} pixels")
         fraction(self, "augment", "blur")
         if self.crop_scale_min is not None and not 0 < self.crop_scale_min <= 1:
             refuse("augment.crop_scale_min", self.crop_scale_min, "0 < value <= 1")
@@ -250,6 +256,8 @@ class Config:
         positive(self, "", "epochs")
         at_least(self, "", 2, "batch_size")
         at_least(self, "", 0, "seed")
+        if self.seed >= 2**32:
+            refuse("seed", self.seed, "0 to 4294967295")
 
 
 # Settings that do not change the trajectory may differ when a run goes on.

@@ -45,7 +45,8 @@ def restore(workdir: str | Path, *, untrained: bool = False) -> Restored:
     folder = RunFolder(workdir)
     config = methods.resolve(folder.load_config())
     data = folder.load_data()
-    if not data:
+    needed = ("image_shape", "num_classes", "examples", "mean", "std")
+    if any(key not in data for key in needed):
         raise ConfigError(
             f"{folder.data} is missing or damaged; the same ssljax pretrain command "
             "writes it again"
@@ -63,7 +64,11 @@ def restore(workdir: str | Path, *, untrained: bool = False) -> Restored:
         return Restored(setup, create(), 0, config, data)
     place = devices.replicated(devices.make_mesh(count=1, batch_size=1))
     wanted = devices.abstract(jax.eval_shape(create), place)
-    checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
+    if not folder.checkpoints.exists():
+        raise ConfigError(
+            f"{folder.path} has no checkpoint yet; run ssljax pretrain on it first"
+        )
+    checkpoints = Checkpoints(folder.checkpoints, keep=1, read_only=True)
     try:
         found = checkpoints.restore_latest(wanted)
     finally:

@@ -1,6 +1,7 @@
 """Evaluate and report a run folder: the encoder beside two baselines."""
 
 import datetime
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ssljax.data import DataError, Source, from_arrays
 from ssljax.data.augment import make_views
+from ssljax.data.subsets import subset_indices
 from ssljax.encoder import Encode, Restored, as_function, load_encoder, restore
 from ssljax.evaluation import (
     confusion,
@@ -48,6 +50,8 @@ def evaluate(
     Raises:
         ConfigError: no run there, or no checkpoint yet.
     """
+    if not protocols:
+        raise ConfigError("--protocol names none; allowed: knn, linear, spectrum")
     run = restore(workdir)
     train, test = (_known(split) for split in _splits(run, train, test))
     encoders = {
@@ -67,13 +71,16 @@ def evaluate(
         num_classes=train.num_classes,
         protocols=protocols,
         seed=run.config.seed,
+        split=test.split,
     )
     folder = RunFolder(workdir)
+    data = {"train": _name(train), "test": _name(test)}
+    rows = _with_earlier(folder, run.step, data, rows)
     write_json_atomically(
         folder.evaluation,
         {
             "step": run.step,
-            "data": {"train": _name(train), "test": _name(test)},
+            "data": data,
             "written": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
             "rows": rows,
         },
@@ -109,7 +116,9 @@ def report(
     if test.labelled and train.labelled and classes:
         extra["labels"] = _labels(test)
         extra["class_names"] = test.class_names
-        bank = train.take(np.arange(min(train.size, 10_000)))
+        # A random part: a folder's images are sorted by class.
+        part = subset_indices(train.size, min(train.size, 10_000), seed=0)
+        bank = train.take(part)
         predicted = knn_predict(
             extract(encode, bank[0]),
             bank[1],
@@ -121,9 +130,23 @@ def report(
     return build_report(folder.path, **extra)
 
 
+def _with_earlier(folder: RunFolder, step: int, data: Any, rows: list) -> list:
+    """Keep what other protocols found for the same step and the same images."""
+    try:
+        saved = json.loads(folder.evaluation.read_text("utf-8"))
+        same = saved["step"] == step and saved["data"] == data
+        earlier = saved["rows"] if same else []
+        done = {row["protocol"].split()[0] for row in rows}
+        return [r for r in earlier if r["protocol"].split()[0] not in done] + rows
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return rows
+
+
 def _splits(run: Restored, train: Source | None, test: Source | None):
     train = train if train is not None else load_split(run.config, train=True)
-    test = test if test is not None else load_split(run.config, train=False)
+    if test is None:
+        shape = run.setup.image_shape
+        test = load_split(run.config, train=False, image_shape=shape)
     return train, test
 
 

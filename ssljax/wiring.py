@@ -118,12 +118,15 @@ def agreement_of_spectral_transforms(
 
 
 def cross_entropy(outputs: Outputs) -> jax.Array:
-    """Cross-entropy of the projections as logits, mean over views and examples."""
+    """Cross-entropy of the projections as logits, mean over views and known labels."""
+    known = (outputs.labels >= 0).astype(jnp.float32)
+    # A label of -1 would be read as the last class.
+    labels = jnp.maximum(outputs.labels, 0)
     per_view = [
-        optax.softmax_cross_entropy_with_integer_labels(logits, outputs.labels)
+        jnp.sum(known * optax.softmax_cross_entropy_with_integer_labels(logits, labels))
         for logits in outputs.projections
     ]
-    return jnp.mean(jnp.stack(per_view))
+    return jnp.mean(jnp.stack(per_view)) / jnp.maximum(known.sum(), 1.0)
 
 
 def _ordered(views: Sequence[jax.Array]) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ import pytest
 from ssljax.cli import load_recipe, main, shrink
 from ssljax.config import Config, DataConfig, MethodConfig
 from ssljax.data import DataError, from_arrays
-from ssljax.methods import resolve
+from ssljax.methods import METHODS, resolve
 from ssljax.training.run_folder import RunFolder
 
 RECIPES = Path(__file__).parents[1] / "experiments" / "configs"
@@ -219,7 +219,38 @@ def test_arrays_of_size_zero(shape):
         (["pretrain", SHAPES, "--model.stem", "smal"], "'auto', 'small', 'medium'"),
         (["pretrain", SHAPES, "--method.name", "byool"], "did you mean 'byol'?"),
         (["pretrain", SHAPES, "--model.arch", "resnet19", "--dry-run"], "'resnet18'"),
-        (["pretrain", SHAPES, "--data.name", "folder"], "needs --data.path DIR"),
+        (
+            ["pretrain", SHAPES, "--data.name", "folder", "--dry-run"],
+            "needs --data.path DIR",
+        ),
+        (
+            ["pretrain", str(RECIPES / "folder.py"), "--workdir", "run"],
+            "needs --data.path DIR",
+        ),
+        (["pretrain", SHAPES, "--seed", str(2**32)], "seed is 4294967296; allowed"),
+        (["pretrain", SHAPES, "--data.image-size", "99999"], "1 to 4096 pixels"),
+        (
+            ["pretrain", SHAPES, "--method.options.temperature", "0", "--dry-run"],
+            "temperature must be positive, got 0",
+        ),
+        (
+            [
+                "pretrain",
+                SHAPES,
+                *("--method.name", "byol", "--method.projector", "16-8"),
+                *("--method.predictor", "16-4", "--workdir", "run"),
+            ],
+            "'byol' cannot run with these settings",
+        ),
+        (
+            [
+                "pretrain",
+                SHAPES,
+                *("--method.name", "supervised", "--method.projector", "8"),
+                "--dry-run",
+            ],
+            "supervised needs 12 outputs",
+        ),
         (["evaluate"], "Missing from ssljax evaluate"),
         (["evaluate", "nowhere"], "nowhere holds no run"),
         (["evaluate", "nowhere", "--protocol", "svm"], "'knn', 'linear', 'spectrum'"),
@@ -400,11 +431,25 @@ def test_smoke_shrinks_a_recipe_and_uses_its_own_where_there_is_one():
 def test_every_recipe_loads_and_says_how_it_is_run(recipe):
     config = load_recipe(str(recipe))
     assert isinstance(config, Config)
-    assert resolve(config).method.options.keys() == config.method.options.keys()
+    assert resolve(config).method.options.keys() >= config.method.options.keys()
     text = recipe.read_text()
     for heading in ("Command:", "Time:", "Result:", "Source:"):
         assert heading in text, heading
     assert f"experiments/configs/{recipe.name}" in text
+
+
+def test_every_method_has_a_recipe():
+    named = {load_recipe(str(r)).method.name for r in RECIPES.glob("cifar10_*.py")}
+    assert named == set(METHODS)
+
+
+@pytest.mark.parametrize(
+    "layers, narrow",
+    [("2048-512-128", "256-256-128"), ("classes", "classes"), ("none", "none")],
+)
+def test_a_smoke_run_narrows_the_heads_it_can(layers, narrow):
+    config = Config(method=MethodConfig("simclr", projector=layers))
+    assert shrink(config).method.projector == narrow
 
 
 def test_arrays_exist_in_python_only(refused):

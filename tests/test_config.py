@@ -111,11 +111,6 @@ def changed(config, key, value):
             "xyz",
             "monitor.collapse is 'xyz'; allowed: 'warn', 'stop', 'off'",
         ),
-        (
-            "data.name",
-            "folder",
-            "data.path is not set; a folder of images needs --data.path DIR",
-        ),
     ],
 )
 def test_the_message_names_key_value_and_what_is_allowed(key, value, message):

@@ -122,8 +122,11 @@ def test_metrics_have_one_line_per_step_in_order(labelled):
     assert labelled.run.metrics["step"] == steps[-1]
     for record in labelled.records:
         assert np.isfinite(record["loss"]) and np.isfinite(record["probe_loss"])
-    # The monitor measures the first step, every epoch and the end.
+    # The monitor measures the first step, every epoch, the end, and every half of the
+    # first two epochs, there without kNN.
     at = [r["step"] for r in labelled.records if "spectrum/rankme" in r]
+    assert at == [1, 2, 4, 6, 8]
+    at = [r["step"] for r in labelled.records if "knn_accuracy" in r]
     assert at == [1, 4, 8]
     assert all("knn_accuracy" in r for r in labelled.records if r["step"] in at)
 
@@ -278,3 +281,13 @@ def test_a_folder_without_data_json_says_what_to_do(tmp_path, labelled):
     (folder / "data.json").write_text((labelled.folder / "data.json").read_text())
     with pytest.raises(ConfigError, match="has no checkpoint yet"):
         ssljax.load_encoder(folder)
+
+
+def test_other_images_are_refused_when_a_run_goes_on(labelled):
+    before = files_of(labelled.folder)
+    other = images_of(TRAIN, labelled=True, seed=99)
+    with pytest.raises(ConfigError, match="was trained on other data \\(fingerprint"):
+        ssljax.pretrain(
+            CONFIG, labelled.folder, train=other, test=labelled.test, quiet=True
+        )
+    assert files_of(labelled.folder) == before

@@ -38,7 +38,11 @@ def config() -> Config:
         model=ModelConfig(arch="resnet18", dtype="bfloat16"),
         # 0.06 x batch / 128 in lightly's terms.
         optimizer=OptimizerConfig(
-            name="sgd", learning_rate=0.12, weight_decay=5e-4, warmup_epochs=0
+            name="sgd",
+            learning_rate=0.12,
+            weight_decay=5e-4,
+            decay_norm_and_bias=True,
+            warmup_epochs=0,
         ),
         monitor=MonitorConfig(
             every_epochs=10, knn_k=200, knn_examples=50_000, knn_test_examples=10_000

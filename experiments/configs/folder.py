@@ -27,9 +27,9 @@ def config() -> Config:
         method=MethodConfig(
             "simclr", options={"temperature": 0.2}, projector="512-128"
         ),
-        data=DataConfig("folder", path="."),
+        data=DataConfig("folder"),
         model=ModelConfig(arch="resnet18"),
-        optimizer=OptimizerConfig(name="sgd", learning_rate=0.06, weight_decay=5e-4),
+        optimizer=OptimizerConfig(name="sgd", learning_rate=0.03, weight_decay=5e-4),
         monitor=MonitorConfig(every_epochs=5),
         epochs=100,
         batch_size=256,

@@ -81,7 +81,8 @@ class Source:
         digest = hashlib.sha256(
             repr((self.name, self.split, self.size, self.image_shape)).encode()
         )
-        for index in (0, self.size - 1):
+        spread = np.linspace(0, self.size - 1, min(self.size, 32)).astype(int)
+        for index in spread.tolist():
             image, label = self.read(index)
             digest.update(np.ascontiguousarray(image).tobytes())
             digest.update(repr(int(label)).encode())
@@ -231,6 +232,11 @@ def from_arrays(
             "(255 * images).round().astype('uint8') if they lie in 0..1"
         )
     if images.ndim == 3:
+        if images.shape[2] in (1, 3, 4):
+            raise DataError(
+                f"images of shape {images.shape} look like one image; "
+                "pass images[None] for a set of one, or [N, H, W] for grey images"
+            )
         images = images[..., None]
     if images.ndim != 4:
         raise DataError(

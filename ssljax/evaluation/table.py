@@ -33,6 +33,7 @@ def evaluate_features(
     seed: int = 0,
     ks: Sequence[int] = KS,
     temperature: float = 0.1,
+    split: str = "test",
 ) -> list[dict[str, Any]]:
     """Evaluate several representations of the same images under the same protocols.
 
@@ -49,6 +50,7 @@ def evaluate_features(
         ks: numbers of neighbours; those beyond the training set are left out and named
             in the detail.
         temperature: of the kNN vote.
+        split: name of the test examples' split, shown in every row.
 
     Returns:
         Rows in order of representation, then protocol: ``representation``, ``protocol``
@@ -87,7 +89,7 @@ def evaluate_features(
     for name, (train, test) in named_features.items():
         common = {
             "representation": name,
-            "split": "test",
+            "split": split,
             "train_examples": len(train),
             "test_examples": len(test),
         }

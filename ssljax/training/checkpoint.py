@@ -31,17 +31,24 @@ class Checkpoints:
     Args:
         folder: where the checkpoints lie, one folder a step; made if missing.
         keep: how many of the newest stay.
+        read_only: look only: nothing is made, moved or cleaned up, so that a run that
+            is training now is not disturbed.
     """
 
-    def __init__(self, folder: Path, *, keep: int):
+    def __init__(self, folder: Path, *, keep: int, read_only: bool = False):
         import orbax.checkpoint as ocp
 
         quieten_orbax()
         self._folder = Path(folder).absolute()
+        self._read_only = read_only
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, create=True, cleanup_tmp_directories=True
+                # A read-only manager may not be given a number to keep.
+                max_to_keep=None if read_only else keep,
+                create=not read_only,
+                cleanup_tmp_directories=not read_only,
+                read_only=read_only,
             ),
         )
 
@@ -135,7 +142,7 @@ class Checkpoints:
         return verified(self._folder / str(step), record, abstract_state, read)
 
     def _move_aside(self, steps: list[int]) -> None:
-        if not steps:
+        if not steps or self._read_only:
             return
         if jax.process_index() == 0:
             aside = self._folder.with_name(self._folder.name + "_damaged")

@@ -29,7 +29,7 @@ from ssljax.training.step import (
     train_step,
     view_batch,
 )
-from ssljax.training.writers import DelayedMetrics, MetricWriter
+from ssljax.training.writers import DelayedMetrics, MetricWriter, check_loggers
 from ssljax.validation import ConfigError
 
 
@@ -83,10 +83,15 @@ def pretrain(
     )
     if test is None and not given and setup.config.monitor.knn_examples:
         test = _optional_test(setup, source)
+    check_loggers(
+        tensorboard=setup.config.log.tensorboard, wandb=setup.config.log.wandb
+    )
     folder = RunFolder(workdir)
-    folder.claim(setup.config)
+    record = _data_record(setup, source)
+    if folder.claim(setup.config):
+        _check_same_data(folder, record)
     folder.write_environment(list(command or sys.argv))
-    folder.write_data(_data_record(setup, source))
+    folder.write_data(record)
     folder.write_skipped(source.skipped)
     if not quiet:
         for name, value in describe(setup, source):
@@ -134,6 +139,8 @@ class _Session:
         config, total = self.setup.config, self.setup.total_steps
         every = max(1, round(config.checkpoint.every_epochs * self._epoch))
         panel_every = max(1, round(config.monitor.every_epochs * self._epoch))
+        # A collapse is to be named within two epochs, however rare the panels are.
+        early = {round(self._epoch * halves / 2) for halves in (1, 2, 3, 4)}
         step_fn, feed = self._feed()
         progress = Progress(
             total, self.start, batch_size=config.batch_size, quiet=self.quiet
@@ -149,15 +156,14 @@ class _Session:
                 done = step + 1
                 # The previous record is fetched while this step runs.
                 self._flush(progress)
-                at_panel = self.monitor is not None and (
-                    done % panel_every == 0 or done in (1, total)
-                )
+                regular = done % panel_every == 0 or done in (1, total)
+                at_panel = self.monitor is not None and (regular or done in early)
                 if at_panel or done % config.log.every_steps == 0 or done == total:
                     extra = {"epoch": done / self._epoch}
                     if self.monitor is not None and at_panel:
                         # Else the step still running would count as monitoring.
                         jax.block_until_ready(self.state)
-                        extra |= self.monitor.measure(self.state)
+                        extra |= self.monitor.measure(self.state, knn=regular)
                         progress.aside(extra["monitor_seconds"])
                     self.delayed.push(done, metrics, extra)
                 if done % every == 0 or done == total:
@@ -304,6 +310,17 @@ def replay(workdir: str | Path, *, train: Source | None = None) -> dict[str, flo
     return result
 
 
+def _check_same_data(folder: RunFolder, record: dict[str, Any]) -> None:
+    """A resumed run must see the images it started with."""
+    saved = folder.load_data()
+    for key in ("fingerprint", "examples", "image_shape", "num_classes"):
+        if key in saved and saved[key] != record[key]:
+            raise ConfigError(
+                f"{folder.path} was trained on other data ({key}: {saved[key]} -> "
+                f"{record[key]}); bring back that data or use another --workdir"
+            )
+
+
 def _past_panels(folder: RunFolder) -> list[dict[str, float]]:
     if not folder.metrics.exists():
         return []
@@ -323,7 +340,7 @@ def _optional_test(setup: Setup, source: Source) -> Source | None:
     if not source.labelled:
         return None
     try:
-        return load_split(setup.config, train=False)
+        return load_split(setup.config, train=False, image_shape=source.image_shape)
     except ValueError as error:
         print(f"no kNN monitor: {error}")
         return None

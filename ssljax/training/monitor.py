@@ -45,14 +45,14 @@ class Monitor:
             if all(len(y) for _, y in known):
                 self._knn = (*known[0], *known[1])
 
-    def measure(self, state: TrainState) -> dict[str, Any]:
-        """Numbers of one moment, with the seconds they took."""
+    def measure(self, state: TrainState, *, knn: bool = True) -> dict[str, Any]:
+        """Numbers of one moment, with the seconds they took; kNN only where asked."""
         start = time.perf_counter()
         values = jax.device_get(self._panel(state, self._batch))
         scalars = {name: x.item() for name, x in values.items() if x.ndim == 0}
         record = {f"spectrum/{name}": x for name, x in (values | scalars).items()}
         self.history.append(scalars)
-        if self._knn is not None:
+        if knn and self._knn is not None:
             record["knn_accuracy"] = 100.0 * self._knn_accuracy(state)
         record["monitor_seconds"] = time.perf_counter() - start
         return record

@@ -1,9 +1,11 @@
 """From a config and a data set to everything static that a run needs."""
 
+import functools
 import math
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 
 from ssljax import methods
 from ssljax.config import Config
@@ -15,13 +17,30 @@ from ssljax.training.state import (
     build_network,
     build_optimizers,
     init_state,
+    warmup_steps,
 )
+from ssljax.training.step import train_step
 from ssljax.validation import ConfigError
 
 
-def load_split(config: Config, *, train: bool) -> Source:
-    """The training or the test split that a config names."""
+def load_split(
+    config: Config, *, train: bool, image_shape: tuple[int, int, int] | None = None
+) -> Source:
+    """The training or the test split that a config names.
+
+    Args:
+        config: the recipe.
+        train: which of the two.
+        image_shape: of the training images, whose size the test images then take.
+    """
     data = config.data
+    if data.name == "folder" and not data.path:
+        raise ConfigError(
+            "data.path is not set; a folder of images needs --data.path DIR"
+        )
+    size = data.image_size
+    if size is None and image_shape is not None and image_shape[0] == image_shape[1]:
+        size = image_shape[0]
     if data.name == "arrays":
         raise ConfigError(
             "data.name is 'arrays', which exists in Python only: pass "
@@ -32,7 +51,7 @@ def load_split(config: Config, *, train: bool) -> Source:
         split=data.split if train else data.test_split,
         path=data.path,
         data_dir=data.data_dir,
-        image_size=data.image_size,
+        image_size=size,
         examples=data.examples if train else data.test_examples,
         store=data.store,
         seed=config.seed,
@@ -58,7 +77,7 @@ def prepare(config: Config, source: Source) -> Setup:
             f"{source.name} ({source.split}) has none; choose another method"
         )
     mean, std = channel_statistics(source, seed=config.seed)
-    return assemble(
+    setup = assemble(
         config,
         image_shape=source.image_shape,
         num_classes=source.num_classes,
@@ -66,6 +85,43 @@ def prepare(config: Config, source: Source) -> Setup:
         mean=tuple(mean),
         std=tuple(std),
     )
+    _check_step(setup)
+    return setup
+
+
+def _check_step(setup: Setup) -> None:
+    """Trace one step on shapes alone: what it refuses is refused before a run exists.
+
+    Raises:
+        ConfigError: widths that do not fit together, an option out of its range.
+    """
+    config, method = setup.config, setup.method
+    if method.labels:
+        layers = setup.network.projector.layers
+        if not layers or layers[-1] != setup.num_classes:
+            raise ConfigError(
+                f"method.projector is {config.method.projector!r}, but "
+                f"{config.method.name} needs {setup.num_classes} outputs, one for each "
+                "class; leave it out"
+            )
+    batch = {
+        "image": jax.ShapeDtypeStruct(
+            (config.batch_size, *setup.image_shape), jnp.uint8
+        ),
+        "label": jax.ShapeDtypeStruct((config.batch_size,), jnp.int32),
+    }
+    try:
+        state = jax.eval_shape(lambda: init_state(setup))
+        jax.eval_shape(functools.partial(train_step, setup=setup), state, batch)
+    except ConfigError:
+        raise
+    except (ValueError, TypeError) as error:
+        told = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"method {config.method.name!r} cannot run with these settings: {told} "
+            f"(options {config.method.options}, projector "
+            f"{config.method.projector!r}, predictor {config.method.predictor!r})"
+        ) from error
 
 
 def assemble(
@@ -80,7 +136,8 @@ def assemble(
     """The static parts of a resolved config for a data set of these properties."""
     method = methods.get(config.method.name)
     per_epoch = steps_per_epoch(examples, config.batch_size)
-    total = max(1, math.ceil(config.epochs * per_epoch))
+    # 1.1 x 10 is a little more than 11 in floating point.
+    total = max(1, math.ceil(config.epochs * per_epoch - 1e-9))
     view_size = config.augment.size or min(image_shape[:2])
     try:
         optimizer, probe_optimizer, schedule = build_optimizers(
@@ -156,6 +213,7 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
         ("global batch", str(config.batch_size)),
         ("effective learning rate", f"{setup.peak_learning_rate:g}"),
         ("steps", f"{setup.total_steps} ({setup.steps_per_epoch} per epoch)"),
+        ("warm-up", f"{warmup_steps(setup)} steps"),
         ("parameters", ", ".join(f"{k} {v:,}" for k, v in named.items() if v)),
         ("memory estimate", f"{memory / 2**30:.2f} GiB over all devices"),
         ("images", "on the device" if resident else "streamed from disk"),

@@ -122,11 +122,21 @@ def build_network(config: Config, *, view_size: int, num_classes: int | None):
     )
 
 
+def warmup_steps(setup: Setup) -> int:
+    """Steps of linear warm-up; at most half of a short run."""
+    return _warmup(setup.config, setup.total_steps, setup.steps_per_epoch)
+
+
+def _warmup(config: Config, total_steps: int, steps_per_epoch: int) -> int:
+    wanted = round(config.optimizer.warmup_epochs * steps_per_epoch)
+    return min(wanted, total_steps // 2)
+
+
 def build_optimizers(config: Config, *, total_steps: int, steps_per_epoch: int):
     """Optimizer, probe optimizer and learning-rate schedule of a resolved config."""
     settings = config.optimizer
     peak = peak_learning_rate(config)
-    warmup = min(round(settings.warmup_epochs * steps_per_epoch), total_steps // 2)
+    warmup = _warmup(config, total_steps, steps_per_epoch)
     schedule = schedules.schedule(
         peak=peak,
         total_steps=total_steps,

@@ -157,10 +157,15 @@ def run_networks(
 
 def _per_view(network, params, stats, views, joint, method="__call__"):
     if joint:
-        outputs, stats = forward(
-            network, params, stats, jnp.concatenate(views), method=method
-        )
-        split = [jnp.split(output, len(views)) for output in outputs]
+        # Views of one image side by side: rows stay on the device that made them,
+        # where a concatenation would gather the batch on every device.
+        rows = jnp.stack(views, axis=1).reshape(-1, *views[0].shape[1:])
+        outputs, stats = forward(network, params, stats, rows, method=method)
+        count = len(views)
+        split = [
+            [output.reshape(-1, count, output.shape[1])[:, i] for i in range(count)]
+            for output in outputs
+        ]
         return list(zip(*split, strict=True)), stats
     results = []
     for view in views:
@@ -207,7 +212,12 @@ def _move_probe(state: TrainState, features: Any, labels: jax.Array, setup: Setu
         gradients, state.probe["opt_state"], state.probe["params"]
     )
     params = optax.apply_updates(state.probe["params"], updates)
-    metrics = {"probe_loss": loss, "probe_accuracy": 100.0 * accuracy}
+    # Nothing is known of a batch without labels: null in the records, not 0 %.
+    any_known = known.sum() > 0
+    metrics = {
+        "probe_loss": jnp.where(any_known, loss, jnp.nan),
+        "probe_accuracy": jnp.where(any_known, 100.0 * accuracy, jnp.nan),
+    }
     return {"params": params, "opt_state": opt_state}, metrics
 
 

@@ -63,11 +63,7 @@ class MetricWriter:
         self._wandb: Any = None
         self._metrics: io.TextIOBase | None = None
         # First, so that a missing package leaves the files as they are.
-        modules = {
-            name: _import(name)
-            for name, wanted in (("tensorboardX", tensorboard), ("wandb", wandb))
-            if wanted
-        }
+        modules = check_loggers(tensorboard=tensorboard, wandb=wandb)
         folder.path.mkdir(parents=True, exist_ok=True)
         _drop_after(folder.metrics, resume_step)
         _drop_after(folder.alarms, resume_step)
@@ -214,6 +210,16 @@ class DelayedMetrics:
             **host_metrics,
             **{k: v.item() if v.ndim == 0 else v for k, v in fetched.items()},
         }
+
+
+def check_loggers(*, tensorboard: bool, wandb: bool) -> dict[str, Any]:
+    """The packages of the wanted loggers, by name.
+
+    Raises:
+        ConfigError: if one is missing; the message says how to install it.
+    """
+    wanted = (("tensorboardX", tensorboard), ("wandb", wandb))
+    return {name: _import(name) for name, asked in wanted if asked}
 
 
 def _drop_after(path: Path, step: int) -> None:

@@ -325,3 +325,24 @@ def test_a_failure_is_kept_whole(tmp_path, capfd):
     with pytest.raises(ConfigError, match="is damaged"):
         load_failure(folder, like)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_reader_disturbs_nothing(folder):
+    state = {"w": jnp.arange(3.0)}
+    with_writer = Checkpoints(folder, keep=2)
+    with_writer.save(1, state, {"step": 1})
+    with_writer.wait()
+    unfinished = folder / "2.orbax-checkpoint-tmp"
+    unfinished.mkdir()
+    reader = Checkpoints(folder, keep=1, read_only=True)
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(
+            x.shape, x.dtype, sharding=SingleDeviceSharding(jax.devices()[0])
+        ),
+        state,
+    )
+    found, meta, _ = reader.restore_latest(abstract)
+    reader.close()
+    assert unfinished.exists() and meta["step"] == 1
+    jax.tree.map(np.testing.assert_array_equal, found, state)
+    with_writer.close()

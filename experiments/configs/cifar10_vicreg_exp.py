@@ -1,0 +1,33 @@
+"""VICReg with an exponential covariance term on CIFAR-10, ResNet-18.
+
+Command:  ssljax pretrain experiments/configs/cifar10_vicreg_exp.py \\
+              --workdir runs/vicreg_exp
+          (CIFAR-100: add --data.name cifar100)
+Time:     1000 epochs; not yet measured on an accelerator
+Result:   not yet measured
+Source:   solo-learn's CIFAR script: LARS clipped, eta 0.02, 1000 epochs of batch 256
+          (VICReg); weights of the loss are ours
+"""
+
+from ssljax.config import (
+    Config,
+    DataConfig,
+    MethodConfig,
+    ModelConfig,
+    MonitorConfig,
+    OptimizerConfig,
+)
+
+
+def config() -> Config:
+    return Config(
+        method=MethodConfig("vicreg_exp", projector="2048-2048-2048"),
+        data=DataConfig("cifar10"),
+        model=ModelConfig(arch="resnet18", dtype="bfloat16"),
+        optimizer=OptimizerConfig(
+            name="lars_clip", learning_rate=0.3, weight_decay=1e-4, warmup_epochs=10
+        ),
+        monitor=MonitorConfig(every_epochs=10, knn_k=200, knn_examples=50_000),
+        epochs=1000,
+        batch_size=256,
+    )

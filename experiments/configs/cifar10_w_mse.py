@@ -1,0 +1,37 @@
+"""W-MSE on CIFAR-10, ResNet-18.
+
+Command:  ssljax pretrain experiments/configs/cifar10_w_mse.py \\
+              --workdir runs/w_mse
+          (CIFAR-100: add --data.name cifar100)
+Time:     1000 epochs; not yet measured on an accelerator
+Result:   not yet measured
+Source:   released script of W-MSE: Adam, rate 3e-3, 1000 epochs of batch 512 (ours
+          decouples the decay and follows a cosine)
+"""
+
+from ssljax.config import (
+    Config,
+    DataConfig,
+    MethodConfig,
+    ModelConfig,
+    MonitorConfig,
+    OptimizerConfig,
+)
+
+
+def config() -> Config:
+    return Config(
+        method=MethodConfig("w_mse", options={"sub_batch": 128}, projector="1024-64"),
+        data=DataConfig("cifar10"),
+        model=ModelConfig(arch="resnet18", dtype="bfloat16"),
+        optimizer=OptimizerConfig(
+            name="adamw",
+            learning_rate=3e-3,
+            scale_by_batch=False,
+            weight_decay=1e-6,
+            warmup_epochs=10,
+        ),
+        monitor=MonitorConfig(every_epochs=10, knn_k=200, knn_examples=50_000),
+        epochs=1000,
+        batch_size=512,
+    )

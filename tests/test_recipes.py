@@ -1,0 +1,41 @@
+"""One step of every recipe's smoke preset, on images that need no download."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import pytest
+
+import ssljax
+from ssljax.cli import load_recipe
+from ssljax.config import DataConfig
+
+RECIPES = Path(__file__).parents[1] / "experiments" / "configs"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_quickly():
+    """One step is run, so most of the time would go into XLA."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.py")), ids=lambda p: p.stem)
+def test_one_step_of_the_smoke_preset(recipe, tmp_path):
+    config = load_recipe(str(recipe), smoke=True)
+    config = replace(
+        config,
+        data=DataConfig("shapes", examples=128, test_examples=12, image_size=16),
+        model=replace(config.model, width=0.25),
+        monitor=replace(config.monitor, every_epochs=0),
+        devices=replace(config.devices, count=1),
+        batch_size=128,
+        epochs=1,
+    )
+    run = ssljax.pretrain(config, tmp_path / "run", quiet=True)
+    assert run.steps == 1 and math.isfinite(run.metrics["loss"])
+    assert run.metrics["gradient_norm"] > 0
