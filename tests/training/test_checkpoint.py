@@ -327,8 +327,9 @@ def test_a_failure_is_kept_whole(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_reader_disturbs_nothing(folder):
+def test_a_reader_disturbs_nothing(tmp_path):
     state = {"w": jnp.arange(3.0)}
+    folder = tmp_path / "checkpoints"
     with_writer = Checkpoints(folder, keep=2)
     with_writer.save(1, state, {"step": 1})
     with_writer.wait()
