@@ -1,6 +1,7 @@
 """The `ssljax` command."""
 
 import contextlib
+import difflib
 import io
 import re
 import sys
@@ -381,6 +382,24 @@ def _parse(kind: Any, words: list[str], *, command: str, **options: Any) -> Any:
         raise ConfigError(_one_line(said.getvalue(), command, words, flags)) from None
 
 
+def _nearest_flag(flag: str, flags: list[str]) -> str:
+    """The nearest flag; one typed without its group may belong to several."""
+    if flag in ("True", "False"):
+        return "; a switch takes no value: --probe.enabled or --probe.no-enabled"
+    if flag.startswith("--no-") and "--" + flag.removeprefix("--no-") in flags:
+        group, _, name = flag.removeprefix("--no-").rpartition(".")
+        return f"; did you mean '--{group}.no-{name}'?"
+    if "." in flag:
+        return nearest(flag, flags)
+    ends: dict[str, list[str]] = {}
+    for known in flags:
+        ends.setdefault(known.removeprefix("--").rpartition(".")[2], []).append(known)
+    match = difflib.get_close_matches(flag.removeprefix("--"), ends, n=1, cutoff=0.6)
+    if not match:
+        return nearest(flag, flags)
+    return f"; did you mean {' or '.join(map(repr, ends[match[0]]))}?"
+
+
 def _one_line(boxed: str, command: str, words: list[str], flags: list[str]) -> str:
     # The box is drawn in ASCII where the terminal has no Unicode.
     plain = re.sub(r"\x1b\[[0-9;]*m", "", boxed)
@@ -393,7 +412,7 @@ def _one_line(boxed: str, command: str, words: list[str], flags: list[str]) -> s
     if unknown:
         flag = unknown[1].rstrip(",")
         # Not tyro's own hint: it is cut off where the terminal is narrow.
-        tail = nearest(flag.split("=")[0], flags)
+        tail = _nearest_flag(flag.split("=")[0], flags)
         return f"unknown option {flag!r}{tail} ({command} ... --help lists them all)"
     bad = re.search(r"(--[\w.-]+)", text)
     value = _value_of(words, bad[1].rstrip(".'")) if bad else None

@@ -97,6 +97,15 @@ def test_an_unknown_key_is_named_with_the_nearest(
     assert f"did you mean '{near}'?" in line
 
 
+def test_a_key_without_its_group_is_named_with_every_group(refused):
+    line = refused("pretrain", SHAPES, "--workdir", "run", "--lerning-rate", "1")
+    assert "'--optimizer.learning-rate' or '--probe.learning-rate'?" in line
+    line = refused("pretrain", SHAPES, "--workdir", "run", "--no-probe.enabled")
+    assert "did you mean '--probe.no-enabled'?" in line
+    line = refused("pretrain", SHAPES, "--workdir", "run", "--probe.enabled", "False")
+    assert "a switch takes no value" in line
+
+
 def test_an_unknown_key_that_is_near_nothing_gets_no_suggestion(refused):
     line = refused("pretrain", SHAPES, "--workdir", "run", "--xyzzy", "3")
     assert "'--xyzzy'" in line and "did you mean" not in line

@@ -283,6 +283,15 @@ def test_a_folder_without_data_json_says_what_to_do(tmp_path, labelled):
         ssljax.load_encoder(folder)
 
 
+def test_arrays_and_names_in_place_of_sources_and_configs_are_refused(tmp_path):
+    images = np.zeros((4, 8, 8, 3), np.uint8)
+    with pytest.raises(ConfigError, match="train is a ndarray.*from_arrays"):
+        ssljax.pretrain(CONFIG, tmp_path / "run", train=images)
+    with pytest.raises(ConfigError, match="config is 'recipe.py'; allowed: a Config"):
+        ssljax.pretrain("recipe.py", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_other_images_are_refused_when_a_run_goes_on(labelled):
     before = files_of(labelled.folder)
     other = images_of(TRAIN, labelled=True, seed=99)

@@ -75,6 +75,14 @@ def pretrain(
         TrainingFailed: the loss or its gradient is not finite; ``failure/`` holds the
             state in which that step can be replayed.
     """
+    if not isinstance(config, Config):
+        raise ConfigError(f"config is {config!r}; allowed: a Config")
+    for name, given_source in (("train", train), ("test", test)):
+        if not isinstance(given_source, Source | None):
+            raise ConfigError(
+                f"{name} is a {type(given_source).__name__}; allowed: a Source, as "
+                "ssljax.data.from_arrays(images, labels) makes"
+            )
     given = train is not None
     source = train if given else load_split(config, train=True)
     setup = prepare(config, source)

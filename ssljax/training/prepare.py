@@ -196,8 +196,12 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
     )
     data_bytes = source.size * math.prod(source.image_shape)
     resident = data_bytes if source.images is not None else 0
-    # State and gradients live together; saved outputs are the forward activations.
-    memory = weight(state) + weight(state.params) + activations + resident
+    # The batch is shared by the devices, all else lies on each of them. State and
+    # gradients live together; saved outputs are the forward activations.
+    count = config.devices.count or jax.local_device_count()
+    drawn = 4 * views * config.batch_size * math.prod(setup.view_shape)
+    memory = weight(state) + weight(state.params) + resident
+    memory += (activations + drawn) / count
     skipped = skipped_operations(setup.views[0], channels=source.image_shape[2])
     parts = state.params
     named = {name: size(parts.get(name, {})) for name in ("encoder", "projector")}
@@ -215,7 +219,7 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
         ("steps", f"{setup.total_steps} ({setup.steps_per_epoch} per epoch)"),
         ("warm-up", f"{warmup_steps(setup)} steps"),
         ("parameters", ", ".join(f"{k} {v:,}" for k, v in named.items() if v)),
-        ("memory estimate", f"{memory / 2**30:.2f} GiB over all devices"),
+        ("memory estimate", f"{memory / 2**30:.2f} GiB on each of {count} devices"),
         ("images", "on the device" if resident else "streamed from disk"),
     ]
     if skipped:
