@@ -1,0 +1,108 @@
+"""Time of every loss beside a matrix product of the same size.
+
+Command:  python experiments/benchmarks/loss_throughput.py [--json FILE]
+Time:     about ten minutes on 2 CPU cores
+Result:   for N = 4096, D = 2048 and N = 256, D = 8192 a line per method: seconds of the
+          loss with its gradient, and the ratio to one product [N, D] x [D, N] or
+          [D, N] x [N, D], whichever is the smaller matrix, timed in the same run
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ssljax import methods
+from ssljax.config import Config, ConfigError, MethodConfig
+from ssljax.wiring import Outputs
+
+SHAPES = ((4096, 2048), (256, 8192))
+REPEATS = 3
+
+
+def seconds(function: Callable[..., Any], *arguments: Any) -> float:
+    """The fastest of a few runs, compilation left out."""
+    jax.block_until_ready(function(*arguments))
+    best = float("inf")
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        jax.block_until_ready(function(*arguments))
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def matrix_product(z: jax.Array) -> jax.Array:
+    """The smaller Gram matrix: what the cheapest of these losses cannot do without."""
+    small = z if z.shape[0] <= z.shape[1] else z.T
+    return jnp.matmul(small, small.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def loss_and_gradient(name: str, n: int, d: int) -> Callable[..., Any]:
+    """Compiled loss of a method on two views, with its gradient."""
+    sub_batch = {"w_mse": min(n, 128), "cw_rgp": min(n, 64)}.get(name)
+    options = {} if sub_batch is None else {"sub_batch": sub_batch}
+    config = methods.resolve(Config(method=MethodConfig(name, options=options)))
+
+    def loss(z1: jax.Array, z2: jax.Array) -> jax.Array:
+        predictors: list[jax.Array] = []
+        if methods.get(name).closed_form:
+            start = jnp.zeros((d, d), jnp.float32)
+            predictors, _ = methods.closed_form_predictors(start, [z1, z2], config)
+        constant = [jax.lax.stop_gradient(z) for z in (z1, z2)]
+        outputs = Outputs(
+            [z1, z2],
+            [z1, z2],
+            constant,
+            jnp.zeros(n, jnp.int32),
+            predictors,
+            jax.random.key(0),
+        )
+        return methods.loss_of(outputs, config)
+
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+
+
+def measure(shapes: tuple[tuple[int, int], ...] = SHAPES) -> list[dict[str, Any]]:
+    """A row per method and shape."""
+    rows = []
+    for n, d in shapes:
+        z1, z2 = jax.random.normal(jax.random.key(0), (2, n, d))
+        product = seconds(jax.jit(matrix_product), z1)
+        for name in methods.METHODS:
+            try:
+                taken = seconds(loss_and_gradient(name, n, d), z1, z2)
+            except (ConfigError, ValueError) as error:
+                print(f"{name:<22} N {n:>5} D {d:>5}  left out: {error}", flush=True)
+                continue
+            rows.append(
+                {"method": name, "n": n, "d": d, "seconds": taken}
+                | {"matrix_products": taken / product}
+            )
+            print(
+                f"{name:<22} N {n:>5} D {d:>5}  {taken:8.3f} s  "
+                f"{taken / product:7.1f} matrix products",
+                flush=True,
+            )
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="time of every loss")
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    asked = parser.parse_args()
+    rows = measure()
+    if asked.json is not None:
+        device = jax.devices()[0].device_kind
+        told = {"jax": jax.__version__, "device": device, "rows": rows}
+        asked.json.write_text(json.dumps(told, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
