@@ -14,6 +14,8 @@ from scipy.optimize import minimize
 
 from ssljax.losses import contrastive, criteria
 
+pytestmark = pytest.mark.slow  # many small compilations
+
 sample_contrastive = jax.jit(criteria.sample_contrastive)
 dimension_contrastive = jax.jit(criteria.dimension_contrastive)
 GRADIENTS = [

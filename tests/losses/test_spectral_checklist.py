@@ -15,6 +15,8 @@ from ssljax.losses._matrix_functions import (
     plain_iteration,
 )
 
+pytestmark = pytest.mark.slow  # many small compilations
+
 STATIC = ("iterations", "axis")
 intl = jax.jit(whitening.intl, static_argnames=STATIC)
 intl_ema = jax.jit(whitening.intl_ema, static_argnames=STATIC)
