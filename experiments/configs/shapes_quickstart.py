@@ -3,7 +3,7 @@
 Command:  ssljax pretrain experiments/configs/shapes_quickstart.py \\
               --workdir runs/quickstart
 Time:     pretraining about 2.5 minutes on 2 CPU cores, with evaluation and report 3.6
-Result:   linear probe on held-out images 60.1 %, untrained network 26.2 %, raw pixels
+Result:   linear probe on held-out images 58.0 %, untrained network 26.2 %, raw pixels
           11.2 % (seed 0; seed 1: 58.1 and 22.5 %)
 Source:   Chen et al. 2020 for the method; crop, rate and temperature tuned on the
           training images of `shapes`
