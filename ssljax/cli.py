@@ -259,7 +259,7 @@ def load_recipe(path: str, *, smoke: bool = False) -> Config:
         config = own_smoke() if smoke and own_smoke else make()
     except TypeError as error:
         raise ConfigError(f"{path}: {_explain(error)}") from error
-    except (ConfigError, KeyboardInterrupt):
+    except ConfigError:
         raise
     except Exception as error:
         line = _line_of(error, str(file))
@@ -281,7 +281,6 @@ def shrink(config: Config) -> Config:
         model=replace(config.model, arch="resnet_tiny", dtype="float32"),
         method=replace(
             config.method,
-            options=dict(config.method.options),
             projector=_narrowed(method.projector),
             predictor=_narrowed(method.predictor),
         ),

@@ -64,15 +64,13 @@ def restore(workdir: str | Path, *, untrained: bool = False) -> Restored:
         return Restored(setup, create(), 0, config, data)
     place = devices.replicated(devices.make_mesh(count=1, batch_size=1))
     wanted = devices.abstract(jax.eval_shape(create), place)
-    if not folder.checkpoints.exists():
-        raise ConfigError(
-            f"{folder.path} has no checkpoint yet; run ssljax pretrain on it first"
-        )
-    checkpoints = Checkpoints(folder.checkpoints, keep=1, read_only=True)
-    try:
-        found = checkpoints.restore_latest(wanted)
-    finally:
-        checkpoints.close()
+    found = None
+    if folder.checkpoints.exists():
+        checkpoints = Checkpoints(folder.checkpoints, keep=1, read_only=True)
+        try:
+            found = checkpoints.restore_latest(wanted)
+        finally:
+            checkpoints.close()
     if found is None:
         raise ConfigError(
             f"{folder.path} has no checkpoint yet; run ssljax pretrain on it first"

@@ -100,9 +100,7 @@ def _dimension_contrastive(loss: str, paper: str, **options: Option) -> Method:
     )
 
 
-def _closed_form(
-    loss: str, paper: str, *, exponent: float, epsilon: float, momentum: float = 0.99
-) -> Method:
+def _closed_form(loss: str, paper: str, *, exponent: float, epsilon: float) -> Method:
     return Method(
         family="asymmetric",
         paper=paper,
@@ -110,7 +108,7 @@ def _closed_form(
         loss_name=loss,
         projector=Head("4096-256"),
         target=True,
-        target_momentum=momentum,
+        target_momentum=0.99,
         closed_form=True,
         options={
             "exponent": exponent,

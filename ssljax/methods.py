@@ -165,15 +165,14 @@ def _options(
 
 def _check_option(name: str, value: Option, default: Option) -> None:
     """Refuse text for a number, a fraction for a count, a number for text."""
-    if default == "auto" and (value == "auto" or not isinstance(value, str)):
-        return
-    if isinstance(default, str):
-        good, allowed = isinstance(value, str), "text"
+    text = isinstance(value, str)
+    if default == "auto":
+        good, allowed = not text or value == "auto", "a number or 'auto'"
+    elif isinstance(default, str):
+        good, allowed = text, "text"
     elif isinstance(default, int):
         good, allowed = isinstance(value, int), "a whole number"
     else:
-        good, allowed = not isinstance(value, str), "a number"
-    if default == "auto":
-        good, allowed = False, "a number or 'auto'"
+        good, allowed = not text, "a number"
     if not good:
         raise ConfigError(f"method.options.{name} is {value!r}; allowed: {allowed}")

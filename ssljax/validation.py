@@ -68,12 +68,10 @@ def _describe(hint: Any) -> str:
         return ", ".join(map(repr, typing.get_args(hint)))
     if hint is type(None):
         return "None"
-    return {float: "a number", int: "a whole number", str: "text", bool: "a bool"}.get(
-        hint,
-        "names with numbers or text"
-        if origin is dict
-        else getattr(hint, "__name__", ""),
-    )
+    if origin is dict:
+        return "names with numbers or text"
+    names = {float: "a number", int: "a whole number", str: "text", bool: "a bool"}
+    return names.get(hint, getattr(hint, "__name__", ""))
 
 
 def _values(config: Any, prefix: str, names: tuple[str, ...]):

@@ -1,5 +1,6 @@
 """From a loss on embeddings to a loss on what the networks made of all views."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -41,9 +42,8 @@ def between_projections(loss: Loss) -> Loss:
     """
 
     def wired(outputs: Outputs, **options) -> jax.Array:
-        z = outputs.projections
-        pairs = [(i, j) for i in range(len(z)) for j in range(i + 1, len(z))]
-        return jnp.mean(jnp.stack([loss(z[i], z[j], **options) for i, j in pairs]))
+        pairs = itertools.combinations(outputs.projections, 2)
+        return jnp.mean(jnp.stack([loss(a, b, **options) for a, b in pairs]))
 
     return wired
 
@@ -113,22 +113,36 @@ def agreement_of_spectral_transforms(
     """
     function = spectral_function(g)
     t = [losses.spectral_transform(z, function, axis=axis) for z in views]
-    pairs = [(i, j) for i in range(len(t)) for j in range(i + 1, len(t))]
-    return jnp.mean(jnp.stack([losses.normalized_mse(t[i], t[j]) for i, j in pairs]))
+    pairs = itertools.combinations(t, 2)
+    return jnp.mean(jnp.stack([losses.normalized_mse(a, b) for a, b in pairs]))
 
 
 def cross_entropy(outputs: Outputs) -> jax.Array:
     """Cross-entropy of the projections as logits, mean over views and known labels."""
-    known = (outputs.labels >= 0).astype(jnp.float32)
-    # A label of -1 would be read as the last class.
-    labels = jnp.maximum(outputs.labels, 0)
     per_view = [
-        jnp.sum(known * optax.softmax_cross_entropy_with_integer_labels(logits, labels))
-        for logits in outputs.projections
+        cross_entropy_of_known(logits, outputs.labels) for logits in outputs.projections
     ]
-    return jnp.mean(jnp.stack(per_view)) / jnp.maximum(known.sum(), 1.0)
+    return jnp.mean(jnp.stack(per_view))
+
+
+def cross_entropy_of_known(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Mean cross-entropy of the rows whose label is known; 0 where none is.
+
+    Args:
+        logits: ``[N, K]``.
+        labels: classes ``[N]``, -1 where unknown.
+
+    >>> logits = jnp.zeros((2, 4))
+    >>> round(float(cross_entropy_of_known(logits, jnp.array([3, -1]))), 4)  # log 4
+    1.3863
+    """
+    known = (labels >= 0).astype(jnp.float32)
+    # A label of -1 would be read as the last class.
+    each = optax.softmax_cross_entropy_with_integer_labels(
+        logits, jnp.maximum(labels, 0)
+    )
+    return (each * known).sum() / jnp.maximum(known.sum(), 1.0)
 
 
 def _ordered(views: Sequence[jax.Array]) -> list[tuple[int, int]]:
-    n = len(views)
-    return [(i, j) for i in range(n) for j in range(n) if i != j]
+    return list(itertools.permutations(range(len(views)), 2))

@@ -24,3 +24,12 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 def float64():
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="module")
+def compile_quickly():
+    """For programs that run a few steps only: most of their time would go into XLA."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

@@ -7,7 +7,6 @@ import shlex
 import shutil
 from pathlib import Path
 
-import jax
 import pytest
 
 from ssljax.cli import COMMANDS, main
@@ -23,13 +22,7 @@ TINY = """--data.name shapes --data.image-size 16 --data.examples 128
     --monitor.knn-test-examples 32 --augment.blur 0 --devices.count 1""".split()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compile_quickly():
-    """Programs run a few steps only, so most of the time would go into XLA."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 def blocks(language):

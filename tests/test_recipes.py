@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import jax
 import pytest
 
 import ssljax
@@ -14,13 +13,7 @@ from ssljax.config import DataConfig
 RECIPES = Path(__file__).parents[1] / "experiments" / "configs"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compile_quickly():
-    """One step is run, so most of the time would go into XLA."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 @pytest.mark.slow

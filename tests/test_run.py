@@ -47,13 +47,7 @@ CONFIG = Config(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compile_quickly():
-    """Programs run a few steps only, so most of the time would go into XLA."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 def images_of(size, *, labelled, seed):

@@ -12,6 +12,7 @@ from ssljax.methods import Outputs
 from ssljax.models import forward
 from ssljax.training import optimizers, schedules
 from ssljax.training.state import Setup, TrainState
+from ssljax.wiring import cross_entropy_of_known
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -194,16 +195,14 @@ def _move_probe(state: TrainState, features: Any, labels: jax.Array, setup: Setu
         return {}, {}
     # The first view's features: the probe costs one matrix product.
     x = jax.lax.stop_gradient(features[0]).astype(jnp.float32)
-    known = (labels >= 0).astype(jnp.float32)
-    count = jnp.maximum(known.sum(), 1.0)
+    known = jnp.sum(labels >= 0)
+    count = jnp.maximum(known, 1).astype(jnp.float32)
 
     def loss_of(params: Any):
         logits = x @ params["kernel"] + params["bias"][None, :]
-        losses = optax.softmax_cross_entropy_with_integer_labels(
-            logits, jnp.maximum(labels, 0)
-        )
+        # An unknown label, -1, is never hit.
         hits = (logits.argmax(axis=1) == labels).astype(jnp.float32)
-        return (losses * known).sum() / count, (hits * known).sum() / count
+        return cross_entropy_of_known(logits, labels), hits.sum() / count
 
     (loss, accuracy), gradients = jax.value_and_grad(loss_of, has_aux=True)(
         state.probe["params"]
@@ -213,10 +212,9 @@ def _move_probe(state: TrainState, features: Any, labels: jax.Array, setup: Setu
     )
     params = optax.apply_updates(state.probe["params"], updates)
     # Nothing is known of a batch without labels: null in the records, not 0 %.
-    any_known = known.sum() > 0
     metrics = {
-        "probe_loss": jnp.where(any_known, loss, jnp.nan),
-        "probe_accuracy": jnp.where(any_known, 100.0 * accuracy, jnp.nan),
+        "probe_loss": jnp.where(known > 0, loss, jnp.nan),
+        "probe_accuracy": jnp.where(known > 0, 100.0 * accuracy, jnp.nan),
     }
     return {"params": params, "opt_state": opt_state}, metrics
 
