@@ -275,9 +275,18 @@ def shrink(config: Config) -> Config:
     from ssljax import methods
 
     method = methods.resolve(config).method
+    data, augment = config.data, config.augment
+    largest = augment.sizes[0] if augment.sizes else augment.size or data.image_size
+    if largest is not None and largest > 64:
+        # Images of 32 pixels, with room to crop where the recipe leaves some.
+        small = lambda side: side and max(8, round(side * 32 / largest))  # noqa: E731
+        sizes = augment.sizes and tuple(map(small, augment.sizes))
+        data = replace(data, image_size=small(data.image_size))
+        augment = replace(augment, size=small(augment.size), sizes=sizes)
     return replace(
         config,
-        data=replace(config.data, examples=4000, test_examples=1000),
+        data=replace(data, examples=4000, test_examples=1000),
+        augment=augment,
         model=replace(config.model, arch="resnet_tiny", dtype="float32"),
         method=replace(
             config.method,

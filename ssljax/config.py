@@ -1,6 +1,7 @@
 """Typed, validated configuration: the only place where run defaults live."""
 
 import dataclasses
+import itertools
 import json
 import os
 import typing
@@ -9,6 +10,7 @@ from typing import Any, Literal
 
 from ssljax.validation import (
     ConfigError,
+    as_tuples,
     at_least,
     check_types,
     fraction,
@@ -28,6 +30,8 @@ class DataConfig:
     """`shapes` (embedded), `folder`, `arrays` (Python only) or any TFDS name."""
     split: str = "train"
     test_split: str = "test"
+    labelled_split: str | None = None
+    """Images that kNN and the linear probe are fitted on; None takes `split`."""
     path: str | None = None
     """Folder of images, for `folder`."""
     data_dir: str | None = None
@@ -59,21 +63,63 @@ class AugmentConfig:
 
     preset: str = "auto"
     """A preset of `ssljax.data.augment`; `auto` takes the method's own."""
+    variant: Literal["auto", "small", "large"] = "auto"
+    """The preset's form for small images or for 224 pixels; `auto` goes by the size of
+    the views."""
     size: int | None = None
     """Side of the views in pixels; None takes the image size."""
+    sizes: tuple[int, ...] | None = None
+    """Multi-crop: the side of every view in pixels, largest first, instead of `size`;
+    the further views draw from the preset's two in turn."""
+    crop_scales: tuple[tuple[float, float], ...] | None = None
+    """Multi-crop: smallest and largest crop of every view as fractions of the image
+    area; None keeps the preset's."""
     crop_scale_min: float | None = None
     """Smallest crop as a fraction of the image area; None keeps the preset's."""
     blur: float | None = None
     """Probability of Gaussian blur in every view; None keeps the preset's."""
 
     def __post_init__(self):
+        for name in ("sizes", "crop_scales"):
+            # Lists are what a parsed file has.
+            object.__setattr__(self, name, as_tuples(getattr(self, name)))
         check_types(self, "augment")
         positive(self, "augment", "size")
+        if self.sizes is not None:
+            self._check_crops(self.sizes)
+        elif self.crop_scales is not None:
+            refuse("augment.crop_scales", self.crop_scales, "only with augment.sizes")
         if self.size is not None and self.size > LARGEST:
             refuse("augment.size", self.size, f"1 to {LARGEST} pixels")
         fraction(self, "augment", "blur")
         if self.crop_scale_min is not None and not 0 < self.crop_scale_min <= 1:
             refuse("augment.crop_scale_min", self.crop_scale_min, "0 < value <= 1")
+
+    def _check_crops(self, sizes: tuple[int, ...]) -> None:
+        descending = all(a >= b for a, b in itertools.pairwise(sizes))
+        if len(sizes) < 2 or not descending or sizes[0] > LARGEST or sizes[-1] < 1:
+            refuse(
+                "augment.sizes",
+                sizes,
+                f"two or more sides of 1 to {LARGEST} pixels, largest first",
+            )
+        if self.size not in (None, sizes[0]):
+            refuse("augment.size", self.size, f"None where augment.sizes is {sizes}")
+        scales = self.crop_scales
+        if scales is None:
+            return
+        if self.crop_scale_min is not None:
+            refuse(
+                "augment.crop_scale_min",
+                self.crop_scale_min,
+                "None where augment.crop_scales is set",
+            )
+        if len(scales) != len(sizes) or not all(0 < a <= b <= 1 for a, b in scales):
+            refuse(
+                "augment.crop_scales",
+                scales,
+                f"{len(sizes)} pairs 0 < low <= high <= 1, one for each size",
+            )
 
 
 @dataclass(frozen=True)
@@ -136,12 +182,15 @@ class OptimizerConfig:
     """LARS trust coefficient; None takes the form's usual value."""
     clip_norm: float | None = None
     """Clip the global gradient norm."""
+    norm_and_bias_learning_rate: float | None = None
+    """Peak rate of BatchNorm parameters and biases; None takes `learning_rate`."""
     constant_predictor_rate: bool | None = None
     """Keep the predictor at the peak rate (SimSiam); None asks the method."""
 
     def __post_init__(self):
         check_types(self, "optimizer")
-        positive(self, "optimizer", "learning_rate", "eta", "clip_norm")
+        rates = ("learning_rate", "norm_and_bias_learning_rate")
+        positive(self, "optimizer", *rates, "eta", "clip_norm")
         at_least(self, "optimizer", 0, "weight_decay", "warmup_epochs")
         fraction(self, "optimizer", "momentum", "final_fraction")
 

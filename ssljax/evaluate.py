@@ -143,7 +143,8 @@ def _with_earlier(folder: RunFolder, step: int, data: Any, rows: list) -> list:
 
 
 def _splits(run: Restored, train: Source | None, test: Source | None):
-    train = train if train is not None else load_split(run.config, train=True)
+    if train is None:
+        train = load_split(run.config, train=True, labelled=True)
     if test is None:
         shape = run.setup.image_shape
         test = load_split(run.config, train=False, image_shape=shape)
@@ -185,7 +186,7 @@ def _contact_sheet(run: Restored, source: Source):
     setup, views = run.setup, []
     for draw in range(3):
         key = jax.random.fold_in(jax.random.key(run.config.seed), draw)
-        made = make_views(key, jnp.asarray(images), setup.views, size=setup.view_size)
+        made = make_views(key, jnp.asarray(images), setup.views, size=setup.view_sizes)
         views += [np.asarray(view) for view in made]
     titles = [
         f"view {i % len(setup.views) + 1}, draw {i // len(setup.views) + 1}"

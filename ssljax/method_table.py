@@ -62,6 +62,8 @@ class Method:
     constant_predictor_rate: bool = False
     closed_form: bool = False
     """Whether the predictor is computed from the projections' running covariance."""
+    teacher_first: bool = False
+    """Whether the first view is the teacher's alone, and students see the others."""
     preset: str = "byol"
     """Augmentation preset."""
     views: int = 2
@@ -257,6 +259,7 @@ METHODS: dict[str, Method] = {
         projector=_INTL_HEAD,
         target=True,
         target_momentum=0.996,
+        teacher_first=True,
         options=_INTL_OPTIONS,
     ),
     "w_mse": _whitening(

@@ -53,6 +53,13 @@ def _matches(value: Any, hint: Any) -> bool:
             isinstance(k, str) and _matches(v, typing.get_args(hint)[1])
             for k, v in value.items()
         )
+    if origin is tuple:
+        kinds = typing.get_args(hint)
+        if not isinstance(value, tuple):
+            return False
+        if kinds[-1] is Ellipsis:
+            kinds = kinds[:1] * len(value)
+        return len(value) == len(kinds) and all(map(_matches, value, kinds))
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
@@ -70,8 +77,19 @@ def _describe(hint: Any) -> str:
         return "None"
     if origin is dict:
         return "names with numbers or text"
+    if origin is tuple:
+        kinds = [_describe(kind) for kind in typing.get_args(hint) if kind is not ...]
+        many = "several of: " if typing.get_args(hint)[-1] is ... else ""
+        return f"{many}({', '.join(kinds)})"
     names = {float: "a number", int: "a whole number", str: "text", bool: "a bool"}
     return names.get(hint, getattr(hint, "__name__", ""))
+
+
+def as_tuples(value: Any) -> Any:
+    """Lists, as a parsed file has them, as the tuples of a frozen config."""
+    if isinstance(value, list | tuple):
+        return tuple(as_tuples(item) for item in value)
+    return value
 
 
 def _values(config: Any, prefix: str, names: tuple[str, ...]):

@@ -18,12 +18,12 @@ class Outputs(NamedTuple):
     """What the networks made of the global batch, one entry per view, float32."""
 
     projections: Sequence[jax.Array]
-    """Projector outputs ``[N, D]``."""
+    """Projector outputs ``[N, D]`` of the views that the online network saw."""
     predictions: Sequence[jax.Array]
     """Predictor outputs ``[N, D]``; the projections where there is no predictor."""
     targets: Sequence[jax.Array]
     """Constants ``[N, D]``: the target network's projections, or the online ones
-    behind a stop-gradient."""
+    behind a stop-gradient; of the first views, those of the largest size."""
     labels: jax.Array
     """``[N]``, -1 where unknown; only the supervised baseline reads them."""
     predictors: Sequence[jax.Array] = ()
@@ -56,7 +56,7 @@ def prediction_of_target(loss: Loss, *, reduce: Literal["sum", "mean"]) -> Loss:
 
     def wired(outputs: Outputs, **options) -> jax.Array:
         p, t = outputs.predictions, outputs.targets
-        each = jnp.stack([loss(p[i], t[j], **options) for i, j in _ordered(p)])
+        each = jnp.stack([loss(p[i], t[j], **options) for i, j in _ordered(p, t)])
         return jnp.mean(each) if reduce == "mean" else jnp.sum(each)
 
     return wired
@@ -68,7 +68,7 @@ def with_closed_form_predictor(loss: Loss) -> Loss:
     def wired(outputs: Outputs, **options) -> jax.Array:
         z, t, w = outputs.projections, outputs.targets, outputs.predictors
         return jnp.sum(
-            jnp.stack([loss(z[i], t[j], w[i], **options) for i, j in _ordered(z)])
+            jnp.stack([loss(z[i], t[j], w[i], **options) for i, j in _ordered(z, t)])
         )
 
     return wired
@@ -85,10 +85,10 @@ def on_all_views(loss: Loss, *, stochastic: bool = False) -> Loss:
 
 
 def students_of_first_target(loss: Loss) -> Loss:
-    """Wire ``loss(teacher_view, student_views)``: the first view is the teacher's."""
+    """Wire ``loss(teacher_view, student_views)``, for methods with `teacher_first`."""
 
     def wired(outputs: Outputs, **options) -> jax.Array:
-        return loss(outputs.targets[0], outputs.projections[1:], **options)
+        return loss(outputs.targets[0], outputs.projections, **options)
 
     return wired
 
@@ -144,5 +144,7 @@ def cross_entropy_of_known(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return (each * known).sum() / jnp.maximum(known.sum(), 1.0)
 
 
-def _ordered(views: Sequence[jax.Array]) -> list[tuple[int, int]]:
-    return list(itertools.permutations(range(len(views)), 2))
+def _ordered(views: Sequence, targets: Sequence) -> list[tuple[int, int]]:
+    """Every view with every target of another view."""
+    pairs = itertools.product(range(len(views)), range(len(targets)))
+    return [(i, j) for i, j in pairs if i != j]

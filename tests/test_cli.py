@@ -478,3 +478,32 @@ def test_data_list_shows_what_is_here_and_how_to_get_the_rest(answered):
     assert "not here" in rows["cifar10"]
     assert "ssljax data prepare cifar10" in rows["cifar10"]
     assert os.listdir() == []
+
+
+def test_crops_of_several_sizes_are_flags(answered):
+    words = """--augment.sizes 24 24 12 --augment.crop-scale-min None
+        --augment.crop-scales 0.2 1 0.2 1 0.05 0.3""".split()
+    out = answered("pretrain", SHAPES, "--dry-run", *SMALL, *words)
+    assert "2 of 24 px + 1 of 12 px" in out
+    assert "augment.crop_scales = ((0.2, 1.0), (0.2, 1.0), (0.05, 0.3))" in out
+
+
+def test_crops_that_grow_are_refused(refused):
+    line = refused("pretrain", SHAPES, "--dry-run", "--augment.sizes", "12", "24")
+    assert "augment.sizes is (12, 24); allowed: two or more sides" in line
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sizes"),
+    [
+        ("imagenet_intl_ema", (32, 32, 27, 23, 18, 14)),
+        ("imagenet_byol", (32, 32)),
+        ("stl10_byol", (None, None)),
+    ],
+)
+def test_the_smoke_preset_of_a_large_recipe_is_small(recipe, sizes):
+    config = load_recipe(str(RECIPES / f"{recipe}.py"), smoke=True)
+    augment = config.augment
+    assert (augment.sizes or (augment.size,) * 2) == sizes
+    assert config.data.image_size in (None, 37, 32)
+    assert config.batch_size <= 128 and config.model.arch == "resnet_tiny"

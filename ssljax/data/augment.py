@@ -46,7 +46,11 @@ _NEEDS_RGB = ("saturation", "hue", "grayscale")
 
 
 def make_views(
-    key: jax.Array, images: jax.Array, views: Sequence[View], *, size: int
+    key: jax.Array,
+    images: jax.Array,
+    views: Sequence[View],
+    *,
+    size: int | Sequence[int],
 ) -> tuple[jax.Array, ...]:
     """Draw one batch of each view of the same images.
 
@@ -57,13 +61,13 @@ def make_views(
         key: random key of this step.
         images: the global batch, ``[B, H, W, C]`` uint8.
         views: distributions, one for each result.
-        size: side of the views in pixels.
+        size: side of the views in pixels, one for all or one for each (multi-crop).
 
     Returns:
         One ``[B, size, size, C]`` float32 array in [0, 1] for each view.
 
     Raises:
-        ValueError: as `apply` does.
+        ValueError: as `apply` does, or where sizes and views differ in number.
 
     >>> images = jnp.zeros((4, 40, 40, 3), jnp.uint8)
     >>> first, second = make_views(
@@ -71,7 +75,9 @@ def make_views(
     >>> second.shape
     (4, 32, 32, 3)
     """
-    _check_images(images, size)
+    sizes = [size] * len(views) if isinstance(size, int) else list(size)
+    for side in sizes:
+        _check_images(images, side)
     batch, height, width, channels = images.shape
     return tuple(
         apply(
@@ -85,9 +91,9 @@ def make_views(
                 channels=channels,
             ),
             view,
-            size=size,
+            size=side,
         )
-        for i, view in enumerate(views)
+        for i, (view, side) in enumerate(zip(views, sizes, strict=True))
     )
 
 

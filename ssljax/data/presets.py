@@ -108,6 +108,8 @@ def preset(name: str, *, image_size: int) -> tuple[View, View]:
     barlow_twins as byol                        as byol
     vicreg       crop from .2, jitter as byol,  as byol
                  no blur, solarize .1 in both
+    multi_crop   as byol, but blur .5,          the same
+                 solarize .1 in all views
     supervised   crop and flip only             the same
     ============ ============================== ==================================
 
@@ -125,7 +127,8 @@ def preset(name: str, *, image_size: int) -> tuple[View, View]:
     strength 1 at 32 pixels, the paper's appendix B.9 halves it for CIFAR-10: use
     ``dataclasses.replace``); Grill et al. 2020 appendix B; Chen and He 2021 sections 4
     and D; Zbontar et al. 2021 and Bardes et al. 2022 official code; solo-learn
-    ``scripts/pretrain/cifar`` for BYOL, Barlow Twins and VICReg on small images.
+    ``scripts/pretrain/cifar`` for BYOL, Barlow Twins and VICReg on small images; Weng
+    et al. 2024, official code, for multi-crop.
 
     >>> first, second = preset("byol", image_size=224)
     >>> first.blur, second.blur
@@ -178,6 +181,11 @@ def _vicreg(image_size: int) -> tuple[View, View]:
     return view, view
 
 
+def _multi_crop(image_size: int) -> tuple[View, View]:
+    view = View(saturation=0.2, blur=0.5, solarize=0.1)
+    return view, view
+
+
 def _supervised(image_size: int) -> tuple[View, View]:
     view = View(jitter=0.0, grayscale=0.0)
     return view, view
@@ -189,5 +197,6 @@ _PRESETS = {
     "simsiam": _simsiam,
     "barlow_twins": _byol,
     "vicreg": _vicreg,
+    "multi_crop": _multi_crop,
     "supervised": _supervised,
 }

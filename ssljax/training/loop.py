@@ -89,8 +89,11 @@ def pretrain(
     mesh = devices.make_mesh(
         count=setup.config.devices.count, batch_size=setup.config.batch_size
     )
+    bank = None
     if test is None and not given and setup.config.monitor.knn_examples:
         test = _optional_test(setup, source)
+        if test is not None and config.data.labelled_split is not None:
+            bank = load_split(config, train=True, labelled=True)
     check_loggers(
         tensorboard=setup.config.log.tensorboard, wandb=setup.config.log.wandb
     )
@@ -106,14 +109,16 @@ def pretrain(
             print(f"{name:>24}  {value}")
         if source.skipped:
             print(f"{len(source.skipped)} unreadable files, see {folder.skipped}")
-    with _Session(setup, source, test, folder, mesh, quiet) as session:
+    sources = (source, test, bank)
+    with _Session(setup, sources, folder, mesh, quiet) as session:
         return session.run()
 
 
 class _Session:
     """One process's pass over the steps of a run; owns what must be closed."""
 
-    def __init__(self, setup: Setup, source, test, folder: RunFolder, mesh, quiet):
+    def __init__(self, setup: Setup, sources, folder: RunFolder, mesh, quiet):
+        source, test, bank = sources
         self.setup, self.source, self.folder, self.quiet = setup, source, folder, quiet
         config = setup.config
         self.replicated = devices.replicated(mesh)
@@ -130,7 +135,7 @@ class _Session:
         )
         self.monitor = None
         if config.monitor.every_epochs:
-            self.monitor = Monitor(setup, source, test, mesh)
+            self.monitor = Monitor(setup, source, test, mesh, bank=bank)
             self.monitor.history += _past_panels(folder)
         self.delayed = DelayedMetrics()
         self.last: dict[str, Any] = {}

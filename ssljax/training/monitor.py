@@ -14,7 +14,7 @@ from ssljax.data.subsets import subset_indices
 from ssljax.evaluation import Collapse, diagnose, extract, neighbour_votes, panel
 from ssljax.training import devices
 from ssljax.training.state import Setup, TrainState
-from ssljax.training.step import run_networks, view_batch
+from ssljax.training.step import projections_of, view_batch
 
 # Views of the monitor come from a key stream of their own, so that switching the
 # monitor on or off cannot change training.
@@ -25,7 +25,15 @@ BATCH = 500
 class Monitor:
     """Measures a state on fixed images; costs are reported as ``monitor_seconds``."""
 
-    def __init__(self, setup: Setup, train: Source, test: Source | None, mesh: Any):
+    def __init__(
+        self,
+        setup: Setup,
+        train: Source,
+        test: Source | None,
+        mesh: Any,
+        *,
+        bank: Source | None = None,
+    ):
         settings = setup.config.monitor
         self.setup, self.mesh = setup, mesh
         self.history: list[dict[str, float]] = []
@@ -36,12 +44,14 @@ class Monitor:
         images, labels = train.take(_fixed(train, count, setup))
         self._batch = devices.place({"image": images, "label": labels}, self._place)
         self._knn = None
-        wanted = min(settings.knn_examples, train.size)
-        if test is not None and wanted and train.labelled and test.labelled:
-            bank = train.take(_fixed(train, wanted, setup))
+        bank = train if bank is None else bank
+        self._classes = bank.num_classes or 0
+        wanted = min(settings.knn_examples, bank.size)
+        if test is not None and wanted and bank.labelled and test.labelled:
+            taken = bank.take(_fixed(bank, wanted, setup))
             count = min(settings.knn_test_examples, test.size)
             queries = test.take(_fixed(test, count, setup))
-            known = [(x[y >= 0], y[y >= 0]) for x, y in (bank, queries)]
+            known = [(x[y >= 0], y[y >= 0]) for x, y in (taken, queries)]
             if all(len(y) for _, y in known):
                 self._knn = (*known[0], *known[1])
 
@@ -76,7 +86,7 @@ class Monitor:
             jnp.asarray(bank_y),
             jnp.asarray(features[1]),
             ks=(k,),
-            num_classes=self.setup.num_classes or 0,
+            num_classes=self._classes,
         )
         return float(np.mean(np.asarray(votes)[0] == test_y))
 
@@ -90,12 +100,11 @@ def encode(params: Any, batch_stats: Any, images: jax.Array, *, setup) -> jax.Ar
 
 
 def _panel_of(state: TrainState, batch, *, setup: Setup):
-    views = view_batch(jnp.int32(0), batch, setup=setup, stream=MONITOR_STREAM)
+    views = view_batch(jnp.int32(0), batch, setup=setup, stream=MONITOR_STREAM, count=2)
     if len(views) == 1:
         views = views * 2
-    outputs, _ = run_networks(state.params, state, views, batch["label"], setup)
-    top = setup.config.monitor.eigenvalues
-    return panel(outputs.projections[0], outputs.projections[1], top=top)
+    z1, z2 = projections_of(state, views, setup)
+    return panel(z1, z2, top=setup.config.monitor.eigenvalues)
 
 
 def _fixed(source: Source, count: int, setup: Setup) -> np.ndarray:

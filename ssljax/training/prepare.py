@@ -1,5 +1,6 @@
 """From a config and a data set to everything static that a run needs."""
 
+import collections
 import functools
 import math
 from dataclasses import replace
@@ -24,13 +25,18 @@ from ssljax.validation import ConfigError
 
 
 def load_split(
-    config: Config, *, train: bool, image_shape: tuple[int, int, int] | None = None
+    config: Config,
+    *,
+    train: bool,
+    labelled: bool = False,
+    image_shape: tuple[int, int, int] | None = None,
 ) -> Source:
     """The training or the test split that a config names.
 
     Args:
         config: the recipe.
         train: which of the two.
+        labelled: of the training images, those that classifiers are fitted on.
         image_shape: of the training images, whose size the test images then take.
     """
     data = config.data
@@ -46,9 +52,10 @@ def load_split(
             "data.name is 'arrays', which exists in Python only: pass "
             "train=ssljax.data.from_arrays(...)"
         )
+    split = (labelled and data.labelled_split) or data.split
     return load(
         data.name,
-        split=data.split if train else data.test_split,
+        split=split if train else data.test_split,
         path=data.path,
         data_dir=data.data_dir,
         image_size=size,
@@ -138,13 +145,20 @@ def assemble(
     per_epoch = steps_per_epoch(examples, config.batch_size)
     # 1.1 x 10 is a little more than 11 in floating point.
     total = max(1, math.ceil(config.epochs * per_epoch - 1e-9))
-    view_size = config.augment.size or min(image_shape[:2])
+    sizes = config.augment.sizes
+    view_size = sizes[0] if sizes else config.augment.size or min(image_shape[:2])
+    if sizes and method.views == 1:
+        raise ConfigError(
+            f"augment.sizes is {sizes}, but {config.method.name} takes one view; "
+            "leave it out"
+        )
     try:
         optimizer, probe_optimizer, schedule = build_optimizers(
             config, total_steps=total, steps_per_epoch=per_epoch
         )
         network = build_network(config, view_size=view_size, num_classes=num_classes)
-        views = build_views(config, view_size)[: method.views]
+        views = build_views(config, view_size)
+        views = views if sizes else views[: method.views]
     except ConfigError:
         raise
     except ValueError as error:
@@ -167,18 +181,22 @@ def assemble(
 
 
 def build_views(config: Config, view_size: int) -> tuple[View, ...]:
-    """The preset's views with the config's overrides."""
-    overrides = {}
-    if config.augment.blur is not None:
-        overrides["blur"] = config.augment.blur
+    """The preset's views, in turn for multi-crop, with the config's overrides."""
+    augment = config.augment
+    meant = {"auto": view_size, "small": 32, "large": 224}[augment.variant]
+    pair = preset(augment.preset, image_size=meant)
+    count = len(augment.sizes) if augment.sizes else len(pair)
     views = []
-    for view in preset(config.augment.preset, image_size=view_size):
-        if config.augment.crop_scale_min is not None:
-            overrides["crop_scale"] = (
-                config.augment.crop_scale_min,
-                view.crop_scale[1],
-            )
-        views.append(replace(view, **overrides))
+    for i in range(count):
+        view = pair[i % len(pair)]
+        if augment.blur is not None:
+            view = replace(view, blur=augment.blur)
+        if augment.crop_scale_min is not None:
+            largest = view.crop_scale[1]
+            view = replace(view, crop_scale=(augment.crop_scale_min, largest))
+        if augment.crop_scales is not None:
+            view = replace(view, crop_scale=augment.crop_scales[i])
+        views.append(view)
     return tuple(views)
 
 
@@ -190,16 +208,19 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
     weight = lambda tree: sum(  # noqa: E731
         x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)
     )
-    views = len(setup.views)
-    activations = activation_bytes(
-        setup.network, config.batch_size * views, setup.view_shape
+    channels = setup.image_shape[2]
+    activations = sum(
+        count
+        * activation_bytes(setup.network, config.batch_size, (side, side, channels))
+        for side, count in collections.Counter(setup.view_sizes).items()
     )
     data_bytes = source.size * math.prod(source.image_shape)
     resident = data_bytes if source.images is not None else 0
     # The batch is shared by the devices, all else lies on each of them. State and
     # gradients live together; saved outputs are the forward activations.
     count = config.devices.count or jax.local_device_count()
-    drawn = 4 * views * config.batch_size * math.prod(setup.view_shape)
+    pixels = sum(side**2 * channels for side in setup.view_sizes)
+    drawn = 4 * config.batch_size * pixels
     memory = weight(state) + weight(state.params) + resident
     memory += (activations + drawn) / count
     skipped = skipped_operations(setup.views[0], channels=source.image_shape[2])
@@ -211,7 +232,7 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
         ("data", f"{source.name} ({source.split}), {source.size} images"),
         ("labels", f"{source.num_classes} classes" if source.labelled else "none"),
         ("image", "x".join(map(str, source.image_shape))),
-        ("views", f"{views} of {setup.view_size} px, preset {config.augment.preset}"),
+        ("views", f"{_sizes(setup)}, preset {config.augment.preset}"),
         ("crop", f"area {setup.views[0].crop_scale[0]:g} to 1, antialiased"),
         ("stem", f"{setup.stem} (for {setup.view_size} px)"),
         ("global batch", str(config.batch_size)),
@@ -227,3 +248,8 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
     if source.note:
         rows.append(("note", source.note))
     return rows
+
+
+def _sizes(setup: Setup) -> str:
+    counts = collections.Counter(setup.view_sizes)
+    return " + ".join(f"{count} of {side} px" for side, count in counts.items())

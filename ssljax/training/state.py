@@ -62,8 +62,15 @@ class Setup:
 
     @property
     def view_size(self) -> int:
-        """Side of the views in pixels."""
-        return self.config.augment.size or min(self.image_shape[:2])
+        """Side of the views in pixels; of the largest where there are several."""
+        return self.view_sizes[0]
+
+    @property
+    def view_sizes(self) -> tuple[int, ...]:
+        """Side of every view in pixels."""
+        augment = self.config.augment
+        size = augment.size or min(self.image_shape[:2])
+        return augment.sizes or (size,) * len(self.views)
 
     @property
     def view_shape(self) -> tuple[int, int, int]:
@@ -156,6 +163,9 @@ def build_optimizers(config: Config, *, total_steps: int, steps_per_epoch: int):
         if settings.constant_predictor_rate and config.method.predictor != "none"
         else (),
         peak=peak,
+        norm_and_bias_factor=None
+        if settings.norm_and_bias_learning_rate is None
+        else settings.norm_and_bias_learning_rate / settings.learning_rate,
     )
     probe_rate = optax.cosine_decay_schedule(config.probe.learning_rate, total_steps)
     return optimizer, optax.sgd(probe_rate, config.probe.momentum), schedule

@@ -1,5 +1,6 @@
 """The train step: a pure function of the state and a global batch."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -96,11 +97,26 @@ def take(data: Batch, indices: jax.Array) -> Batch:
 
 
 def view_batch(
-    step: jax.Array, batch: Batch, *, setup: Setup, stream: int = 0
+    step: jax.Array,
+    batch: Batch,
+    *,
+    setup: Setup,
+    stream: int = 0,
+    count: int | None = None,
 ) -> list[jax.Array]:
-    """Normalised views ``[N, S, S, C]`` of a batch, a function of seed and step."""
+    """Normalised views ``[N, S, S, C]`` of a batch, a function of seed and step.
+
+    Args:
+        step: number of the step.
+        batch: ``image`` uint8 ``[N, H, W, C]``.
+        setup: names the views and their sizes S.
+        stream: constant of the purpose, folded into the key.
+        count: only the first so many views.
+    """
     key = step_key(step, setup, stream=stream)
-    views = make_views(key, batch["image"], setup.views, size=setup.view_size)
+    views = make_views(
+        key, batch["image"], setup.views[:count], size=setup.view_sizes[:count]
+    )
     normalized = [normalize(view, setup.mean, setup.std) for view in views]
     # Fused into the network, XLA would compute parts of the views again and again, and
     # compile for minutes.
@@ -116,7 +132,10 @@ def step_key(step: jax.Array, setup: Setup, *, stream: int) -> jax.Array:
 def run_networks(
     params: Any, state: TrainState, views: list[jax.Array], labels: jax.Array, setup
 ) -> tuple[Outputs, dict[str, Any]]:
-    """Online and target networks on all views.
+    """Online and target networks on the views that the method shows them.
+
+    Targets are made of the views of the largest size only, as multi-crop methods do;
+    where the first view is the teacher's alone, students see the others.
 
     Returns:
         The outputs that the loss reads, and what moved besides the parameters:
@@ -124,16 +143,23 @@ def run_networks(
         ``features``.
     """
     network, joint = setup.network, setup.config.method.forward == "joint"
-    online, stats = _per_view(network, params, state.batch_stats, views, joint)
+    apart = setup.method.teacher_first
+    large = [view for view in views if view.shape == views[0].shape]
+    taught = views[:1] if apart else large
+    # Without a target network the teacher's view goes through the online network too.
+    shown = views[1:] if apart and setup.has_target else views
+    online, stats = _per_view(network, params, state.batch_stats, shown, joint)
     features, projections, predictions = zip(*online, strict=True)
     if setup.has_target:
         shadow = state.target
         passes, target_stats = _per_view(
-            network, shadow["params"], shadow["batch_stats"], views, joint, "project"
+            network, shadow["params"], shadow["batch_stats"], taught, joint, "project"
         )
         targets = [z for _, z in passes]
     else:
-        targets, target_stats = list(projections), {}
+        targets, target_stats = list(projections[: len(taught)]), {}
+        if apart:
+            projections, predictions = projections[1:], predictions[1:]
     predictors, covariance = [], state.covariance
     if setup.method.closed_form:
         predictors, covariance = methods.closed_form_predictors(
@@ -157,22 +183,34 @@ def run_networks(
 
 
 def _per_view(network, params, stats, views, joint, method="__call__"):
-    if joint:
+    if not joint:
+        groups = [[view] for view in views]
+    else:  # of one size, which is sorted by
+        groups = [list(g) for _, g in itertools.groupby(views, lambda v: v.shape)]
+    results = []
+    for group in groups:
         # Views of one image side by side: rows stay on the device that made them,
         # where a concatenation would gather the batch on every device.
-        rows = jnp.stack(views, axis=1).reshape(-1, *views[0].shape[1:])
+        count = len(group)
+        rows = jnp.stack(group, axis=1).reshape(-1, *group[0].shape[1:])
         outputs, stats = forward(network, params, stats, rows, method=method)
-        count = len(views)
         split = [
             [output.reshape(-1, count, output.shape[1])[:, i] for i in range(count)]
             for output in outputs
         ]
-        return list(zip(*split, strict=True)), stats
-    results = []
-    for view in views:
-        outputs, stats = forward(network, params, stats, view, method=method)
-        results.append(outputs)
+        results += zip(*split, strict=True)
     return results, stats
+
+
+def projections_of(
+    state: TrainState, views: list[jax.Array], setup: Setup
+) -> list[jax.Array]:
+    """Projections ``[N, D]`` of views by the online network in training mode."""
+    joint = setup.config.method.forward == "joint"
+    passes, _ = _per_view(
+        setup.network, state.params, state.batch_stats, views, joint, "project"
+    )
+    return [z for _, z in passes]
 
 
 def _move_target(state: TrainState, params: Any, stats: Any, setup: Setup):

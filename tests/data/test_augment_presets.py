@@ -6,7 +6,15 @@ import pytest
 
 from ssljax.data.augment import View, make_views, preset
 
-NAMES = ("simclr", "byol", "simsiam", "barlow_twins", "vicreg", "supervised")
+NAMES = (
+    "simclr",
+    "byol",
+    "simsiam",
+    "barlow_twins",
+    "vicreg",
+    "multi_crop",
+    "supervised",
+)
 
 
 @pytest.mark.parametrize("size", [32, 64, 96, 224])

@@ -8,8 +8,19 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+import ssljax
+from ssljax.config import (
+    Config,
+    DataConfig,
+    DevicesConfig,
+    MethodConfig,
+    ModelConfig,
+    MonitorConfig,
+)
 from ssljax.data import DataError, channel_statistics, load, subset
 from ssljax.data.tfds_source import tfds_dir
+from ssljax.evaluate import evaluate
+from ssljax.training.prepare import load_split
 
 
 class SslTinyScenes(tfds.core.GeneratorBasedBuilder):
@@ -248,3 +259,32 @@ def test_real_cifar10():
     mean, std = channel_statistics(source)
     np.testing.assert_allclose(mean, (0.494, 0.485, 0.451), atol=0.01)
     np.testing.assert_allclose(std, (0.247, 0.243, 0.262), atol=0.01)
+
+
+def test_classifiers_are_fitted_on_the_labelled_split(
+    data_dir, tmp_path, compile_quickly
+):
+    """STL-10's protocol: train on everything, fit and score on what has labels."""
+    config = Config(
+        data=DataConfig(
+            "ssl_tiny_scenes",
+            data_dir=data_dir,
+            split="train+unlabelled",
+            labelled_split="train",
+            image_size=16,
+        ),
+        model=ModelConfig("resnet_tiny", width=0.25),
+        method=MethodConfig("simclr", projector="16-8"),
+        monitor=MonitorConfig(examples=16, knn_k=3),
+        devices=DevicesConfig(count=1),
+        epochs=1,
+        batch_size=16,
+    )
+    assert load_split(config, train=True).size == 49
+    assert load_split(config, train=True, labelled=True).size == 40
+    run = ssljax.pretrain(config, tmp_path / "run", quiet=True)
+    records = (run.workdir / "metrics.jsonl").read_text().splitlines()
+    assert any("knn_accuracy" in record for record in records)
+    evaluate(run.workdir, protocols=("knn",))
+    written = json.loads((run.workdir / "evaluation.json").read_text())
+    assert written["data"]["train"] == "ssl_tiny_scenes (train), 40 images"

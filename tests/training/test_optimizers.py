@@ -463,3 +463,19 @@ def test_wrong_schedules_are_named(change, message):
 def test_a_momentum_is_a_fraction(change):
     with pytest.raises(ValueError, match=r"must be \[0, 1\]"):
         schedules.ema_momentum(0, total_steps=10, **(dict(base=0.9) | change))
+
+
+@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+def test_vectors_move_at_their_own_rate_and_kernels_do_not(name):
+    params, gradients = problem()
+    common = dict(learning_rate=rates, momentum=MOMENTUM, weight_decay=WD)
+    plain, _ = run(optimizers.make(name, **common), params, gradients)
+    scaled = optimizers.make(name, norm_and_bias_factor=0.024, **common)
+    moved, _ = run(scaled, params, gradients)
+    np.testing.assert_array_equal(moved["kernel"], plain["kernel"])
+    np.testing.assert_allclose(
+        moved["bias"] - params["bias"],
+        0.024 * (plain["bias"] - params["bias"]),
+        rtol=1e-4,
+        atol=1e-6,
+    )

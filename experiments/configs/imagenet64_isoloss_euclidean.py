@@ -1,0 +1,37 @@
+"""IsoLoss, Euclidean on ImageNet at 64 px, ResNet-18.
+
+Command:  ssljax pretrain experiments/configs/imagenet64_isoloss_euclidean.py \\
+              --workdir runs/imagenet64_isoloss_euclidean
+Time:     1000 epochs; not yet measured on an accelerator
+Result:   not yet measured
+Source:   implicit-var-reg's Tiny-ImageNet scripts: LARS clipped, rate 1, weight decay
+          1e-4, 1000 epochs of batch 256, the stem of 224 px
+
+Without a moving target: --method.target-momentum 0 --optimizer.name sgd
+--optimizer.learning-rate 0.1.
+"""
+
+from ssljax.config import (
+    Config,
+    DataConfig,
+    MethodConfig,
+    ModelConfig,
+    MonitorConfig,
+    OptimizerConfig,
+)
+
+
+def config() -> Config:
+    return Config(
+        method=MethodConfig(
+            "isoloss_euclidean", projector="4096-256", target_momentum=0.99
+        ),
+        data=DataConfig("imagenet_resized/64x64", test_split="validation"),
+        model=ModelConfig(arch="resnet18", stem="large", dtype="bfloat16"),
+        optimizer=OptimizerConfig(
+            name="lars_clip", learning_rate=1.0, weight_decay=1e-4, warmup_epochs=10
+        ),
+        monitor=MonitorConfig(every_epochs=10, knn_k=200, knn_examples=50_000),
+        epochs=1000,
+        batch_size=256,
+    )

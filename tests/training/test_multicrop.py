@@ -1,0 +1,216 @@
+"""Views of several sizes: which network sees which, and what every loss is given."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssljax import losses, methods
+from ssljax.config import (
+    AugmentConfig,
+    Config,
+    ConfigError,
+    DataConfig,
+    MethodConfig,
+    ModelConfig,
+    OptimizerConfig,
+    from_json,
+    to_json,
+)
+from ssljax.data import from_arrays
+from ssljax.models.resnet import ARCHS, Arch
+from ssljax.training import devices
+from ssljax.training.prepare import describe, prepare
+from ssljax.training.state import init_state
+from ssljax.training.step import projections_of, run_networks, view_batch
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
+BATCH = 16
+CROPS = AugmentConfig(
+    sizes=(12, 12, 8), crop_scales=((0.2, 1.0), (0.2, 1.0), (0.05, 0.3))
+)
+FORWARDS = {"intl_ema": "separate", "byol": "separate", "simclr": "joint"}
+
+
+def source():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (BATCH, 16, 16, 3), dtype=np.uint8)
+    return from_arrays(images, np.arange(BATCH) % 4)
+
+
+@functools.cache
+def setup_of(name, crops=CROPS):
+    config = Config(
+        data=DataConfig("arrays"),
+        method=MethodConfig(
+            name, projector="16-8", predictor="8-8" if name == "byol" else None
+        ),
+        model=ModelConfig("micro"),
+        augment=crops,
+        optimizer=OptimizerConfig(warmup_epochs=0),
+        epochs=10,
+        batch_size=BATCH,
+    )
+    return prepare(config, source())
+
+
+@functools.cache
+def outputs_of(name, count=1):
+    """Outputs and moved statistics of the first step, and its views."""
+    setup = setup_of(name)
+    mesh = devices.make_mesh(count=count, batch_size=BATCH)
+    data = source()
+    batch = devices.place(
+        {"image": data.images, "label": data.labels}, devices.over_batch(mesh)
+    )
+
+    @jax.jit
+    def run(state):
+        views = view_batch(state.step, batch, setup=setup)
+
+        def loss_of(params):
+            outputs, moved = run_networks(params, state, views, batch["label"], setup)
+            return methods.loss_of(outputs, setup.config), (outputs, moved)
+
+        (loss, (outputs, moved)), gradient = jax.value_and_grad(loss_of, has_aux=True)(
+            state.params
+        )
+        return loss, gradient, outputs, moved, views
+
+    state = jax.jit(functools.partial(init_state, setup))()
+    state = devices.place(jax.device_get(state), devices.replicated(mesh))
+    return (state, *run(state))
+
+
+def test_views_have_their_sizes_and_do_not_depend_on_the_others():
+    *_, views = outputs_of("simclr")
+    assert [view.shape for view in views] == [
+        (BATCH, 12, 12, 3),
+        (BATCH, 12, 12, 3),
+        (BATCH, 8, 8, 3),
+    ]
+    setup, data = setup_of("simclr"), source()
+    batch = {"image": jnp.asarray(data.images)}
+    first = view_batch(jnp.int32(0), batch, setup=setup, count=2)
+    assert len(first) == 2
+    np.testing.assert_allclose(first[1], views[1], atol=1e-5)
+
+
+def test_further_views_draw_from_the_presets_two_in_turn():
+    views = setup_of("byol").views
+    assert (views[0].solarize, views[1].solarize, views[2].solarize) == (0, 0.2, 0)
+    assert views[2].crop_scale == (0.05, 0.3)
+
+
+def test_every_pair_of_views_counts_in_a_pairwise_loss():
+    _, loss, _, outputs, _, _ = outputs_of("simclr")
+    z = outputs.projections
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    expected = np.mean([losses.nt_xent(z[i], z[j], temperature=0.1) for i, j in pairs])
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_targets_come_from_the_largest_views_only():
+    _, loss, _, outputs, _, _ = outputs_of("byol")
+    p, t = outputs.predictions, outputs.targets
+    assert (len(p), len(t)) == (3, 2)
+    pairs = [(0, 1), (1, 0), (2, 0), (2, 1)]
+    expected = sum(losses.normalized_mse(p[i], t[j]) for i, j in pairs)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_the_first_view_is_the_teachers_alone_under_intl_with_a_teacher():
+    _, loss, _, outputs, _, _ = outputs_of("intl_ema")
+    assert (len(outputs.projections), len(outputs.targets)) == (2, 1)
+    expected = losses.intl_ema(outputs.targets[0], outputs.projections)
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+
+
+def test_the_students_never_see_the_teachers_view():
+    """Statistics of the online network do not move with the first view's pixels."""
+    setup, data = setup_of("intl_ema"), source()
+    state = outputs_of("intl_ema")[0]
+
+    @jax.jit
+    def moved(views):
+        return run_networks(state.params, state, views, data.labels, setup)[1]
+
+    *_, views = outputs_of("intl_ema")
+    before = moved(views)
+    after = moved([views[0] + 1.0, *views[1:]])
+    same = jax.tree.map(
+        lambda a, b: bool((a == b).all()), before["batch_stats"], after["batch_stats"]
+    )
+    assert all(jax.tree.leaves(same))
+    target = jax.tree.map(
+        lambda a, b: bool((a == b).all()),
+        before["target"],
+        after["target"],
+    )
+    assert not all(jax.tree.leaves(target))
+
+
+def test_a_joint_pass_takes_the_views_of_one_size_together():
+    state, _, _, outputs, _, views = outputs_of("simclr")
+    setup = setup_of("simclr")
+    pair = jax.jit(lambda views: projections_of(state, views, setup))(views[:2])
+    np.testing.assert_allclose(pair[1], outputs.projections[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORWARDS)
+def test_one_and_eight_devices_agree(name):
+    _, loss, gradient, *_ = outputs_of(name)
+    _, other_loss, other, *_ = outputs_of(name, 8)
+    np.testing.assert_allclose(other_loss, loss, rtol=1e-5)
+    norm = np.sqrt(sum((g**2).sum() for g in jax.tree.leaves(gradient)))
+    gaps = jax.tree.map(
+        lambda a, b: ((np.asarray(a) - np.asarray(b)) ** 2).sum(), gradient, other
+    )
+    assert np.sqrt(sum(jax.tree.leaves(gaps))) < 0.03 * norm
+
+
+def test_the_dry_run_tells_the_sizes():
+    rows = dict(describe(setup_of("byol"), source()))
+    assert rows["views"] == "2 of 12 px + 1 of 8 px, preset byol"
+
+
+def test_crops_survive_the_json_file():
+    config = Config(augment=CROPS)
+    assert from_json(to_json(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sizes": (8, 12)}, "augment.sizes is .*largest first"),
+        ({"sizes": (12,)}, "augment.sizes is .*two or more"),
+        ({"sizes": (12, 8), "size": 16}, "augment.size is 16"),
+        ({"sizes": (12, 8), "crop_scales": ((0.2, 1.0),)}, "2 pairs"),
+        (
+            {"sizes": (12, 8), "crop_scales": ((0.2, 1.0), (0.5, 0.2))},
+            "0 < low <= high <= 1",
+        ),
+        ({"crop_scales": ((0.2, 1.0),)}, "only with augment.sizes"),
+        ({"sizes": "12"}, "augment.sizes is '12'"),
+    ],
+)
+def test_impossible_crops_are_refused_in_one_line(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        AugmentConfig(**settings)
+
+
+def test_a_method_of_one_view_refuses_crops():
+    with pytest.raises(ConfigError, match="supervised takes one view"):
+        prepare(
+            Config(
+                data=DataConfig("arrays"),
+                method=MethodConfig("supervised"),
+                augment=AugmentConfig(sizes=(12, 8)),
+                batch_size=BATCH,
+            ),
+            source(),
+        )
