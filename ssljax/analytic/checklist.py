@@ -1,0 +1,147 @@
+"""What a theory must show: numbered items, what they measured, and the verdicts."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ssljax.analytic.comparison import Comparison
+
+
+class NotHere(Exception):
+    """Something that an item needs, such as real images, is not on this machine."""
+
+
+class Finding(NamedTuple):
+    """One measured figure and the interval that it must lie in."""
+
+    what: str
+    measured: float
+    low: float
+    high: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the figure is in the interval; NaN never is."""
+        return bool(self.low <= self.measured <= self.high)
+
+    @property
+    def allowed(self) -> str:
+        """The interval in words."""
+        if self.low == self.high:
+            return f"= {self.low:g}"
+        if self.low == -np.inf:
+            return f"<= {self.high:.4g}"
+        if self.high == np.inf:
+            return f">= {self.low:.4g}"
+        return f"{self.low:.4g} .. {self.high:.4g}"
+
+
+def at_most(what: str, measured: Any, bound: float) -> Finding:
+    """A figure, often an error, that must not exceed a bound.
+
+    >>> at_most("gap", 0.1, 0.2).passed, at_most("gap", float("nan"), 0.2).passed
+    (True, False)
+    """
+    return Finding(what, float(measured), -np.inf, float(bound))
+
+
+def at_least(what: str, measured: Any, bound: float) -> Finding:
+    """A figure that must reach a bound."""
+    return Finding(what, float(measured), float(bound), np.inf)
+
+
+def near(what: str, measured: Any, expected: float, tolerance: float) -> Finding:
+    """A figure that must lie within a tolerance of the expected one."""
+    return Finding(what, float(measured), expected - tolerance, expected + tolerance)
+
+
+def agreement(comparison: Comparison) -> Finding:
+    """The verdict of a comparison as a finding."""
+    return at_most(comparison.what, comparison.max_error, comparison.tolerance)
+
+
+class Given(NamedTuple):
+    """What an item may use besides its own definition."""
+
+    seed: int = 0
+    images: np.ndarray | None = None
+    """Real images, uint8 ``[N, 32, 32, 3]``, where there are any."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One numbered line of a checklist."""
+
+    number: str
+    statement: str
+    run: Callable[[Given], Sequence[Finding]]
+    slow: bool = False
+    """Takes more than about ten seconds."""
+    images: bool = False
+    """Looks at real images."""
+
+
+class Panel(NamedTuple):
+    """One set of axes: theory as lines, simulation as points, modes in columns."""
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: Sequence[tuple[Any, Any]] = ()
+    """Pairs x ``[T]``, y ``[T, modes]`` (or ``[T]``) of the theory."""
+    points: Sequence[tuple[Any, Any]] = ()
+    """The same of the simulation."""
+    line_labels: Sequence[str] = ()
+    point_labels: Sequence[str] = ()
+    log_x: bool = False
+    log_y: bool = False
+
+
+class Picture(NamedTuple):
+    """A figure in words and numbers; `ssljax.report` draws it."""
+
+    name: str
+    panels: Sequence[Panel]
+
+
+@dataclass(frozen=True)
+class Theory:
+    """A paper's theory: its checklist and its figures."""
+
+    name: str
+    paper: str
+    items: Sequence[Item]
+    pictures: Callable[[Given], Sequence[Picture]] = field(default=lambda given: ())
+
+
+class Verdict(NamedTuple):
+    """The outcome of an item."""
+
+    item: Item
+    findings: Sequence[Finding]
+    seconds: float
+    missing: str | None = None
+    """Why the item was not run."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it was run, found something and every finding is as it must be."""
+        return bool(self.findings) and all(f.passed for f in self.findings)
+
+
+def run_item(item: Item, given: Given) -> Verdict:
+    """Measure what an item asks for.
+
+    >>> item = Item("1", "one is one", lambda given: [near("one", 1.0, 1.0, 0.0)])
+    >>> run_item(item, Given()).passed
+    True
+    """
+    start = time.perf_counter()
+    try:
+        findings = list(item.run(given))
+    except NotHere as reason:
+        return Verdict(item, [], time.perf_counter() - start, str(reason))
+    return Verdict(item, findings, time.perf_counter() - start)

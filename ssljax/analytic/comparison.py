@@ -1,0 +1,224 @@
+"""A theory beside a simulation: one record that prints as a table and plots itself."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax.analytic.simulate import Simulation
+
+# Told apart in grey: dashes for modes, open markers for the simulation.
+_DASHES = ("-", "--", "-.", ":")
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Distance of a simulation from a theory, and the verdict on it.
+
+    Attributes:
+        what: what is compared.
+        times: ``[times]``, learning rate x step.
+        theory: ``[times, modes]``.
+        simulation: ``[times, modes]``.
+        tolerance: largest distance that agrees.
+        max_error: largest distance over times and modes.
+        rms_error: root mean square of the distances.
+        mode_errors: largest distance per mode, ``[modes]``.
+        crossing_errors: relative difference of the times at which each mode crosses
+            half of the theory's last value, ``[modes]``, NaN where one never does.
+        overlap: overlap of two subspaces in [0, 1], or None.
+        chance: what random subspaces of these sizes would give.
+    """
+
+    what: str
+    times: np.ndarray
+    theory: np.ndarray
+    simulation: np.ndarray
+    tolerance: float
+    max_error: float
+    rms_error: float
+    mode_errors: np.ndarray
+    crossing_errors: np.ndarray
+    overlap: float | None = None
+    chance: float | None = None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the largest distance is finite and within the tolerance."""
+        return bool(self.max_error <= self.tolerance)
+
+    def __str__(self) -> str:
+        rows = [
+            ("maximum error", f"{self.max_error:.3g}"),
+            ("rms error", f"{self.rms_error:.3g}"),
+            ("error per mode", _numbers(self.mode_errors)),
+            ("crossing-time error", _numbers(self.crossing_errors)),
+            ("tolerance", f"{self.tolerance:.3g}"),
+        ]
+        if self.overlap is not None:
+            rows.insert(4, ("subspace overlap", f"{self.overlap:.6g}"))
+            rows.insert(5, ("by chance", f"{self.chance:.3g}"))
+        rows.append(("verdict", "agrees" if self.agrees else "DISAGREES"))
+        width = max(len(name) for name, _ in rows)
+        return "\n".join([self.what, *(f"  {n:<{width}}  {v}" for n, v in rows)])
+
+    def plot(self, axes: Any, *, points: int = 25) -> None:
+        """Draw theory as lines and simulation as points on matplotlib ``axes``."""
+        shown = np.unique(np.linspace(0, len(self.times) - 1, points).astype(int))
+        for mode in range(self.theory.shape[1]):
+            axes.plot(
+                self.times,
+                self.theory[:, mode],
+                _DASHES[mode % len(_DASHES)],
+                color="0.15",
+                label="theory" if mode == 0 else None,
+            )
+            axes.plot(
+                self.times[shown],
+                self.simulation[shown, mode],
+                _MARKERS[mode % len(_MARKERS)],
+                color="0.45",
+                markerfacecolor="none",
+                label="simulation" if mode == 0 else None,
+            )
+        axes.set_xlabel("time (learning rate x step)")
+        axes.set_title(self.what)
+        axes.legend()
+
+
+def compare(
+    theory: Callable[[Any], Any] | Any,
+    simulation: Simulation | Any,
+    *,
+    tolerance: float,
+    times: Any = None,
+    what: str = "theory and simulation",
+    subspaces: tuple[Any, Any] | None = None,
+) -> Comparison:
+    """Set a theory beside a simulation.
+
+    Args:
+        theory: ``solution(t)`` giving ``[times, modes]``, or its values.
+        simulation: a `Simulation` whose values are ``[times, modes]`` (or ``[times]``),
+            or such an array.
+        tolerance: largest distance that agrees, in units of the values.
+        times: ``[times]``; needed where ``simulation`` is an array.
+        what: heading of the table.
+        subspaces: two matrices ``[N, d]`` whose column spans are compared as well.
+
+    Returns:
+        The distances and the verdict.
+
+    Raises:
+        ValueError: without times, or for shapes that do not fit.
+
+    >>> t = np.linspace(0.0, 1.0, 5)
+    >>> found = compare(lambda t: np.exp(t), np.exp(t) + 1e-3, times=t, tolerance=1e-2)
+    >>> found.agrees, round(found.max_error, 6)
+    (True, 0.001)
+    """
+    if isinstance(simulation, Simulation):
+        times = simulation.times if times is None else times
+        simulation = simulation.values
+    if times is None:
+        raise ValueError("times are needed where the simulation is an array")
+    times = np.asarray(times, float)
+    expected = _columns(theory(times) if callable(theory) else theory)
+    found = _columns(simulation)
+    if expected.shape != found.shape or len(times) != len(found):
+        raise ValueError(
+            f"theory {list(expected.shape)}, simulation {list(found.shape)} and "
+            f"{len(times)} times do not fit"
+        )
+    gaps = np.abs(expected - found)
+    # A NaN must not pass for agreement.
+    gaps = np.where(np.isfinite(gaps), gaps, np.inf)
+    overlap = chance = None
+    if subspaces is not None:
+        overlap, chance = subspace_overlap(*subspaces)
+    level = 0.5 * expected[-1]
+    at_theory = crossing_times(times, expected, level)
+    at_simulation = crossing_times(times, found, level)
+    return Comparison(
+        what=what,
+        times=times,
+        theory=expected,
+        simulation=found,
+        tolerance=float(tolerance),
+        max_error=float(gaps.max()),
+        rms_error=float(np.sqrt(np.mean(gaps**2))),
+        mode_errors=gaps.max(axis=0),
+        crossing_errors=np.abs(at_simulation - at_theory) / at_theory,
+        overlap=overlap,
+        chance=chance,
+    )
+
+
+def crossing_times(times: Any, values: Any, level: Any) -> np.ndarray:
+    """First time at which each mode rises through a level, NaN where none does.
+
+    Args:
+        times: ``[times]``.
+        values: ``[times, modes]``.
+        level: a number, or one per mode.
+
+    Returns:
+        ``[modes]``, linear between the two records around the crossing.
+
+    >>> crossing_times([0.0, 1.0, 2.0], [[0.0], [1.0], [3.0]], 2.0).tolist()
+    [1.5]
+    """
+    times, values = np.asarray(times, float), _columns(values)
+    level = np.broadcast_to(np.asarray(level, float), values.shape[1:])
+    risen = (values[:-1] < level) & (values[1:] >= level)
+    first = risen.argmax(axis=0)
+    modes = np.arange(values.shape[1])
+    below, above = values[first, modes], values[first + 1, modes]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        part = (level - below) / (above - below)
+    found = times[first] + part * (times[first + 1] - times[first])
+    return np.where(risen.any(axis=0), found, np.nan)
+
+
+def subspace_overlap(a: Any, b: Any) -> tuple[float, float]:
+    """Overlap of two column spans and what chance would give.
+
+    Args:
+        a: ``[N, d]``, columns independent.
+        b: ``[N, d]``.
+
+    Returns:
+        ``||Q_a^T Q_b||_F^2 / d``, 1 for one and the same span, and ``d / N``.
+
+    >>> subspace_overlap(np.eye(4)[:, :2], np.eye(4)[:, 1:3])
+    (0.5, 0.5)
+    """
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.shape != b.shape or a.ndim != 2:
+        raise ValueError(f"two [N, d] are needed, got {list(a.shape)}, {list(b.shape)}")
+    (qa, _), (qb, _) = np.linalg.qr(a), np.linalg.qr(b)
+    return float(np.sum((qa.T @ qb) ** 2) / a.shape[1]), a.shape[1] / a.shape[0]
+
+
+def convergence_slope(steps: Sequence[float], gaps: Sequence[float]) -> float:
+    """Slope of log gap against log step: 1 where halving the step halves the gap.
+
+    >>> round(convergence_slope([0.1, 0.05], [0.02, 0.01]), 6)
+    1.0
+    """
+    return float(np.polyfit(np.log(steps), np.log(gaps), 1)[0])
+
+
+def _columns(values: Any) -> np.ndarray:
+    values = np.asarray(
+        jnp.asarray(values) if not isinstance(values, np.ndarray) else values, float
+    )
+    return values[:, None] if values.ndim == 1 else values
+
+
+def _numbers(values: np.ndarray, most: int = 8) -> str:
+    shown = " ".join(f"{v:.2g}" for v in values[:most])
+    return shown + (f" ... ({len(values)})" if len(values) > most else "")

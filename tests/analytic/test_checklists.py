@@ -1,0 +1,41 @@
+"""Every item of the five papers' checklists, as `ssljax theory` runs it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ssljax.analytic.checklist import Given, run_item
+from ssljax.analytic.checklists import NAMES, load
+
+
+def cases():
+    for name in NAMES:
+        for item in load(name).items:
+            marks = [pytest.mark.slow] if item.slow else []
+            yield pytest.param(item, id=f"{name}-{item.number}", marks=marks)
+
+
+@pytest.fixture(scope="session")
+def images():
+    """Real images; items that need them skip without."""
+    if not Path(os.environ.get("TFDS_DATA_DIR", "absent"), "cifar10").is_dir():
+        return None
+    from ssljax.data import load as load_data
+
+    return load_data("cifar10", split="train[:1000]").images
+
+
+@pytest.mark.parametrize("item", cases())
+def test_the_item_of_the_checklist_holds(item, request):
+    images = request.getfixturevalue("images") if item.images else None
+    verdict = run_item(item, Given(seed=0, images=images))
+    if verdict.missing:
+        pytest.skip(verdict.missing)
+    assert verdict.findings, "nothing was measured"
+    wrong = [
+        f"{finding.what}: {finding.measured:.6g}, allowed {finding.allowed}"
+        for finding in verdict.findings
+        if not finding.passed
+    ]
+    assert not wrong, "; ".join(wrong)
