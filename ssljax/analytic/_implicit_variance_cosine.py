@@ -1,0 +1,270 @@
+"""Modes of a linear network under the two cosine losses, coupled through averages."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ssljax.analytic._implicit_variance_checks import (
+    checked_choice,
+    checked_spectrum,
+    checked_times,
+)
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import integrate
+
+LOSSES = ("cosine", "isoloss_cosine")
+STOP_GRADIENTS = ("target", "prediction", "none")
+
+
+@in_float64
+def sphere_averages(
+    variances: jax.Array,
+    eigenvalues: jax.Array,
+    *,
+    prediction_power: int = 3,
+    target_power: int = 1,
+) -> jax.Array:
+    """``E[z_m^2 z_k^2 / (|D z|^p |z|^q)]`` over ``z ~ N(0, diag(s))``, deterministic.
+
+    Feynman's formula joins the two norms into one quadratic form at the price of an
+    integral, a Gamma integral takes it into the exponent, and what is left of the
+    Gaussian average is elementary. The trapezoidal rule in the logarithms of the two
+    variables converges exponentially, whatever the number of modes: about 1e-7.
+
+    Args:
+        variances: s, ``[modes]``, > 0.
+        eigenvalues: the diagonal of D, ``[modes]``, > 0.
+        prediction_power: p, >= 0.
+        target_power: q, >= 1. Where ``p + q - 4 >= modes`` the average is infinite.
+
+    Returns:
+        Symmetric ``[modes, modes]``.
+
+    Raises:
+        ValueError: if the two vectors differ in length or the average is infinite.
+
+    Source: follows from Halvagal, Laborieux and Zenke, NeurIPS 2023; the powers (3, 1)
+    are those of their cosine loss.
+
+    >>> k = sphere_averages(jnp.ones(4), jnp.ones(4))  # E[u_m^2 u_k^2] on the sphere
+    >>> round(float(k[0, 0]) * 24, 5), round(float(k[0, 1]) * 24, 5)
+    (3.0, 1.0)
+    """
+    s = checked_spectrum(variances, "variances")
+    eigenvalues = checked_spectrum(eigenvalues, "eigenvalues")
+    modes = s.shape[0]
+    if eigenvalues.shape != s.shape:
+        raise ValueError(f"{modes} variances have {eigenvalues.shape[0]} eigenvalues")
+    p, q = prediction_power, target_power
+    power = (p + q) / 2.0
+    if p + q - 4 >= modes:
+        raise ValueError(f"the average over {modes} modes is infinite for {p} and {q}")
+    # Only ratios of eigenvalues matter for where the nodes have to be.
+    unit = jnp.sqrt(jnp.sum(eigenvalues**2 * s) / jnp.sum(s))
+    if p == 0:
+        share, weight = jnp.zeros(1), jnp.ones(1) / math.gamma(power)
+        form = s[None, :]
+    else:
+        logit = jnp.linspace(-16.0, 40.0, 57)
+        share, rest = jax.nn.sigmoid(logit), jax.nn.sigmoid(-logit)
+        weight = share ** (p / 2) * rest ** (q / 2)
+        weight = weight / (math.gamma(p / 2) * math.gamma(q / 2))
+        squares = (eigenvalues / unit)[None, :] ** 2
+        form = s[None, :] * (share[:, None] * squares + rest[:, None])  # [nodes, modes]
+    # From where the first mode has not yet decayed to where the last has.
+    low = -jnp.log(jnp.max(form, axis=1)) - 20.0 / (p + q) * 2.0
+    high = -jnp.log(jnp.min(form, axis=1)) + max(36.0 / (modes + 4 - p - q), 6.0)
+    step = (high - low) / 39
+    rho = jnp.exp(low[:, None] + step[:, None] * jnp.arange(40.0)[None, :])
+    decay = 1.0 + 2.0 * rho[:, :, None] * form[:, None, :]  # [nodes, radii, modes]
+    mass = (weight * step)[:, None] * rho**power / jnp.sqrt(jnp.prod(decay, axis=2))
+    second = (s / decay).reshape(-1, modes)
+    average = second.T @ (mass.reshape(-1, 1) * second)
+    return unit**-p * average * (1.0 + 2.0 * jnp.eye(modes))
+
+
+@in_float64
+def cosine_velocity(
+    variances: jax.Array,
+    *,
+    loss: str = "cosine",
+    alpha: float | jax.Array = 1.0,
+    stop_gradient: str = "target",
+    predictor: bool = True,
+    target_noise: float | jax.Array = 0.0,
+    weight_decay: float | jax.Array = 0.0,
+) -> jax.Array:
+    """Rate of change of the representation's variances under a cosine loss.
+
+    With a predictor a mode grows while it is below a weighted mean of the others,
+    ``2 lambda_m sum_k lambda_k (lambda_k - lambda_m) K_mk``; IsoLoss drops
+    ``lambda_m``. With the stop-gradient on the wrong side, ``2 sum_k (lambda_m -
+    lambda_k) K'_mk``: the largest mode takes all. Without one, both at once.
+
+    Args:
+        variances: eigenvalues of ``W W^T``, ``[modes]``, > 0.
+        loss: ``"cosine"`` or ``"isoloss_cosine"``.
+        alpha: exponent of the predictor, ``lambda = s^alpha``.
+        stop_gradient: which branch is held fixed, ``"target"``, ``"prediction"`` or
+            ``"none"``.
+        predictor: False puts the identity in its place. What is left is an effect of
+            the noise, here to second order in it; needs three modes.
+        target_noise: standard deviation of the noise on the target's view. With a
+            predictor its effect is of second order and left out.
+        weight_decay: per unit of time.
+
+    Returns:
+        ``ds/dt``, ``[modes]``, time being learning rate x step.
+
+    Raises:
+        ValueError: for an unknown name, IsoLoss with another stop-gradient, no
+            predictor with another stop-gradient or loss, or too few modes.
+
+    Source: Halvagal, Laborieux and Zenke, NeurIPS 2023; white inputs.
+
+    >>> rate = cosine_velocity(jnp.array([0.3, 1.5]))
+    >>> bool(rate[0] > 0), bool(abs(rate.sum()) < 1e-12)  # the trace is conserved
+    (True, True)
+    """
+    checked_choice("loss", loss, LOSSES)
+    checked_choice("stop_gradient", stop_gradient, STOP_GRADIENTS)
+    s = checked_spectrum(variances, "variances", least=2 if predictor else 3)
+    if loss != "cosine" and stop_gradient != "target":
+        raise ValueError(
+            f"{loss} has its stop-gradient on the target, got {stop_gradient!r}"
+        )
+    if not predictor:
+        if loss != "cosine" or stop_gradient != "target":
+            raise ValueError("without a predictor: cosine, stop-gradient on the target")
+        average = sphere_averages(s, s, prediction_power=0, target_power=6)
+        rate = target_noise**2 * jnp.sum((s[None, :] - s[:, None]) * average, axis=1)
+        return 2.0 * (rate - weight_decay * s)
+    x = s**alpha
+    above = x[None, :] - x[:, None]  # [m, k]: how far k is above m
+    rate = -weight_decay * s
+    if stop_gradient != "prediction":
+        own = x if loss == "cosine" else jnp.ones_like(x)
+        rate += own * jnp.sum(x[None, :] * above * sphere_averages(s, x), axis=1)
+    if stop_gradient != "target":
+        average = sphere_averages(s, x, prediction_power=1, target_power=3)
+        rate -= jnp.sum(above * average, axis=1)
+    return 2.0 * rate
+
+
+@in_float64
+def solve_cosine(
+    variances: jax.Array,
+    *,
+    loss: str = "cosine",
+    alpha: float | jax.Array = 1.0,
+    stop_gradient: str = "target",
+    predictor: bool = True,
+    target_noise: float | jax.Array = 0.0,
+    weight_decay: float | jax.Array = 0.0,
+) -> Callable[[jax.Array], jax.Array]:
+    """Variances of the representation over time under a cosine loss.
+
+    Args:
+        variances: eigenvalues of ``W W^T`` at the start, ``[modes]``, > 0.
+        loss: see `cosine_velocity`, as all that follow.
+        alpha: exponent of the predictor.
+        stop_gradient: ``"target"``, ``"prediction"`` or ``"none"``.
+        predictor: False puts the identity in its place.
+        target_noise: standard deviation of the noise on the target's view.
+        weight_decay: per unit of time.
+
+    Returns:
+        ``solution(t)``: eigenvalues of ``W W^T``, ``[times, modes]``, at ascending
+        times from 0 on. The modes are coupled and integrated.
+
+    Source: Halvagal, Laborieux and Zenke, NeurIPS 2023; white inputs.
+
+    >>> solution = solve_cosine(jnp.array([0.3, 1.5]))
+    >>> [round(float(x), 4) for x in solution(jnp.array([5.0]))[0]]
+    [0.8388, 0.9612]
+    """
+    start = checked_spectrum(variances, "variances")
+
+    def velocity(s: jax.Array) -> jax.Array:
+        return cosine_velocity(
+            s,
+            loss=loss,
+            alpha=alpha,
+            stop_gradient=stop_gradient,
+            predictor=predictor,
+            target_noise=target_noise,
+            weight_decay=weight_decay,
+        )
+
+    def solution(t: jax.Array) -> jax.Array:
+        return integrate(
+            velocity,
+            start,
+            checked_times(t),
+            rtol=1e-8,
+            atol=1e-10,
+            estimate_error=False,
+        ).values
+
+    return solution
+
+
+@in_float64
+def isotropic_variance(
+    variances: jax.Array, *, loss: str = "cosine", alpha: float | jax.Array = 1.0
+) -> jax.Array:
+    """The variance that all modes have in the end.
+
+    The cosine loss conserves ``sum s``, its IsoLoss ``sum s^(1 + alpha)``.
+
+    Args:
+        variances: eigenvalues of ``W W^T``, ``[modes]`` or ``[times, modes]``.
+        loss: ``"cosine"`` or ``"isoloss_cosine"``.
+        alpha: exponent of the predictor.
+
+    Returns:
+        The mean of that power, in units of a variance: a scalar, or ``[times]``.
+
+    Source: follows from Halvagal, Laborieux and Zenke, NeurIPS 2023.
+
+    >>> s = jnp.array([0.3, 1.5])
+    >>> round(float(isotropic_variance(s)), 4)
+    0.9
+    >>> round(float(isotropic_variance(s, loss="isoloss_cosine")), 4)
+    1.0817
+    """
+    checked_choice("loss", loss, LOSSES)
+    power = 1.0 if loss == "cosine" else 1.0 + alpha
+    return jnp.mean(jnp.asarray(variances) ** power, axis=-1) ** (1.0 / power)
+
+
+@in_float64
+def isotropic_rate(
+    variance: float | jax.Array,
+    modes: int,
+    *,
+    loss: str = "cosine",
+    alpha: float | jax.Array = 1.0,
+) -> jax.Array:
+    """Rate at which small differences between the modes decay.
+
+    Args:
+        variance: the common variance, > 0.
+        modes: their number.
+        loss: ``"cosine"`` or ``"isoloss_cosine"``.
+        alpha: exponent of the predictor.
+
+    Returns:
+        ``2 alpha / ((modes + 2) s)``, divided by ``s^alpha`` for IsoLoss, per unit of
+        time (learning rate x step).
+
+    Source: follows from Halvagal, Laborieux and Zenke, NeurIPS 2023.
+
+    >>> float(isotropic_rate(0.5, 2))
+    1.0
+    """
+    checked_choice("loss", loss, LOSSES)
+    rate = 2.0 * alpha / ((modes + 2) * jnp.asarray(variance, jnp.float64))
+    return rate if loss == "cosine" else rate / variance**alpha

@@ -1,0 +1,106 @@
+"""Euclidean modes with a moving target or a normalised predictor: no closed form."""
+
+import jax
+import jax.numpy as jnp
+
+from ssljax.analytic._implicit_variance_checks import (
+    checked_choice,
+    checked_spectrum,
+    checked_times,
+)
+from ssljax.analytic._implicit_variance_euclidean import LOSSES, Solution
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import integrate
+
+
+@in_float64
+def solve_moving_target(
+    variances: jax.Array,
+    *,
+    rate: float | jax.Array,
+    loss: str = "euclidean",
+    alpha: float = 1.0,
+) -> Solution:
+    """Variances with a target network that follows the online one.
+
+    Per unit of time the target's weights approach the online ones at ``rate``: for a
+    decay ``tau`` per step, ``rate = (1 - tau) / learning rate``. The fixed point is
+    that without a moving target; a slow one delays it.
+
+    Args:
+        variances: eigenvalues of ``W W^T`` at the start, ``[modes]``; both networks
+            start alike.
+        rate: of the moving average, > 0.
+        loss: ``"euclidean"`` or ``"isoloss_euclidean"``.
+        alpha: exponent of the predictor.
+
+    Returns:
+        ``solution(t)``: eigenvalues of ``W W^T``, ``[times, modes]``.
+
+    Source: follows from Halvagal, Laborieux and Zenke, NeurIPS 2023; white inputs.
+
+    >>> from ssljax.analytic.implicit_variance import predictor_eigenvalues
+    >>> slow = solve_moving_target(jnp.array([0.2]), rate=0.1)
+    >>> bool(slow(jnp.array([4.0])) < predictor_eigenvalues([0.2], [4.0]))
+    True
+    """
+    checked_choice("loss", loss, LOSSES)
+    sigma0 = jnp.sqrt(checked_spectrum(variances, "variances"))
+    power = 1.0 if loss == "euclidean" else 0.0
+
+    def velocity(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        sigma, target = state
+        eigenvalue = sigma ** (2.0 * alpha)
+        drive = eigenvalue**power * (target - eigenvalue * sigma)
+        return drive, rate * (sigma - target)
+
+    return lambda t: (
+        integrate(
+            velocity,
+            (sigma0, sigma0),
+            checked_times(t),
+            record=lambda state: state[0] ** 2,
+            estimate_error=False,
+        ).values
+    )
+
+
+@in_float64
+def solve_normalized_predictor(
+    variances: jax.Array,
+    *,
+    epsilon: float | jax.Array,
+    loss: str = "euclidean",
+    alpha: float = 1.0,
+) -> Solution:
+    """Variances with the predictor ``(C / ||C|| + epsilon)^alpha`` of deep networks.
+
+    With epsilon 0 the largest mode rests and all others grow up to it. Any epsilon > 0
+    puts every eigenvalue above 1 in the end, and the common scale decays.
+
+    Args:
+        variances: eigenvalues of ``W W^T`` at the start, ``[modes]``, > 0.
+        epsilon: added to the normalised eigenvalues, inside of the power.
+        loss: ``"euclidean"`` or ``"isoloss_euclidean"``.
+        alpha: exponent of the predictor.
+
+    Returns:
+        ``solution(t)``: eigenvalues of ``W W^T``, ``[times, modes]``.
+
+    Source: follows from Halvagal, Laborieux and Zenke, NeurIPS 2023; white inputs.
+
+    >>> solution = solve_normalized_predictor(jnp.array([0.2, 0.8]), epsilon=0.0)
+    >>> [round(float(x), 3) for x in solution(jnp.array([40.0]))[0]]
+    [0.8, 0.8]
+    """
+    checked_choice("loss", loss, LOSSES)
+    variances = checked_spectrum(variances, "variances")
+    power = 1.0 if loss == "euclidean" else 0.0
+
+    def velocity(s: jax.Array) -> jax.Array:
+        eigenvalue = (s / jnp.max(s) + epsilon) ** alpha
+        return 2.0 * eigenvalue**power * (1.0 - eigenvalue) * s
+
+    return lambda t: (
+        integrate(velocity, variances, checked_times(t), estimate_error=False).values
+    )
