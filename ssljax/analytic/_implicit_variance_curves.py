@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 
+@jax.jit
 def logistic_curve(
     x0: jax.Array,
     tau: jax.Array,
@@ -25,6 +26,7 @@ def logistic_curve(
     )
 
 
+@jax.jit
 def lambert_curve(x0: jax.Array, tau: jax.Array) -> jax.Array:
     """Solution of ``dx/dtau = x^2 (1 - x)``: ``x = 1 / (1 + W(y0 exp(y0 - tau)))``."""
     alive = x0 > 0

@@ -1,0 +1,140 @@
+"""The linear network of the implicit-variance paper, trained with `ssljax.losses`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax import losses
+from ssljax.analytic.comparison import convergence_slope
+from ssljax.analytic.simulate import Simulation, gradient_descent
+
+# The public losses by the names that the theory gives them.
+LOSSES = {
+    "euclidean": "asymmetric_euclidean",
+    "isoloss_euclidean": "isoloss_euclidean",
+    "cosine": "asymmetric_cosine",
+    "isoloss_cosine": "isoloss_cosine",
+}
+EUCLIDEAN = ("euclidean", "isoloss_euclidean")
+COSINE = ("cosine", "isoloss_cosine")
+
+# Variances at the start of the paper's figure 2, and of its figure 5.
+FIGURE_2 = (0.02, 0.1, 0.2, 0.34, 0.5, 0.57, 1.1, 1.1, 1.75, 2.3)
+FIGURE_5 = ((0.08, 0.39), (0.32, 1.56), (0.54, 1.9))
+
+
+def start(modes: int = 10, inputs: int = 15) -> jax.Array:
+    """The paper's initialisation with one fixed draw, to which figures are tied."""
+    draw = np.random.default_rng(2).normal(size=(modes, inputs))
+    return jnp.asarray(draw / 4.0)
+
+
+def with_variances(variances: Any, inputs: int, seed: int) -> jax.Array:
+    """Weights ``[modes, inputs]`` with these eigenvalues of ``W W^T``, turned."""
+    rng = np.random.default_rng(seed)
+    s = np.asarray(variances, float)
+    u = np.linalg.qr(rng.normal(size=(len(s), len(s))))[0]
+    v = np.linalg.qr(rng.normal(size=(inputs, len(s))))[0]
+    return jnp.asarray((u * np.sqrt(s)[None, :]) @ v.T)
+
+
+def variances(w: jax.Array) -> jax.Array:
+    """Eigenvalues of ``W W^T``, ascending."""
+    return jnp.linalg.eigvalsh(w @ w.T)
+
+
+def exact_views(inputs: int, seed: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """A clean view and two noises whose second moments are exactly white.
+
+    Of a quadratic loss such a batch gives the expectation itself, to rounding.
+    """
+    rows = 3 * inputs + 3
+    draw = np.random.default_rng(seed).normal(size=(rows, 3 * inputs))
+    white = np.linalg.qr(draw)[0] * np.sqrt(rows)
+    x, first, second = np.split(white, 3, axis=1)
+    return jnp.asarray(x), jnp.asarray(first), jnp.asarray(second)
+
+
+def fresh_views(
+    key: jax.Array, rows: int, inputs: int, noise: float
+) -> tuple[jax.Array, jax.Array]:
+    """Gaussian inputs as the clean view, and the noisy one."""
+    x, n = jax.random.normal(key, (2, rows, inputs))
+    return x, x + noise * n
+
+
+def predictor_of(
+    w: jax.Array, *, alpha: float | jax.Array = 1.0, epsilon: Any = None
+) -> jax.Array:
+    """``(W W^T)^alpha``, or ``(C / ||C|| + epsilon)^alpha`` where epsilon is given."""
+    w = jax.lax.stop_gradient(w)  # also: eigenvectors have no gradient at isotropy
+    gram = w @ w.T
+    if isinstance(alpha, float) and alpha == 1.0 and epsilon is None:
+        return gram
+    values, vectors = jnp.linalg.eigh(gram)
+    values = jnp.maximum(values, 0.0)
+    if epsilon is not None:
+        values = values / values[-1] + epsilon
+    return (vectors * (values**alpha)[None, :]) @ vectors.T
+
+
+def loss_of(
+    w: jax.Array,
+    views: Sequence[jax.Array],
+    loss: str,
+    *,
+    alpha: float | jax.Array = 1.0,
+    epsilon: Any = None,
+    predictor: bool = True,
+    stop_gradient: str = "target",
+    target_weights: jax.Array | None = None,
+    activation: Callable[[jax.Array], jax.Array] = lambda z: z,
+) -> jax.Array:
+    """One of the four losses on the network ``z = x W^T``, in any of the settings.
+
+    The losses hold their target fixed. Both are symmetric in prediction and target, so
+    that swapping the two roles gives the gradient that the target would get.
+    """
+    distance = getattr(losses, LOSSES[loss])
+    target = w if target_weights is None else target_weights
+    z1, z2 = activation(views[0] @ w.T), activation(views[1] @ target.T)
+    identity = jnp.eye(w.shape[0])
+    p = predictor_of(w, alpha=alpha, epsilon=epsilon) if predictor else identity
+    value = jnp.zeros(())
+    if stop_gradient != "prediction":
+        value += distance(z1, z2, p)
+    if stop_gradient != "target":
+        value += distance(z2, z1 @ p, identity)
+    return value
+
+
+def descents_at(
+    loss: Callable[..., jax.Array],
+    params: Any,
+    rates: Sequence[float],
+    total: float,
+    **kwargs: Any,
+) -> Simulation:
+    """One descent per learning rate over at least ``total`` time, in one program."""
+    steps = round(total / min(rates))
+    return jax.vmap(lambda r: gradient_descent(loss, params, steps, r, **kwargs))(
+        jnp.asarray(rates)
+    )
+
+
+def slope_of(
+    solution: Callable[[jax.Array], jax.Array],
+    times: jax.Array,
+    values: jax.Array,
+    rates: Sequence[float],
+    total: float,
+) -> float:
+    """Order at which descents ``[rates, times, modes]`` approach the solution."""
+    gaps = []
+    for t, found in zip(times, values, strict=True):
+        distance = np.abs(np.sort(solution(t), axis=-1) - np.asarray(found))
+        gaps.append(distance[np.asarray(t) <= total * (1.0 + 1e-9)].max())
+    return convergence_slope(rates, gaps)

@@ -1,0 +1,15 @@
+"""Checklist of Halvagal, Laborieux and Zenke (2023) on implicit variance."""
+
+from ssljax.analytic.checklist import Theory
+from ssljax.analytic.checklists import (
+    _implicit_variance_closed as closed,
+)
+
+THEORY = Theory(
+    name="implicit-variance",
+    paper=(
+        "Halvagal, Laborieux and Zenke, Implicit variance regularization in "
+        "non-contrastive SSL, NeurIPS 2023"
+    ),
+    items=(*closed.ITEMS,),
+)
