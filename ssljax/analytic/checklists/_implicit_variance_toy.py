@@ -23,7 +23,7 @@ COSINE = ("cosine", "isoloss_cosine")
 
 # Variances at the start of the paper's figure 2, and of its figure 5.
 FIGURE_2 = (0.02, 0.1, 0.2, 0.34, 0.5, 0.57, 1.1, 1.1, 1.75, 2.3)
-FIGURE_5 = ((0.08, 0.39), (0.32, 1.56), (0.54, 1.9))
+FIGURE_5 = ((0.54, 1.9), (0.32, 1.54), (0.08, 0.385))
 
 
 def start(modes: int = 10, inputs: int = 15) -> jax.Array:
@@ -46,6 +46,11 @@ def variances(w: jax.Array) -> jax.Array:
     return jnp.linalg.eigvalsh(w @ w.T)
 
 
+def spectra(params: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """`variances` of several networks."""
+    return {name: variances(w) for name, w in params.items()}
+
+
 def exact_views(inputs: int, seed: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """A clean view and two noises whose second moments are exactly white.
 
@@ -61,9 +66,21 @@ def exact_views(inputs: int, seed: int) -> tuple[jax.Array, jax.Array, jax.Array
 def fresh_views(
     key: jax.Array, rows: int, inputs: int, noise: float
 ) -> tuple[jax.Array, jax.Array]:
-    """Gaussian inputs as the clean view, and the noisy one."""
-    x, n = jax.random.normal(key, (2, rows, inputs))
-    return x, x + noise * n
+    """Gaussian inputs as the clean view, and the noisy one.
+
+    Each input comes with its noise and with the opposite, so that what is of first
+    order in the noise averages out.
+    """
+    x, n = jax.random.normal(key, (2, rows // 2, inputs))
+    clean = jnp.concatenate([x, x])
+    return clean, clean + noise * jnp.concatenate([n, -n])
+
+
+def ring(directions: int = 128) -> tuple[jax.Array, jax.Array]:
+    """Clean views in every direction of the plane: what is left out is below 1e-10."""
+    angle = (np.arange(directions) + 0.5) * np.pi / directions
+    x = np.sqrt(2.0) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return jnp.asarray(x), jnp.asarray(x)
 
 
 def predictor_of(
@@ -111,6 +128,15 @@ def loss_of(
     return value
 
 
+def loss_of_all(
+    params: dict[str, jax.Array], views: Sequence[jax.Array], **kwargs: Any
+) -> jax.Array:
+    """Sum over networks that are named for their losses: each gets its own gradient."""
+    return sum(
+        (loss_of(w, views, k, **kwargs) for k, w in params.items()), jnp.zeros(())
+    )
+
+
 def descents_at(
     loss: Callable[..., jax.Array],
     params: Any,
@@ -125,8 +151,19 @@ def descents_at(
     )
 
 
+def looked_up(grid: Any, values: Any) -> Callable[[Any], np.ndarray]:
+    """``solution(t)`` for times on the grid, from values ``[grid, modes]``."""
+    grid, values = np.asarray(grid), np.asarray(values)
+
+    def solution(t: Any) -> np.ndarray:
+        index = np.searchsorted(grid, np.asarray(t) - 1e-9)
+        return values[np.minimum(index, len(grid) - 1)]
+
+    return solution
+
+
 def slope_of(
-    solution: Callable[[jax.Array], jax.Array],
+    solution: Callable[[Any], Any],
     times: jax.Array,
     values: jax.Array,
     rates: Sequence[float],

@@ -1,9 +1,8 @@
 """Checklist of Halvagal, Laborieux and Zenke (2023) on implicit variance."""
 
 from ssljax.analytic.checklist import Theory
-from ssljax.analytic.checklists import (
-    _implicit_variance_closed as closed,
-)
+from ssljax.analytic.checklists import _implicit_variance_closed as closed
+from ssljax.analytic.checklists import _implicit_variance_coupled as coupled
 
 THEORY = Theory(
     name="implicit-variance",
@@ -11,5 +10,5 @@ THEORY = Theory(
         "Halvagal, Laborieux and Zenke, Implicit variance regularization in "
         "non-contrastive SSL, NeurIPS 2023"
     ),
-    items=(*closed.ITEMS,),
+    items=(*closed.ITEMS, *coupled.ITEMS),
 )

@@ -1,0 +1,238 @@
+"""Items on the cosine losses with predictor and stop-gradient: C9, C10 and C11."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax.analytic.checklist import Finding, Given, Item, agreement, at_most, near
+from ssljax.analytic.checklists import _implicit_variance_toy as toy
+from ssljax.analytic.comparison import compare, convergence_slope
+from ssljax.analytic.implicit_variance import (
+    cosine_velocity,
+    isotropic_rate,
+    isotropic_variance,
+    predictor_eigenvalues,
+)
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import gradient_descent, integrate
+
+
+@in_float64
+def conservation(given: Given) -> Sequence[Finding]:
+    w0 = toy.start()
+    rates, total = (0.1, 0.05, 0.025), 40.0
+
+    def loss(params, key):
+        views = toy.fresh_views(key, 256, 15, 0.1)
+        return toy.loss_of_all(params, views)
+
+    found = toy.descents_at(
+        loss,
+        {k: w0 for k in toy.COSINE},
+        rates,
+        total,
+        record=toy.spectra,
+        every=20,
+        key=jax.random.key(given.seed),
+    )
+    findings = []
+    bounds = {"cosine": (0.002, 0.005, 1.0), "isoloss_cosine": (0.005, 0.01, 2.0)}
+    for name, (drift_bound, limit_bound, power) in bounds.items():
+        values = found.values[name]
+        sums = np.asarray(jnp.sum(values**power, axis=-1))
+        at = [int(np.argmin(np.abs(t - total))) for t in np.asarray(found.times)]
+        drifts = [abs(s[i] / s[0] - 1.0) for s, i in zip(sums, at, strict=True)]
+        limit = isotropic_variance(toy.variances(w0), loss=name)
+        away = jnp.max(jnp.abs(values[1, -1] / limit - 1.0))  # at time 80
+        slope = convergence_slope(rates, drifts)
+        findings += [
+            at_most(f"{name}: drift of the conserved sum", drifts[0], drift_bound),
+            near(f"{name}: order of the drift in the step", slope, 1.0, 0.1),
+            at_most(f"{name}: largest distance from the limit", away, limit_bound),
+        ]
+    return findings
+
+
+@in_float64
+def coupled_modes(given: Given) -> Sequence[Finding]:
+    w10, two = toy.start(), (0.3, 1.5)
+    w2 = toy.with_variances(two, 2, given.seed)
+    # One solution for both losses and both widths, at all times that are asked for.
+    grid = np.union1d(np.arange(101) / 20.0, np.arange(61.0))
+    starts = {10: toy.variances(w10), 2: jnp.array(two)}
+    theory = integrate(
+        lambda state: {
+            k: {m: cosine_velocity(s, loss=k) for m, s in modes.items()}
+            for k, modes in state.items()
+        },
+        {k: starts for k in toy.COSINE},
+        jnp.asarray(grid),
+        rtol=1e-8,
+        atol=1e-10,
+        estimate_error=False,
+    ).values
+
+    def loss(params, key):
+        views = toy.fresh_views(key, 1000, 15, 0.1)
+        return toy.loss_of_all(params, views)
+
+    wide = gradient_descent(
+        loss,
+        {k: w10 for k in toy.COSINE},
+        600,
+        0.1,
+        record=toy.spectra,
+        every=10,
+        key=jax.random.key(given.seed),
+    )
+    # On two inputs a ring of directions is the whole population.
+    rates = (0.1, 0.05, 0.025, 0.01)
+    narrow = toy.descents_at(
+        lambda params: toy.loss_of_all(params, toy.ring()),
+        {k: w2 for k in toy.COSINE},
+        rates,
+        30.0,
+        record=toy.spectra,
+        every=10,
+    )
+    # After 500 and after 3000 steps of .01, where both have reached their limit.
+    known = {
+        "cosine": ((0.8393, 0.9612), (0.9002, 0.9002)),
+        "isoloss_cosine": ((1.013, 1.1475), (1.0823, 1.0823)),
+    }
+    findings = []
+    for name, expected in known.items():
+        solution = toy.looked_up(grid, theory[name][10])
+        gap = compare(
+            solution, wide.values[name], times=wide.times, tolerance=0.015, what=name
+        )
+        solution = toy.looked_up(grid, theory[name][2])
+        slope = toy.slope_of(solution, narrow.times, narrow.values[name], rates, 5.0)
+        away = [
+            jnp.max(jnp.abs(values - jnp.array(expected)))
+            for values in (
+                solution(np.array([5.0, 30.0])),
+                narrow.values[name][-1, np.array([50, 300])],
+            )
+        ]
+        findings += [
+            agreement(gap),
+            near(f"{name}: order of convergence, two modes", slope, 1.0, 0.1),
+            at_most(f"{name}: theory from known values, two modes", away[0], 0.001),
+            at_most(f"{name}: simulation from known values", away[1], 0.001),
+            *_linear_rates(name, given),
+        ]
+    return findings
+
+
+def _linear_rates(name: str, given: Given) -> Sequence[Finding]:
+    """Decay rates near isotropy: of the mode equation and of the loss itself."""
+    modes, variance = 10, 0.8
+    rng = np.random.default_rng(given.seed)
+    deviation = rng.normal(size=modes)
+    deviation = jnp.asarray(deviation - deviation.mean())
+    along = jnp.sum(deviation**2)
+    flat = jnp.full(modes, variance)
+    _, push = jax.jvp(lambda s: cosine_velocity(s, loss=name), (flat,), (deviation,))
+    expected = isotropic_rate(variance, modes, loss=name)
+    theory = -jnp.sum(push * deviation) / along
+
+    small = 1e-4
+    s = flat + small * deviation
+    turn = jnp.asarray(np.linalg.qr(rng.normal(size=(2, modes, modes)))[0])
+    w = (turn[0] * jnp.sqrt(s)[None, :]) @ turn[1].T
+    velocity = -jax.grad(lambda w: _over_design(w, name))(w)
+    # How the eigenvalues of W W^T change, to first order.
+    rate = 2.0 * jnp.diagonal(turn[0].T @ velocity @ w.T @ turn[0])
+    simulated = -jnp.sum(rate * deviation) / (small * along)
+    return [
+        near(f"{name}: linear rate over formula, theory", theory / expected, 1.0, 0.01),
+        near(f"{name}: the same of the loss", simulated / expected, 1.0, 0.01),
+    ]
+
+
+def _over_design(w: jax.Array, name: str) -> jax.Array:
+    """A loss averaged over a spherical design, exact for polynomials of degree 5.
+
+    The corners of a cube and the axes, the latter with weight 2 / (modes + 2).
+    """
+    modes = w.shape[1]
+    corners = np.array(np.meshgrid(*[[-1.0, 1.0]] * modes)).reshape(modes, -1).T
+    axes = np.concatenate([np.eye(modes), -np.eye(modes)]) * np.sqrt(modes)
+    share = 2.0 / (modes + 2)
+    on_corners, on_axes = (
+        toy.loss_of(w, (x, x), name) for x in (jnp.asarray(corners), jnp.asarray(axes))
+    )
+    return (1.0 - share) * on_corners + share * on_axes
+
+
+@in_float64
+def two_neurons(given: Given) -> Sequence[Finding]:
+    """Three initialisations: one limit of the Euclidean loss, three of the cosine."""
+    found = two_neuron_descents(given)
+    findings = []
+    for i, pair in enumerate(toy.FIGURE_5):
+        euclidean = found.values["euclidean"][i]
+        exact = predictor_eigenvalues(jnp.sort(jnp.array(pair)), found.times[i])
+        mean = sum(pair) / 2.0
+        cosine = found.values["cosine"][i, -1] / mean
+        gap = compare(exact, euclidean, times=found.times[i], tolerance=0.015)
+        name = f"from {pair[0]:g}, {pair[1]:g}"
+        findings += [
+            at_most(
+                f"euclidean {name}: distance from the closed form", gap.max_error, 0.015
+            ),
+            at_most(f"euclidean {name}: last from 1", _largest(euclidean[-1]), 0.01),
+            at_most(f"cosine {name}: last from the mean", _largest(cosine), 0.01),
+        ]
+    return findings
+
+
+def two_neuron_descents(given: Given) -> Any:
+    """Figure 5: 1500 steps of .01 on six inputs, records every tenth."""
+    x, _, noise = toy.exact_views(6, given.seed)
+
+    def loss(params, key):
+        fresh = toy.fresh_views(key, 600, 6, 0.1)
+        exact = toy.loss_of(params["euclidean"], (x, x + 0.1 * noise), "euclidean")
+        return exact + toy.loss_of(params["cosine"], fresh, "cosine")
+
+    w0 = jnp.stack([toy.with_variances(s, 6, given.seed) for s in toy.FIGURE_5])
+    return jax.vmap(
+        lambda w: gradient_descent(
+            loss,
+            {"euclidean": w, "cosine": w},
+            1500,
+            0.01,
+            record=toy.spectra,
+            every=10,
+            key=jax.random.key(given.seed),
+        )
+    )(w0)
+
+
+def _largest(values: jax.Array) -> jax.Array:
+    return jnp.max(jnp.abs(values - 1.0))
+
+
+ITEMS = (
+    Item(
+        "C9",
+        "cosine keeps tr C, its IsoLoss tr C^(1+alpha), and all modes meet at the mean",
+        conservation,
+    ),
+    Item(
+        "C10",
+        "the cosine losses follow the coupled modes and decay at the linear rates",
+        coupled_modes,
+        slow=True,
+    ),
+    Item(
+        "C11",
+        "two neurons: Euclidean modes end at 1, cosine modes at the mean of the start",
+        two_neurons,
+    ),
+)
