@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 
 import jax
+import jax.core
 import jax.numpy as jnp
 
 from ssljax.analytic._implicit_variance_checks import (
@@ -159,6 +160,9 @@ def solve_cosine(
         ``solution(t)``: eigenvalues of ``W W^T``, ``[times, modes]``, at ascending
         times from 0 on. The modes are coupled and integrated.
 
+    Raises:
+        ValueError: see `cosine_velocity`, and for a variance of 0.
+
     Source: Halvagal, Laborieux and Zenke, NeurIPS 2023; white inputs.
 
     >>> solution = solve_cosine(jnp.array([0.3, 1.5]))
@@ -166,6 +170,8 @@ def solve_cosine(
     [0.8388, 0.9612]
     """
     start = checked_spectrum(variances, "variances")
+    if not isinstance(start, jax.core.Tracer) and not bool(jnp.all(start > 0)):
+        raise ValueError("variances must be > 0")
 
     # In logarithms: a mode that dies must not become negative.
     def velocity(log_s: jax.Array) -> jax.Array:

@@ -61,7 +61,7 @@ def coupled_modes(given: Given) -> Sequence[Finding]:
     w10, two = toy.start(), (0.3, 1.5)
     w2 = toy.with_variances(two, 2, given.seed)
     # One solution for both losses and both widths, at all times that are asked for.
-    grid = np.union1d(np.arange(101) / 20.0, np.arange(61.0))
+    grid = np.union1d(np.arange(101) / 20.0, np.arange(41.0))
     starts = {10: toy.variances(w10), 2: jnp.array(two)}
     theory = integrate(
         lambda state: {
@@ -76,13 +76,13 @@ def coupled_modes(given: Given) -> Sequence[Finding]:
     ).values
 
     def loss(params, key):
-        views = toy.fresh_views(key, 1000, 15, 0.1)
+        views = toy.fresh_views(key, 2000, 15, 0.1)
         return toy.loss_of_all(params, views)
 
     wide = gradient_descent(
         loss,
         {k: w10 for k in toy.COSINE},
-        600,
+        400,
         0.1,
         record=toy.spectra,
         every=10,

@@ -24,6 +24,8 @@ COSINE = ("cosine", "isoloss_cosine")
 # Variances at the start of the paper's figure 2, and of its figure 5.
 FIGURE_2 = (0.02, 0.1, 0.2, 0.34, 0.5, 0.57, 1.1, 1.1, 1.75, 2.3)
 FIGURE_5 = ((0.54, 1.9), (0.32, 1.54), (0.08, 0.385))
+# No mode far above 1, where descent at the paper's step is not yet near the flow.
+MODERATE = (0.1, 0.15, 0.2, 0.34, 0.5, 0.57, 0.8, 1.1, 1.2, 1.5)
 
 
 def start(modes: int = 10, inputs: int = 15) -> jax.Array:

@@ -1,0 +1,272 @@
+"""Items on what collapses without predictor or stop-gradient: D12 and D13."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax import losses
+from ssljax.analytic.checklist import (
+    Finding,
+    Given,
+    Item,
+    agreement,
+    at_least,
+    at_most,
+    near,
+)
+from ssljax.analytic.checklists import _implicit_variance_toy as toy
+from ssljax.analytic.comparison import compare
+from ssljax.analytic.implicit_variance import (
+    cosine_velocity,
+    solve_cosine,
+    solve_euclidean,
+)
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import gradient_descent, integrate
+
+
+@in_float64
+def euclidean_collapse(given: Given) -> Sequence[Finding]:
+    w0, noise = toy.with_variances(toy.MODERATE, 15, given.seed), 0.1
+    x, first, second = toy.exact_views(15, given.seed)
+    clean, both = (x, x + noise * second), (x + noise * first, x + noise * second)
+    rates = (0.01, 0.005, 0.0025)
+    settings = {
+        "no stop-gradient": (clean, {"stop_gradient": "none"}),
+        "no predictor": (clean, {"predictor": False}),
+        "no predictor, both noisy": (both, {"predictor": False}),
+        "neither": (clean, {"predictor": False, "stop_gradient": "none"}),
+    }
+
+    def loss(params):
+        return sum(
+            (
+                toy.loss_of(params[k], views, "euclidean", **kwargs)
+                for k, (views, kwargs) in settings.items()
+            ),
+            jnp.zeros(()),
+        )
+
+    found = toy.descents_at(
+        loss, {k: w0 for k in settings}, rates, 3.75, record=toy.spectra, every=10
+    )
+    s0 = jnp.array(toy.MODERATE)
+    # The records of all three rates lie on this grid.
+    grid = jnp.arange(601) / 40.0
+    solution = toy.looked_up(
+        grid, solve_euclidean(s0, stop_gradient="none", target_noise=noise)(grid)
+    )
+    collapsing = found.values["no stop-gradient"]
+    gap = compare(
+        solution,
+        collapsing[0],
+        times=found.times[0],
+        tolerance=0.01,
+        what="no stop-gradient",
+    )
+    slope = toy.slope_of(solution, found.times, collapsing, rates, 3.75)
+    growth = jnp.max(jnp.diff(collapsing[0], axis=0))
+    still = jnp.max(jnp.abs(found.values["no predictor"][0] / s0[None, :] - 1.0))
+    decay = (1.0 - rates[0] * noise**2) ** (2.0 * 10 * np.arange(151))
+    findings = [
+        agreement(gap),
+        near("no stop-gradient: order of convergence", slope, 1.0, 0.1),
+        at_most("no stop-gradient: largest rise of a variance", growth, 1e-12),
+        # A clean online view leaves nothing to learn: frozen, to rounding.
+        at_most("no predictor: largest relative change", still, 1e-9),
+    ]
+    for name in ("no predictor, both noisy", "neither"):
+        exact = decay[:, None] * np.asarray(s0)[None, :]
+        away = np.max(np.abs(found.values[name][0] / exact - 1.0))
+        findings.append(at_most(f"{name}: relative distance from decay", away, 1e-9))
+    return [*findings, *_wrong_side(given)]
+
+
+def _wrong_side(given: Given) -> Sequence[Finding]:
+    """Below 1 + noise^2 = 1.01 a variance collapses, above it grows without bound."""
+    s0 = np.array([0.2, 0.5, 0.9, 1.0, 1.005, 1.015, 1.03, 1.2, 1.5])
+    x, _, noise = toy.exact_views(15, given.seed)
+    rates = (0.01, 0.005, 0.0025)
+    found = toy.descents_at(
+        lambda w: toy.loss_of(
+            w, (x, x + 0.1 * noise), "euclidean", stop_gradient="prediction"
+        ),
+        toy.with_variances(s0, 15, given.seed),
+        rates,
+        0.25,
+        record=toy.variances,
+    )
+    solution = solve_euclidean(
+        jnp.asarray(s0), stop_gradient="prediction", target_noise=0.1
+    )
+    early = 25
+    exact = solution(found.times[0, : early + 1])
+    relative = jnp.max(jnp.abs(found.values[0, : early + 1] / exact - 1.0))
+    grown = np.asarray(found.values[0, early]) - s0
+    slope = toy.slope_of(solution, found.times, found.values, rates, 0.25)
+    return [
+        at_most("wrong side: relative error over 25 steps", relative, 0.02),
+        near("wrong side: order of convergence", slope, 1.0, 0.1),
+        at_most("wrong side: largest change below 1.01", grown[s0 < 1.01].max(), 0.0),
+        at_least("wrong side: smallest change above", grown[s0 > 1.01].min(), 0.0),
+    ]
+
+
+@in_float64
+def cosine_collapse(given: Given) -> Sequence[Finding]:
+    w0 = toy.start()
+
+    def loss(params, key):
+        views = toy.fresh_views(key, 400, 15, 0.1)
+        return sum(
+            (
+                toy.loss_of(w, views, "cosine", stop_gradient=side)
+                for side, w in params.items()
+            ),
+            jnp.zeros(()),
+        )
+
+    found = gradient_descent(
+        loss,
+        {side: w0 for side in ("none", "prediction")},
+        1500,
+        0.1,
+        record=toy.spectra,
+        every=50,
+        key=jax.random.key(given.seed),
+    )
+    ranks = {k: _ranks(v) for k, v in found.values.items()}
+    trace = np.asarray(jnp.sum(found.values["none"], axis=1))
+    drift = np.abs(trace / trace[0] - 1.0).max()
+    return [
+        at_most("no stop-gradient: drift of the trace", drift, 0.01),
+        near("no stop-gradient: modes at the start", ranks["none"][0], 10, 0),
+        near("no stop-gradient: modes at 1500 steps", ranks["none"][-1], 2.5, 1.5),
+        near("wrong side: modes at 1500 steps", ranks["prediction"][-1], 1, 0),
+        *_two_modes(given),
+        *_no_predictor(given),
+        *_gradients(given),
+    ]
+
+
+def _ranks(values: jax.Array) -> np.ndarray:
+    """Number of variances above a hundredth of the largest, per record."""
+    return np.asarray(jnp.sum(values > 0.01 * values[:, -1:], axis=1))
+
+
+def _two_modes(given: Given) -> Sequence[Finding]:
+    """The mode equations without stop-gradient and with it on the wrong side."""
+    pair, rates, sides = (0.3, 1.5), (0.04, 0.02, 0.01), ("none", "prediction")
+    w0 = toy.with_variances(pair, 2, given.seed)
+    found = toy.descents_at(
+        lambda params: sum(
+            (
+                toy.loss_of(w, toy.ring(), "cosine", stop_gradient=side)
+                for side, w in params.items()
+            ),
+            jnp.zeros(()),
+        ),
+        {side: w0 for side in sides},
+        rates,
+        1.0,
+        record=toy.spectra,
+        every=5,
+    )
+    grid = jnp.arange(21) / 20.0
+    # In logarithms: a variance that dies must not become negative.
+    theory = integrate(
+        lambda state: {
+            side: cosine_velocity(jnp.exp(log_s), stop_gradient=side) / jnp.exp(log_s)
+            for side, log_s in state.items()
+        },
+        {side: jnp.log(jnp.array(pair)) for side in sides},
+        grid,
+        record=lambda state: jax.tree.map(jnp.exp, state),
+        rtol=1e-8,
+        atol=1e-8,
+        estimate_error=False,
+    ).values
+    findings = []
+    for side in sides:
+        solution = toy.looked_up(grid, theory[side])
+        values = found.values[side]
+        gap = compare(solution, values[2], times=found.times[2], tolerance=0.003)
+        slope = toy.slope_of(solution, found.times, values, rates, 1.0)
+        name = f"two modes, stop-gradient on {side}"
+        findings += [
+            at_most(f"{name}: largest error", gap.max_error, gap.tolerance),
+            near(f"{name}: order of convergence", slope, 1.0, 0.1),
+        ]
+    return findings
+
+
+def _no_predictor(given: Given) -> Sequence[Finding]:
+    """Noise alone makes the modes equal, at a rate of its square; nothing collapses."""
+    w0, noise = toy.start(), 0.1
+    found = gradient_descent(
+        lambda w, key: toy.loss_of(
+            w, toy.fresh_views(key, 400, 15, noise), "cosine", predictor=False
+        ),
+        w0,
+        600,
+        5.0,
+        record=toy.variances,
+        every=30,
+        key=jax.random.key(given.seed),
+    )
+    solution = solve_cosine(toy.variances(w0), predictor=False, target_noise=noise)
+    gap = compare(solution, found, tolerance=0.03)
+    rise = found.values[-1, 0] / found.values[0, 0]
+    return [
+        at_most("no predictor: largest error", gap.max_error, 0.03),
+        at_least("no predictor: growth of the smallest mode", rise, 2.0),
+    ]
+
+
+def _gradients(given: Given) -> Sequence[Finding]:
+    """Without stop-gradient: the true gradient, and an update that is not one."""
+    rng = np.random.default_rng(given.seed)
+    w = jnp.asarray(rng.normal(size=(4, 6)) / 2.0)
+    x1 = jnp.asarray(rng.normal(size=(50, 6)))
+    x2 = x1 + 0.3 * jnp.asarray(rng.normal(size=(50, 6)))
+    fixed = toy.predictor_of(w)
+    true = jax.grad(lambda w: losses.negative_cosine(x1 @ w.T @ fixed, x2 @ w.T))(w)
+    swapped = jax.grad(
+        lambda w: toy.loss_of(w, (x1, x2), "cosine", stop_gradient="none")
+    )(w)
+    z2, p = x2 @ w.T, x1 @ w.T @ fixed
+    length_p, length_z = (jnp.linalg.norm(a, axis=1, keepdims=True) for a in (p, z2))
+    inner = jnp.sum(p * z2, axis=1, keepdims=True)
+    online = (z2 / length_p - inner * p / length_p**3) / length_z
+    target = (p / length_z - inner * z2 / length_z**3) / length_p
+    written = -((online @ fixed).T @ x1 + target.T @ x2) / len(x1)
+    # The published toy code takes the wrong norms and the wrong view for the target.
+    wrong = (p - inner * z2 / length_p**2) / (length_p * length_z)
+    published = -((online @ fixed).T @ x1 + wrong.T @ x1) / len(x1)
+    scale = jnp.max(jnp.abs(true))
+    return [
+        at_most("gradient less its formula", jnp.max(jnp.abs(true - written)), 1e-12),
+        at_most("gradient less both sides", jnp.max(jnp.abs(true - swapped)), 1e-12),
+        at_least(
+            "published update off the gradient, relative",
+            jnp.max(jnp.abs(true - published)) / scale,
+            0.1,
+        ),
+    ]
+
+
+ITEMS = (
+    Item(
+        "D12",
+        "Euclidean: collapse without stop-gradient, frozen without predictor",
+        euclidean_collapse,
+    ),
+    Item(
+        "D13",
+        "cosine: few modes survive without stop-gradient, all without predictor",
+        cosine_collapse,
+        slow=True,
+    ),
+)

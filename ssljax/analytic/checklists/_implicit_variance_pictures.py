@@ -1,0 +1,193 @@
+"""Figures 2, 5 and 6 of the implicit-variance paper, redrawn: theory and simulation."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax.analytic.checklist import Given, Panel, Picture
+from ssljax.analytic.checklists import _implicit_variance_toy as toy
+from ssljax.analytic.implicit_variance import (
+    cosine_velocity,
+    euclidean_growth,
+    predictor_eigenvalues,
+    relu_velocity,
+)
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import gradient_descent, integrate
+
+NOISE, STEP, STEPS, FAST = 0.1, 0.01, 1500, 4.0
+"""Cosine networks learn ``FAST`` times as fast: their modes need longer to meet."""
+
+
+class Network(NamedTuple):
+    """A network of a figure: where it starts and what it is trained with."""
+
+    weights: jax.Array
+    loss: str
+    settings: dict[str, Any]
+
+
+@in_float64
+def pictures(given: Given) -> Sequence[Picture]:
+    networks = _networks(given)
+    times, simulated = _simulate(networks, given)
+    grid = np.unique(np.concatenate([np.linspace(0.0, 15.0, 91), np.arange(61.0)]))
+    theory = _solve(networks, grid)
+
+    def panel(title: str, *names: str) -> Panel:
+        points, lines = [], []
+        for name in names:
+            pace = _pace(networks[name])
+            points.append((times * pace, simulated[name]))
+            if name in theory:
+                shown = grid <= times[-1] * pace
+                lines.append((grid[shown], theory[name][shown]))
+        return Panel(
+            title=title,
+            x_label="time (learning rate x step)",
+            y_label="eigenvalues of W W^T",
+            lines=lines,
+            points=points,
+        )
+
+    pairs = [", ".join(f"{s:g}" for s in pair) for pair in toy.FIGURE_5]
+    return [
+        Picture(
+            "implicit_variance_eigenvalues",
+            [
+                panel("Euclidean", "euclidean"),
+                panel("Euclidean IsoLoss", "isoloss_euclidean"),
+                panel("cosine", "cosine"),
+                panel("cosine IsoLoss", "isoloss_cosine"),
+                panel("Euclidean, no stop-gradient", "no stop-gradient"),
+                panel("Euclidean, no predictor", "no predictor"),
+            ],
+        ),
+        Picture(
+            "implicit_variance_two_neurons",
+            [
+                panel(f"{title}, from {pair}", f"{loss} of two {i}")
+                for loss, title in (("euclidean", "Euclidean"), ("cosine", "cosine"))
+                for i, pair in enumerate(pairs)
+            ],
+        ),
+        Picture(
+            "implicit_variance_relu",
+            [
+                panel("rectifiers, Euclidean", "euclidean of rectifiers"),
+                panel("Euclidean IsoLoss", "isoloss_euclidean of rectifiers"),
+                panel("cosine", "cosine of rectifiers"),
+                panel("cosine IsoLoss", "isoloss_cosine of rectifiers"),
+            ],
+        ),
+    ]
+
+
+def _networks(given: Given) -> dict[str, Network]:
+    ten = toy.with_variances(toy.FIGURE_2, 15, given.seed)
+    networks = {loss: Network(ten, loss, {}) for loss in toy.LOSSES}
+    networks["no stop-gradient"] = Network(ten, "euclidean", {"stop_gradient": "none"})
+    networks["no predictor"] = Network(ten, "euclidean", {"predictor": False})
+    for i, pair in enumerate(toy.FIGURE_5):
+        two = toy.with_variances(pair, 6, given.seed)
+        for loss in ("euclidean", "cosine"):
+            networks[f"{loss} of two {i}"] = Network(two, loss, {})
+    for loss in toy.LOSSES:
+        settings = {"activation": jax.nn.relu}
+        networks[f"{loss} of rectifiers"] = Network(ten, loss, settings)
+    return networks
+
+
+def _pace(network: Network) -> float:
+    few = network.weights.shape[0] == 2
+    return FAST if network.loss in toy.COSINE and not few else 1.0
+
+
+def _simulate(
+    networks: dict[str, Network], given: Given
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """All networks in one program: compiling takes longer than running."""
+    x, _, noise = toy.exact_views(15, given.seed)
+    exact = (x, x + NOISE * noise)
+
+    def loss(params: dict[str, jax.Array], key: jax.Array) -> jax.Array:
+        fresh = toy.fresh_views(key, 300, 15, NOISE)
+        total = jnp.zeros(())
+        for name, (_, loss, settings) in networks.items():
+            linear = loss in toy.EUCLIDEAN and "activation" not in settings
+            w = params[name]
+            views = [view[:, : w.shape[1]] for view in (exact if linear else fresh)]
+            total += toy.loss_of(w, views, loss, **settings)
+        return total
+
+    found = gradient_descent(
+        loss,
+        {name: network.weights for name, network in networks.items()},
+        STEPS,
+        STEP,
+        record=toy.spectra,
+        every=50,
+        key=jax.random.key(given.seed),
+        transform=lambda params, gradient: {
+            name: _pace(networks[name]) * g for name, g in gradient.items()
+        },
+    )
+    values = {name: np.asarray(v) for name, v in found.values.items()}
+    return np.asarray(found.times), values
+
+
+def _solve(networks: dict[str, Network], grid: np.ndarray) -> dict[str, np.ndarray]:
+    """Theory where there is one: all but the rectifiers under the cosine losses."""
+    s0 = jnp.array(toy.FIGURE_2)
+    growth = euclidean_growth(stop_gradient="none", target_noise=NOISE)
+    rectified = [f"{loss} of rectifiers" for loss in toy.EUCLIDEAN]
+    start = {
+        "cosine": s0,
+        "isoloss_cosine": s0,
+        "no stop-gradient": s0,
+        "two": jnp.sort(jnp.array(toy.FIGURE_5), axis=1),
+        "rectified": [networks[name].weights for name in rectified],
+    }
+
+    def velocity(state: dict[str, Any]) -> dict[str, Any]:
+        s = state["no stop-gradient"]
+        polynomial = growth.constant + growth.linear * s + growth.quadratic * s**2
+        return {
+            "cosine": cosine_velocity(state["cosine"]),
+            "isoloss_cosine": cosine_velocity(
+                state["isoloss_cosine"], loss="isoloss_cosine"
+            ),
+            "no stop-gradient": 2.0 * s * polynomial,
+            "two": jax.vmap(cosine_velocity)(state["two"]),
+            "rectified": [
+                relu_velocity(w, loss=loss, target_noise=NOISE)
+                for loss, w in zip(toy.EUCLIDEAN, state["rectified"], strict=True)
+            ],
+        }
+
+    def record(state: dict[str, Any]) -> dict[str, Any]:
+        return state | {"rectified": [toy.variances(w) for w in state["rectified"]]}
+
+    times = jnp.asarray(grid)
+    solved = integrate(
+        velocity,
+        start,
+        times,
+        record=record,
+        rtol=1e-6,
+        atol=1e-8,
+        estimate_error=False,
+    ).values
+    theory = {k: solved[k] for k in ("cosine", "isoloss_cosine", "no stop-gradient")}
+    theory |= dict(zip(rectified, solved["rectified"], strict=True))
+    theory["no predictor"] = jnp.broadcast_to(s0[None, :], (len(grid), len(s0)))
+    for loss in toy.EUCLIDEAN:
+        theory[loss] = predictor_eigenvalues(s0, times, loss=loss)
+    for i, pair in enumerate(toy.FIGURE_5):
+        two = jnp.sort(jnp.array(pair))
+        theory[f"euclidean of two {i}"] = predictor_eigenvalues(two, times)
+        theory[f"cosine of two {i}"] = solved["two"][:, i]
+    return {name: np.asarray(values) for name, values in theory.items()}

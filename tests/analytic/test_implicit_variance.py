@@ -1,0 +1,350 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssljax.analytic.implicit_variance import (
+    cosine_velocity,
+    euclidean_growth,
+    isotropic_rate,
+    isotropic_variance,
+    predictor_eigenvalues,
+    recruitment_time,
+    relu_velocity,
+    solve_cosine,
+    solve_euclidean,
+    solve_moving_target,
+    solve_normalized_predictor,
+    solve_relu,
+    sphere_averages,
+    weight_decay_limits,
+)
+
+# Where W0 = default_rng(2).normal(size=(10, 15)) / 4 starts.
+S0 = np.linalg.eigvalsh(
+    (lambda w: w @ w.T)(np.random.default_rng(2).normal(size=(10, 15)) / 4.0)
+)
+
+
+def runge_kutta(velocity, x, total, steps=4000):
+    """Independent of the solver under test: order 4, fixed steps, NumPy."""
+    h = total / steps
+    for _ in range(steps):
+        a = velocity(x)
+        b = velocity(x + h / 2 * a)
+        c = velocity(x + h / 2 * b)
+        x = x + h / 6 * (a + 2 * b + 2 * c + velocity(x + h * c))
+    return x
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+@pytest.mark.parametrize("loss, power", [("euclidean", 2), ("isoloss_euclidean", 1)])
+def test_the_closed_form_solves_its_equation(loss, power, alpha):
+    lambda0 = np.array([0.02, 0.4, 1.0, 1.5, 4.0])
+    expected = runge_kutta(lambda x: 2 * alpha * x**power * (1 - x), lambda0, 2.5)
+    found = predictor_eigenvalues(lambda0, np.array([0.0, 2.5]), loss=loss, alpha=alpha)
+    assert found.shape == (2, 5)
+    np.testing.assert_allclose(found[0], lambda0, rtol=1e-12)
+    np.testing.assert_allclose(found[1], expected, rtol=1e-9)
+
+
+def test_the_closed_form_meets_known_values():
+    euclidean = predictor_eigenvalues(S0, np.array([1.0]))[0]
+    isoloss = predictor_eigenvalues(S0, np.array([1.0]), loss="isoloss_euclidean")[0]
+    np.testing.assert_allclose(
+        euclidean,
+        [
+            0.1296,
+            0.3468,
+            0.5881,
+            0.6925,
+            0.9245,
+            0.9418,
+            0.9967,
+            1.0238,
+            1.0304,
+            1.0490,
+        ],
+        atol=6e-5,
+    )
+    np.testing.assert_allclose(
+        isoloss,
+        [
+            0.4655,
+            0.6901,
+            0.8066,
+            0.8465,
+            0.9454,
+            0.9555,
+            0.9967,
+            1.0287,
+            1.0393,
+            1.0884,
+        ],
+        atol=6e-5,
+    )
+
+
+def test_extreme_eigenvalues_and_times_neither_overflow_nor_move():
+    lambda0 = np.array([0.0, 1e-300, 1e-12, 1.0, 1e6])
+    found = predictor_eigenvalues(lambda0, np.array([0.0, 1.0, 1e9]))
+    assert np.all(np.isfinite(found))
+    np.testing.assert_allclose(found[0], lambda0, rtol=1e-9)
+    np.testing.assert_array_equal(found[:, 0], 0.0)
+    np.testing.assert_allclose(found[1, 1:3], lambda0[1:3], rtol=1e-9)
+    np.testing.assert_allclose(found[:, 3], 1.0)
+    # 1 / lambda0 is the time that a mode waits, half of it at twice the rate.
+    late = predictor_eigenvalues(np.array([1e-6]), np.array([4.99e5, 5.01e5]))
+    assert late[0, 0] < 1e-3 and late[1, 0] > 0.999
+
+
+@pytest.mark.parametrize("loss", ["euclidean", "isoloss_euclidean"])
+@pytest.mark.parametrize("lambda0", [1e-3, 0.3, 0.999, 1.0, 1.001, 2.0])
+def test_derivatives_match_finite_differences(float64, loss, lambda0):
+    def value(x):
+        lambda0, t, alpha = x
+        found = predictor_eigenvalues(lambda0[None], t[None], loss=loss, alpha=alpha)
+        return found[0, 0]
+
+    x = jnp.array([lambda0, 1.3, 0.7])
+    step = 1e-6 * jnp.diag(x)
+    numeric = jnp.array(
+        [(value(x + d) - value(x - d)) / (2 * jnp.sum(d)) for d in step]
+    )
+    np.testing.assert_allclose(jax.grad(value)(x), numeric, rtol=1e-5, atol=1e-9)
+
+
+def test_results_are_float64_whatever_the_default():
+    t = np.linspace(0.0, 1.0, 4)
+    lambda0 = jnp.array([0.2, 0.6])
+    assert lambda0.dtype == jnp.float32
+    for found in (
+        predictor_eigenvalues(lambda0, t),
+        solve_euclidean(lambda0, weight_decay=0.1)(t),
+        solve_cosine(lambda0)(t),
+        cosine_velocity(lambda0),
+        recruitment_time(lambda0),
+    ):
+        assert found.dtype == np.float64
+
+
+def test_the_time_of_recruitment_is_when_the_closed_form_gets_there():
+    lambda0 = np.array([0.02, 0.1, 0.3])
+    for loss in ("euclidean", "isoloss_euclidean"):
+        times = recruitment_time(lambda0, 0.9, loss=loss, alpha=0.5)
+        found = predictor_eigenvalues(lambda0, times, loss=loss, alpha=0.5)
+        np.testing.assert_allclose(np.diagonal(found), 0.9, rtol=1e-12)
+    np.testing.assert_allclose(recruitment_time(lambda0), [27.489, 6.642, 2.633], 1e-3)
+    assert recruitment_time(np.array([0.5, 2.0]), 0.9).tolist()[1] == np.inf
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"loss": "euclidean", "online_noise": 0.5},
+        {"loss": "isoloss_euclidean", "online_noise": 0.5, "weight_decay": 0.1},
+        {"loss": "isoloss_euclidean", "weight_decay": 1.0},
+        {"stop_gradient": "prediction", "target_noise": 0.3},
+        {"stop_gradient": "none", "target_noise": 0.1},
+        {"predictor": False, "online_noise": 0.3},
+        {"weight_decay": 0.2},
+    ],
+)
+def test_every_euclidean_setting_solves_its_equation(setting):
+    alpha, s0 = 0.5, np.array([0.2, 0.7, 1.3])
+    growth = euclidean_growth(**setting)
+
+    def velocity(s):
+        x = s**alpha
+        return 2 * s * (growth.constant + growth.linear * x + growth.quadratic * x**2)
+
+    found = solve_euclidean(s0, alpha=alpha, **setting)(np.array([0.0, 1.0]))
+    np.testing.assert_allclose(found[0], s0, rtol=1e-12)
+    np.testing.assert_allclose(found[1], runge_kutta(velocity, s0, 1.0), rtol=1e-8)
+
+
+def test_on_the_wrong_side_a_large_mode_blows_up_in_finite_time():
+    solution = solve_euclidean(np.array([1.5, 0.5]), stop_gradient="prediction")
+    burst = np.log(3.0) / 2.0
+    found = solution(np.array([0.99 * burst, 1.01 * burst, 800.0]))
+    assert 10 < found[0, 0] < np.inf
+    assert found[1, 0] == found[2, 0] == np.inf
+    assert found[2, 1] == 0.0
+
+
+@pytest.mark.parametrize("loss", ["euclidean", "isoloss_euclidean"])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1, 0.2, 0.24])
+def test_weight_decay_limits_are_fixed_points(loss, weight_decay):
+    growth = euclidean_growth(loss=loss, weight_decay=weight_decay)
+    threshold, limit = weight_decay_limits(weight_decay, loss=loss)
+    for x in (threshold, limit) if threshold else (limit,):
+        rate = growth.constant + growth.linear * x + growth.quadratic * x**2
+        assert abs(rate) < 1e-12
+
+
+def test_too_much_weight_decay_leaves_nothing():
+    assert weight_decay_limits(0.3) == (np.inf, 0.0)
+    assert weight_decay_limits(1.0, loss="isoloss_euclidean") == (np.inf, 0.0)
+
+
+def test_a_fast_target_is_no_moving_target():
+    s0, t = np.array([0.2, 0.6]), np.array([0.0, 1.0, 3.0])
+    fast = solve_moving_target(s0, rate=1e3, loss="isoloss_euclidean", alpha=0.5)(t)
+    np.testing.assert_allclose(
+        fast, solve_euclidean(s0, loss="isoloss_euclidean", alpha=0.5)(t), atol=2e-3
+    )
+
+
+def test_a_normalised_predictor_rests_at_its_largest_mode():
+    s0 = np.array([0.2, 0.6])
+    rest = solve_normalized_predictor(s0, epsilon=0.0, loss="isoloss_euclidean")
+    np.testing.assert_allclose(rest(np.array([20.0]))[0], 0.6, rtol=1e-6)
+    shrinking = solve_normalized_predictor(s0, epsilon=0.25, loss="isoloss_euclidean")
+    late = shrinking(np.array([20.0, 21.0]))
+    # At isotropy every eigenvalue is 1.25.
+    np.testing.assert_allclose(late[1] / late[0], np.exp(-0.5), rtol=1e-4)
+
+
+def around_the_circle(s, x, p, q):
+    angle = (np.arange(20000) + 0.5) * np.pi / 20000
+    squares = np.stack([s[0] * np.cos(angle) ** 2, s[1] * np.sin(angle) ** 2], axis=1)
+    norms = (squares @ x**2) ** (p / 2) * squares.sum(axis=1) ** (q / 2)
+    return np.einsum("im,ik,i->mk", squares, squares, 1 / norms) / len(angle)
+
+
+@pytest.mark.parametrize("p, q", [(3, 1), (1, 3), (2, 2)])
+@pytest.mark.parametrize("s", [(0.3, 1.5), (0.01, 2.0)])
+def test_averages_of_two_modes_match_a_quadrature_over_angles(p, q, s):
+    s = np.array(s)
+    found = sphere_averages(s, s**0.5, prediction_power=p, target_power=q)
+    np.testing.assert_allclose(found, around_the_circle(s, s**0.5, p, q), rtol=2e-6)
+
+
+@pytest.mark.parametrize("p, q", [(3, 1), (1, 3), (0, 6)])
+def test_averages_of_five_modes_match_sampling(p, q):
+    s = np.array([0.3, 0.4, 0.7, 1.0, 1.6])
+    z = np.random.default_rng(0).normal(size=(200_000, 5)) * np.sqrt(s)
+    norms = np.sum((z * s) ** 2, 1) ** (p / 2) * np.sum(z**2, 1) ** (q / 2)
+    sampled = np.einsum("im,ik,i->mk", z**2, z**2, 1 / norms) / len(z)
+    found = sphere_averages(s, s, prediction_power=p, target_power=q)
+    np.testing.assert_allclose(found, sampled, rtol=0.03)
+
+
+def test_averages_scale_with_their_powers():
+    s, x = np.array([0.3, 1.0, 2.0]), np.array([0.2, 0.5, 1.5])
+    once = sphere_averages(s, x)
+    np.testing.assert_allclose(
+        sphere_averages(1e6 * s, 1e-3 * x), 1e9 * once, rtol=1e-9
+    )
+
+
+def test_known_values_of_the_coupled_modes():
+    found = solve_cosine(S0)(np.array([0.0, 10.0]))
+    assert found.shape == (2, 10)
+    known = [0.141, 0.408, 0.680, 0.785, 1.007, 1.024, 1.095, 1.145, 1.160, 1.253]
+    np.testing.assert_allclose(found[1], known, atol=0.005)
+    np.testing.assert_allclose(found.sum(axis=1), S0.sum(), rtol=1e-7)
+
+
+def test_cosine_conserves_what_its_limit_is_made_of():
+    s = np.array([0.2, 0.5, 1.1])
+    for alpha in (1.0, 0.5):
+        assert abs(cosine_velocity(s, alpha=alpha).sum()) < 1e-12
+        rate = cosine_velocity(s, loss="isoloss_cosine", alpha=alpha)
+        assert abs((s**alpha * rate).sum()) < 1e-12
+    for side in ("prediction", "none"):
+        assert abs(cosine_velocity(s, stop_gradient=side).sum()) < 1e-12
+    quiet = cosine_velocity(s, predictor=False, target_noise=0.1)
+    assert abs(quiet.sum()) < 1e-12
+    power_mean = np.mean(s**1.5) ** (1 / 1.5)
+    found = isotropic_variance(s, loss="isoloss_cosine", alpha=0.5)
+    np.testing.assert_allclose(found, power_mean, rtol=1e-12)
+
+
+def test_the_linear_rate_is_that_of_the_velocity(float64):
+    flat, deviation = jnp.full(5, 0.6), jnp.array([1.0, -1.0, 2.0, -2.0, 0.0])
+    for loss in ("cosine", "isoloss_cosine"):
+        _, push = jax.jvp(
+            lambda s, loss=loss: cosine_velocity(s, loss=loss, alpha=0.5),
+            (flat,),
+            (deviation,),
+        )
+        rate = isotropic_rate(0.6, 5, loss=loss, alpha=0.5)
+        np.testing.assert_allclose(push, -rate * deviation, rtol=1e-5, atol=1e-7)
+
+
+def test_the_coupled_modes_can_be_differentiated(float64):
+    t = jnp.array([2.0])
+
+    def value(s0):
+        return solve_cosine(s0)(t)[0, 0]
+
+    s0 = jnp.array([0.3, 1.5])
+    step = 1e-5 * jnp.eye(2)
+    numeric = jnp.array([(value(s0 + d) - value(s0 - d)) / 2e-5 for d in step])
+    np.testing.assert_allclose(jax.grad(value)(s0), numeric, rtol=1e-4)
+
+
+def test_weight_decay_shrinks_the_trace_of_the_cosine_loss():
+    solution = solve_cosine(np.array([0.4, 1.0]), weight_decay=0.3)
+    found = solution(np.array([0.0, 1.0]))
+    np.testing.assert_allclose(found.sum(axis=1), [1.4, 1.4 * np.exp(-0.6)], rtol=1e-7)
+
+
+@pytest.mark.parametrize("loss", ["euclidean", "isoloss_euclidean"])
+def test_rectifiers_match_an_average_over_samples(loss):
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=(3, 4)) / 2.0
+    x, n = rng.normal(size=(2, 400_000, 4))
+    p = w @ w.T
+    z1, z2 = np.maximum(x @ w.T, 0.0), np.maximum((x + 0.5 * n) @ w.T, 0.0)
+    error = z2 - z1 @ p
+    back = error @ p if loss == "euclidean" else error
+    sampled = ((x @ w.T > 0) * back).T @ x / len(x)
+    found = relu_velocity(w, loss=loss, target_noise=0.5)
+    np.testing.assert_allclose(found, sampled, atol=0.004)
+
+
+def test_rectifiers_record_ascending_eigenvalues():
+    w = np.random.default_rng(1).normal(size=(2, 3)) / 2.0
+    found = solve_relu(w)(np.array([0.0, 0.5]))
+    np.testing.assert_allclose(found[0], np.linalg.eigvalsh(w @ w.T), rtol=1e-9)
+    assert found.shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: predictor_eigenvalues(S0, [1.0], loss="cosine"), "loss must be one"),
+        (lambda: predictor_eigenvalues(0.5, [1.0]), "lambda0 must be"),
+        (lambda: predictor_eigenvalues([-0.5], [1.0]), "finite and >= 0"),
+        (lambda: predictor_eigenvalues([0.5], 1.0), r"t must be \[times\]"),
+        (lambda: predictor_eigenvalues([0.5], [-1.0]), "t must be >= 0"),
+        (lambda: euclidean_growth(stop_gradient="both"), "stop_gradient must be"),
+        (
+            lambda: euclidean_growth(loss="isoloss_euclidean", stop_gradient="none"),
+            "on the target",
+        ),
+        (
+            lambda: cosine_velocity(S0, loss="isoloss_cosine", stop_gradient="none"),
+            "on the target",
+        ),
+        (lambda: cosine_velocity(S0[:1]), "at least 2"),
+        (lambda: cosine_velocity(S0[:2], predictor=False), "at least 3"),
+        (
+            lambda: cosine_velocity(S0, predictor=False, stop_gradient="none"),
+            "without a predictor",
+        ),
+        (lambda: solve_cosine(np.array([0.0, 1.0])), "must be > 0"),
+        (lambda: sphere_averages(S0, S0[:3]), "10 variances have 3"),
+        (
+            lambda: sphere_averages(S0[:2], S0[:2], prediction_power=0, target_power=6),
+            "infinite",
+        ),
+        (lambda: weight_decay_limits(-0.1), "weight_decay must be"),
+        (lambda: relu_velocity(S0), "weights must be"),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
