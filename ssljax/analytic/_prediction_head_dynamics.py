@@ -1,0 +1,247 @@
+"""How encoder and head move: descent under any rule, the flow, and a closed form."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax.analytic._prediction_head_population import (
+    HeadParams,
+    PatchData,
+    population_loss,
+)
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import Simulation, gradient_descent, gradient_flow
+
+
+class HeadRule(NamedTuple):
+    """What is trained and how; every entry may be traced, so rules can be mapped."""
+
+    rate_ratio: Any = 0.3
+    """Learning rate of the head over that of the encoder; 0 freezes it."""
+    trainable: Any = ((0.0, 1.0), (1.0, 0.0))
+    """1 where an entry of the head is trained; by default off the diagonal."""
+    tied: Any = 0.0
+    """1: the head stays symmetric, both entries take the mean of their gradients."""
+    stop_gradient: Any = 1.0
+    """0: gradients also flow through the target branch."""
+    target_decay: Any = 0.0
+    """Share of the old target that a step keeps; 0: the target is the encoder."""
+
+    def scale(self, gradient: HeadParams) -> HeadParams:
+        """The gradient with rates and masks applied."""
+        head = gradient.head
+        head = head + self.tied * ((head + head.T) / 2 - head)
+        mask = jnp.asarray(self.trainable, head.dtype)
+        return HeadParams(gradient.w, self.rate_ratio * mask * head)
+
+
+@in_float64
+def descend(
+    loss: Callable[..., jax.Array],
+    params: HeadParams,
+    *,
+    learning_rate: float | jax.Array,
+    steps: int,
+    every: int = 1,
+    rule: HeadRule = HeadRule(),
+    key: jax.Array | None = None,
+) -> Simulation:
+    """Plain gradient descent of encoder and head.
+
+    Args:
+        loss: ``loss(params, target)``, or ``loss(params, target, key)`` where ``key``
+            is given; `population_loss` and `patch_loss` are such, with their data.
+        params: the start.
+        learning_rate: of the encoder.
+        steps: number of steps, a multiple of ``every``.
+        every: steps between two records.
+        rule: what is trained, and towards which target.
+        key: folded with the number of each step.
+
+    Returns:
+        Records of `HeadParams` at times learning rate x step; mappable over starts and
+        rules.
+
+    >>> from ssljax.analytic.prediction_head import patch_loss, population_batch
+    >>> batch = population_batch(PatchData())
+    >>> start = HeadParams(jnp.eye(2, 4) + 0.5, jnp.eye(2))
+    >>> path = descend(lambda p, target: patch_loss(p, batch, target=target),
+    ...     start, learning_rate=0.01, steps=2)
+    >>> path.values.w.shape
+    (3, 2, 4)
+    """
+
+    # The encoder itself is the target unless that is known to lag behind.
+    lagging = isinstance(rule.target_decay, jax.Array) or rule.target_decay != 0.0
+
+    def loss_of_state(state: Any, *given: jax.Array) -> jax.Array:
+        current, target = state if lagging else (state, state.w)
+        target = jax.lax.stop_gradient(target)
+        target = jnp.where(rule.stop_gradient == 1.0, target, current.w)
+        return loss(current, target, *given)
+
+    def transform(state: Any, gradient: Any) -> Any:
+        if not lagging:
+            return rule.scale(gradient)
+        (current, target), scaled = state, rule.scale(gradient[0])
+        moved = current.w - learning_rate * scaled.w
+        # As a gradient, so that one step of descent is the moving average.
+        return scaled, (1.0 - rule.target_decay) * (target - moved) / learning_rate
+
+    found = gradient_descent(
+        loss_of_state,
+        (params, params.w) if lagging else params,
+        steps,
+        learning_rate,
+        record=(lambda state: state[0]) if lagging else None,
+        every=every,
+        transform=transform,
+        key=key,
+    )
+    return found._replace(params=found.params[0]) if lagging else found
+
+
+@in_float64
+def head_flow(
+    params: HeadParams,
+    times: jax.Array,
+    *,
+    data: PatchData,
+    rate_ratio: float | jax.Array,
+    rtol: float = 1e-9,
+) -> Simulation:
+    """Gradient flow of the population loss, off-diagonal head entries trained.
+
+    Args:
+        params: the start.
+        times: where to record, ``[times]``, learning rate x step, ascending.
+        data: the distribution of the samples.
+        rate_ratio: learning rate of the head over that of the encoder.
+        rtol: relative tolerance of an integration step.
+
+    Returns:
+        Records of `HeadParams`.
+
+    Source: Wen and Li, NeurIPS 2022, in the limit of small rates and large batches.
+    """
+    rule = HeadRule(rate_ratio=rate_ratio)
+    return gradient_flow(
+        lambda p: population_loss(p, data),
+        params,
+        times,
+        transform=lambda p, gradient: rule.scale(gradient),
+        rtol=rtol,
+        estimate_error=False,
+    )
+
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
+
+
+@in_float64
+def solve_frozen_head(
+    w: jax.Array, data: PatchData
+) -> Callable[[jax.Array], jax.Array]:
+    """Gradient flow of the population loss while the head stays the identity.
+
+    The neurons are independent then, and each keeps its length. Along a path
+    ``a_l(s) = a_l(0) (1 - 12 cross alpha_l^6 a_l(0)^4 s)^(-1/4)``, so the feature with
+    the largest ``alpha_l^6 a_l(0)^4`` wins in each neuron, whatever the other neurons
+    do; the clock is ``dt/ds = V^2 / N`` (variance, noise).
+
+    Args:
+        w: start, ``[outputs, d]``; features first, no entry of theirs 0.
+        data: the distribution of the samples.
+
+    Returns:
+        ``solution(t)``: ``<w_j, v_l>`` at times ``t`` (``[times]``, learning rate x
+        step), ``[times, outputs * features]``, features fastest. Quadrature and
+        bisection: any time costs the same; differentiable.
+
+    Source: the model of Wen and Li, NeurIPS 2022, without prediction head.
+
+    >>> w = jnp.array([[0.1, 0.1, 1.0]])
+    >>> solve_frozen_head(w, PatchData())(jnp.array([0.0]))[0].round(6).tolist()
+    [0.1, 0.1]
+    """
+    features = len(data.strengths)
+    w = jnp.asarray(w)
+    if w.ndim != 2 or w.shape[1] <= features:
+        raise ValueError(
+            f"w must be [outputs, d] with d > {features} (features, then noise), "
+            f"got {list(w.shape)}"
+        )
+    constants = data.constants
+    sixth = jnp.asarray(data.strengths) ** 6
+    start, length = w[:, :features], jnp.sum(w**2, axis=1)
+
+    def along(start: jax.Array, squared: jax.Array) -> jax.Array:
+        """All alignments when the winner's square is ``squared``."""
+        drive = sixth * start**4
+        winner = jnp.argmax(drive)
+        share = drive / drive[winner]
+        return start / (1 - share * (1 - (start[winner] ** 2 / squared) ** 2)) ** 0.25
+
+    def limit_of(start: jax.Array, length: jax.Array) -> jax.Array:
+        """The winner's square when no noise is left."""
+        low = start[jnp.argmax(sixth * start**4)] ** 2
+
+        def halve(_: int, bounds: tuple[jax.Array, jax.Array]):
+            low, high = bounds
+            middle = (low + high) / 2
+            inside = jnp.sum(along(start, middle) ** 2) < length
+            return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
+
+        return jax.lax.fori_loop(0, 60, halve, (low, length))[0]
+
+    def one(start: jax.Array, length: jax.Array, t: jax.Array) -> jax.Array:
+        winner = jnp.argmax(sixth * start**4)
+        limit = limit_of(*jax.lax.stop_gradient((start, length)))
+
+        def pace(y: jax.Array) -> jax.Array:
+            """``dt/dy`` in the logit y of the winner's square over its limit."""
+            share = jax.nn.sigmoid(y)
+            aligned = along(start, limit * share)
+            rest = jnp.maximum(length - jnp.sum(aligned**2), 1e-14) * data.noise**2
+            noise = 15 * constants.noise * rest**3
+            variance = constants.feature * jnp.sum(sixth * aligned**6) + noise
+            velocity = 3 * constants.cross * sixth[winner] * noise / variance**2
+            squared = limit * share
+            # d(a^2)/dt = 2 a velocity a^5 and d(a^2)/dy = a^2 (1 - share).
+            return (1 - share) / (2 * velocity * squared**2)
+
+        begin = jnp.log(start[winner] ** 2 / (limit - start[winner] ** 2))
+
+        def clock(y: jax.Array) -> jax.Array:
+            cells = 40
+            width = (y - begin) / cells
+            left = begin + width * jnp.arange(cells)
+            nodes = left[:, None] + width * (jnp.asarray(_NODES)[None, :] + 1) / 2
+            values = jax.vmap(pace)(nodes.reshape(-1)).reshape(nodes.shape)
+            return jnp.sum(values @ jnp.asarray(_WEIGHTS)) * width / 2
+
+        def halve(_: int, bounds: tuple[jax.Array, jax.Array]):
+            low, high = bounds
+            middle = (low + high) / 2
+            early = clock(middle) < t
+            return jnp.where(early, middle, low), jnp.where(early, high, middle)
+
+        low, high = jax.lax.fori_loop(0, 60, halve, (begin, begin + 30.0))
+        found = jax.lax.stop_gradient((low + high) / 2)
+        # One step of Newton's method carries the derivatives.
+        found = found - (clock(found) - t) / pace(found)
+        return along(start, limit * jax.nn.sigmoid(found))
+
+    def solution(t: jax.Array) -> jax.Array:
+        t = jnp.asarray(t, jnp.float64)
+        if t.ndim != 1:
+            raise ValueError(f"times must be [times], got {list(t.shape)}")
+        each = jax.vmap(one, in_axes=(0, 0, None))
+        return jax.vmap(each, in_axes=(None, None, 0))(start, length, t).reshape(
+            len(t), -1
+        )
+
+    return solution
