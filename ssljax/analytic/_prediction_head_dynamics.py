@@ -38,6 +38,9 @@ class HeadRule(NamedTuple):
         return HeadParams(gradient.w, self.rate_ratio * mask * head)
 
 
+_DEFAULT = HeadRule()
+
+
 @in_float64
 def descend(
     loss: Callable[..., jax.Array],
@@ -46,7 +49,7 @@ def descend(
     learning_rate: float | jax.Array,
     steps: int,
     every: int = 1,
-    rule: HeadRule = HeadRule(),
+    rule: HeadRule = _DEFAULT,
     key: jax.Array | None = None,
 ) -> Simulation:
     """Plain gradient descent of encoder and head.

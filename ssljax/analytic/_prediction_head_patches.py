@@ -142,7 +142,10 @@ def population_batch(data: PatchData) -> PatchBatch:
     cross = np.array([constants.cross] * 2 + [0.0] * 4)
     count = 4 * len(kinds)
     # Rows in which the views agree and rows in which they differ, with both signs.
-    agree, differ = np.sqrt(count * (own + cross) / 4), np.sqrt(count * (own - cross) / 4)
+    agree, differ = (
+        np.sqrt(count * (own + cross) / 4),
+        np.sqrt(count * (own - cross) / 4),
+    )
     views = np.concatenate(
         [
             np.cbrt(np.stack([first * size, second * size], axis=1))
