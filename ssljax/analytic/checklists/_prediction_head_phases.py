@@ -198,8 +198,9 @@ def _flow(values: HeadParams, rates: jax.Array, every: int) -> list[Finding]:
         near(
             "flow: time at which a_22 passes 1/2",
             crossing_times(times, a[:, 3:], 0.5)[0],
-            79.95,
-            0.05,
+            # Also where descent's 80.14, 80.02, 79.95 at rates 0.01, .005, .0025 lead.
+            79.89,
+            0.03,
         ),
         at_most(
             "flow: a_11 and a_22 at time 300",
@@ -213,5 +214,10 @@ ITEMS = (
     Item("7", "the four phases come in order", phases),
     Item("8", "substitution: E_21 rises below its bound", substitution),
     Item("9", "acceleration: neuron 2 prefers the weak feature", accelerated),
-    Item("10", "descent conserves Q1 and Q2 to first order in its rate", conserved),
+    Item(
+        "10",
+        "descent conserves Q1 and Q2 to first order in its rate",
+        conserved,
+        slow=True,
+    ),
 )

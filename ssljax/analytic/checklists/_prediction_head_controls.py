@@ -1,0 +1,157 @@
+"""Prediction head, items 11 to 13: what collapses without a part, and what does not."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax import losses
+from ssljax.analytic.checklist import Finding, Given, Item, at_least, at_most
+from ssljax.analytic.checklists._prediction_head_setup import (
+    DATA,
+    RATE,
+    RATIO,
+    aligned,
+    diverse,
+    simulate,
+    simulate_rules,
+    trained_loss,
+    unit_neurons,
+)
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.prediction_head import (
+    HeadParams,
+    HeadRule,
+    descend,
+    neurons,
+    population_batch,
+)
+
+OFF = ((0.0, 1.0), (1.0, 0.0))
+
+
+@in_float64
+def negative(given: Given) -> list[Finding]:
+    rules = {
+        "frozen identity": HeadRule(0.0),
+        "diagonal only": HeadRule(RATIO, trainable=((1.0, 0.0), (0.0, 1.0))),
+        "only E_12": HeadRule(RATIO, trainable=((0.0, 1.0), (0.0, 0.0))),
+        "slow head": HeadRule(0.1),
+        "no stop-gradient": HeadRule(RATIO, stop_gradient=0.0),
+    }
+    ends = simulate_rules(list(rules.values()), 20_000, every=20_000).params
+    found = []
+    for name, a in zip(rules, aligned(ends), strict=True):
+        found.append(at_least(f"{name}: a_21, the strong feature", a[2], 0.35))
+        found.append(at_most(f"{name}: a_22, the weak one", a[3], 0.1))
+    # Both start as the run that succeeds does; only normalisation is taken away.
+    detached = simulate(
+        60_000, every=60_000, rate=0.003, loss=_variance_detached
+    ).params
+    raw = simulate(200_000, every=200_000, rate=1e-5, loss=_not_normalized).params
+    return [
+        *found,
+        at_most("variance detached: a_22", abs(aligned(detached)[3]), 0.06),
+        at_least("variance detached: a_11 diverges", aligned(detached)[0], 10.0),
+        at_most("no normalisation: |w_j|", jnp.linalg.norm(raw.w, axis=1).max(), 0.3),
+    ]
+
+
+def _outputs(params: HeadParams, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of the exact batch, whose means are 0, ``[N, 2]`` each."""
+    patches, first = population_batch(DATA)
+    online = neurons(params.w, patches, first) @ params.head.T
+    return online, neurons(target, patches, 1 - first)
+
+
+def _variance_detached(params: HeadParams, target: jax.Array) -> jax.Array:
+    online, targets = _outputs(params, target)
+    sizes = jax.lax.stop_gradient(jnp.linalg.norm(online, axis=0))
+    sizes = sizes * jnp.linalg.norm(targets, axis=0)
+    return 2.0 - jnp.sum(jnp.sum(online * targets, axis=0) / sizes)
+
+
+def _not_normalized(params: HeadParams, target: jax.Array) -> jax.Array:
+    return losses.asymmetric_euclidean(*_outputs(params, target), jnp.eye(2))
+
+
+@in_float64
+def positive(given: Given) -> list[Finding]:
+    rules = {
+        "off-diagonal": HeadRule(RATIO),
+        "only E_21": HeadRule(RATIO, trainable=((0.0, 0.0), (1.0, 0.0))),
+        "full head": HeadRule(RATIO, trainable=((1.0, 1.0), (1.0, 1.0))),
+        "symmetric head": HeadRule(RATIO, tied=1.0),
+        "moving target": HeadRule(RATIO, target_decay=0.99),
+    }
+    ends = simulate_rules(list(rules.values()), 20_000, every=20_000).params
+    found = []
+    for name, a, head in zip(rules, aligned(ends), ends.head, strict=True):
+        off = jnp.maximum(abs(head[0, 1]), abs(head[1, 0]))
+        found.append(at_least(f"{name}: a_22, the weak feature", a[3], 0.85))
+        found.append(at_most(f"{name}: off-diagonal of E", off, 1e-3))
+    return [
+        *found,
+        at_most("full head: change of the diagonal", _diagonal(ends.head[2]), 2e-3),
+        at_most("only E_21: distance to off-diagonal", _gap(ends, 0, 1), 1e-3),
+    ]
+
+
+def _diagonal(head: jax.Array) -> jax.Array:
+    return jnp.abs(jnp.diag(head) - 1.0).max()
+
+
+def _gap(ends: HeadParams, i: int, j: int) -> jax.Array:
+    return jnp.abs(ends.w[i] - ends.w[j]).max()
+
+
+@in_float64
+def sweep(given: Given) -> list[Finding]:
+    rng = np.random.default_rng(given.seed)
+    sizes = rng.uniform(0.04, 0.06, size=(128, 4))
+    sizes[:, 0] = rng.uniform(0.07, 0.10, size=128)
+    signs = rng.choice([-1.0, 1.0], size=(128, 4))
+    starts = jnp.asarray((signs * sizes).reshape(128, 2, 2))
+    ratios = jnp.array([0.0, RATIO, 1.0])
+
+    def one(aligned: jax.Array, ratio: jax.Array) -> Any:
+        return descend(
+            trained_loss,
+            HeadParams(unit_neurons(aligned), jnp.eye(2)),
+            learning_rate=RATE,
+            steps=40_000,
+            every=40_000,
+            rule=HeadRule(ratio),
+        ).params
+
+    each = jax.vmap(jax.vmap(one, in_axes=(0, None)), in_axes=(None, 0))
+    ends = jax.jit(each)(starts, ratios)
+    share = jnp.mean(diverse(aligned(ends)), axis=1)
+    strong = jnp.abs(aligned(ends)[0][:, jnp.array([0, 2])])
+    return [
+        at_most("diverse, frozen head", share[0], 0.0),
+        at_least("smallest strong alignment there", strong.min(), 0.5),
+        at_least("diverse at a ratio of 0.3", share[1], 0.95),
+        at_least("diverse at a ratio of 1", share[2], 0.99),
+        at_most("|E - I| at a ratio of 1", abs(ends.head[2] - jnp.eye(2)).max(), 1e-4),
+    ]
+
+
+ITEMS = (
+    Item(
+        "11",
+        "what collapses: no head, no stop-gradient, no normalisation",
+        negative,
+        slow=True,
+    ),
+    Item(
+        "12", "what does not: one entry, full, symmetric head, moving target", positive
+    ),
+    Item(
+        "13",
+        "128 starts: all collapse without a head, none with a fast one",
+        sweep,
+        slow=True,
+    ),
+)
