@@ -33,7 +33,7 @@ class HeadRule(NamedTuple):
     def scale(self, gradient: HeadParams) -> HeadParams:
         """The gradient with rates and masks applied."""
         head = gradient.head
-        head = head + self.tied * ((head + head.T) / 2 - head)
+        head = head + self.tied * ((head + jnp.swapaxes(head, -1, -2)) / 2 - head)
         mask = jnp.asarray(self.trainable, head.dtype)
         return HeadParams(gradient.w, self.rate_ratio * mask * head)
 

@@ -1,7 +1,5 @@
 """Prediction head, items 11 to 13: what collapses without a part, and what does not."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,17 +14,16 @@ from ssljax.analytic.checklists._prediction_head_setup import (
     diverse,
     simulate,
     simulate_rules,
-    trained_loss,
     unit_neurons,
 )
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.prediction_head import (
     HeadParams,
     HeadRule,
-    descend,
     neurons,
     population_batch,
 )
+from ssljax.analytic.simulate import gradient_descent
 
 OFF = ((0.0, 1.0), (1.0, 0.0))
 
@@ -106,6 +103,22 @@ def _gap(ends: HeadParams, i: int, j: int) -> jax.Array:
     return jnp.abs(ends.w[i] - ends.w[j]).max()
 
 
+def _sum_of_losses(runs: HeadParams) -> jax.Array:
+    """The trained loss of many runs, a row per output of each: one large product."""
+    patches, first = population_batch(DATA)
+    views = (
+        jnp.sum(patches * first[:, :, None], axis=1),
+        jnp.sum(patches * (1 - first)[:, :, None], axis=1),
+    )
+    rows = runs.w.reshape(-1, runs.w.shape[-1])
+    cubes = (rows @ views[0].T) ** 3
+    online = jnp.einsum("kjr,krn->kjn", runs.head, cubes.reshape(-1, 2, len(patches)))
+    targets = (jax.lax.stop_gradient(rows) @ views[1].T) ** 3
+    # The batch holds every patch with both signs, so that there is no mean to remove.
+    online = online.reshape(targets.shape)
+    return len(rows) * (1.0 + losses.negative_cosine(online, targets))
+
+
 @in_float64
 def sweep(given: Given) -> list[Finding]:
     rng = np.random.default_rng(given.seed)
@@ -113,20 +126,24 @@ def sweep(given: Given) -> list[Finding]:
     sizes[:, 0] = rng.uniform(0.07, 0.10, size=128)
     signs = rng.choice([-1.0, 1.0], size=(128, 4))
     starts = jnp.asarray((signs * sizes).reshape(128, 2, 2))
-    ratios = jnp.array([0.0, RATIO, 1.0])
+    ratios = jnp.repeat(jnp.array([0.0, RATIO, 1.0]), 128)
+    w = jnp.tile(jax.vmap(unit_neurons)(starts), (3, 1, 1))
+    runs = HeadParams(w, jnp.tile(jnp.eye(2), (len(w), 1, 1)))
+    rule = HeadRule(ratios[:, None, None])
 
-    def one(aligned: jax.Array, ratio: jax.Array) -> Any:
-        return descend(
-            trained_loss,
-            HeadParams(unit_neurons(aligned), jnp.eye(2)),
-            learning_rate=RATE,
-            steps=40_000,
+    @jax.jit
+    def descended(runs: HeadParams) -> HeadParams:
+        return gradient_descent(
+            _sum_of_losses,
+            runs,
+            40_000,
+            RATE,
             every=40_000,
-            rule=HeadRule(ratio),
+            transform=lambda p, gradient: rule.scale(gradient),
         ).params
 
-    each = jax.vmap(jax.vmap(one, in_axes=(0, None)), in_axes=(None, 0))
-    ends = jax.jit(each)(starts, ratios)
+    ends = descended(runs)
+    ends = jax.tree.map(lambda x: x.reshape(3, 128, *x.shape[1:]), ends)
     share = jnp.mean(diverse(aligned(ends)), axis=1)
     strong = jnp.abs(aligned(ends)[0][:, jnp.array([0, 2])])
     return [
