@@ -1,0 +1,355 @@
+"""The prediction head's public functions against brute force and finite differences."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssljax.analytic.prediction_head import (
+    HeadParams,
+    HeadRule,
+    PatchBatch,
+    PatchData,
+    acceleration,
+    conserved_quantities,
+    descend,
+    effective_rank,
+    enumerated_batch,
+    feature_velocity,
+    head_flow,
+    neurons,
+    output_correlation,
+    patch_loss,
+    population_batch,
+    population_constants,
+    population_loss,
+    population_moments,
+    sample_patches,
+    solve_frozen_head,
+    substitution_bound,
+)
+
+DATA = PatchData()
+SMALL = PatchData(strengths=(3.0, 2.0), noise=0.7, patches=4, feature_patches=2)
+
+
+def params_of(seed=0, dimension=4):
+    rng = np.random.default_rng(seed)
+    off = 0.3 * rng.normal(size=(2, 2)) * (1 - np.eye(2))
+    return HeadParams(
+        jnp.asarray(0.5 * rng.normal(size=(2, dimension))),
+        jnp.asarray(np.eye(2) + off),
+    )
+
+
+def masks(patches):
+    for half in itertools.combinations(range(patches), patches // 2):
+        yield np.isin(np.arange(patches), half)
+
+
+@pytest.mark.parametrize("patches, features", [(8, 4), (6, 2), (4, 1), (4, 4)])
+def test_constants_are_the_moments_of_all_masks(patches, features):
+    first = np.array([mask[:features].sum() for mask in masks(patches)])
+    noise = np.array([mask[features:].sum() for mask in masks(patches)])
+    np.testing.assert_allclose(
+        population_constants(patches, features),
+        (
+            np.mean(first * (features - first)) / 2,
+            np.mean(first**2) / 2,
+            np.mean(noise),
+        ),
+        rtol=1e-13,
+        atol=1e-13,
+    )
+
+
+def by_loops(params, batch):
+    """The loss, one patch at a time, with batch normalisation as it is defined."""
+    w, head = (np.asarray(x) for x in params)
+    views = []
+    for keep in (np.asarray(batch.first), 1 - np.asarray(batch.first)):
+        outputs = np.zeros((len(keep), 2))
+        for i, j in np.ndindex(*outputs.shape):
+            for p in range(keep.shape[1]):
+                outputs[i, j] += (w[j] @ (keep[i, p] * batch.patches[i, p])) ** 3
+        views.append(outputs)
+    online, target = views[0] @ head.T, views[1]
+    normal = [(x - x.mean(0)) / x.std(0) for x in (online, target)]
+    return 2.0 - np.mean(np.sum(normal[0] * normal[1], axis=1))
+
+
+def test_the_loss_is_two_minus_the_correlations_of_normalised_outputs(float64):
+    batch = sample_patches(jax.random.key(0), DATA, samples=20, dimension=5)
+    params = params_of(dimension=5)
+    assert patch_loss(params, batch) == pytest.approx(by_loops(params, batch), 1e-12)
+
+
+def test_views_are_complementary_halves_of_one_feature_and_noise(float64):
+    patches, first = sample_patches(jax.random.key(1), DATA, samples=500, dimension=6)
+    assert patches.shape == (500, 8, 6) and first.shape == (500, 8)
+    np.testing.assert_array_equal(first.sum(1), 4)
+    shown = np.asarray(patches[:, :4])
+    np.testing.assert_array_equal(shown, np.repeat(shown[:, :1], 4, axis=1))
+    # One feature per sample, at its strength, both signs; noise beside both features.
+    present = np.abs(shown[:, 0, :2])
+    np.testing.assert_array_equal(np.sort(np.unique(present)), [0, 4.5, 6])
+    np.testing.assert_array_equal((present > 0).sum(1), 1)
+    assert abs(np.sign(shown[:, 0, :2].sum(1)).mean()) < 0.2
+    np.testing.assert_array_equal(patches[:, 4:, :2], 0)
+    assert np.std(patches[:, 4:, 2:]) == pytest.approx(1, abs=0.03)
+    assert abs(np.asarray(first).mean(0) - 0.5).max() < 0.1
+
+
+@pytest.mark.parametrize("make", [population_batch, enumerated_batch])
+@pytest.mark.parametrize("data", [DATA, SMALL])
+def test_exact_batches_have_the_moments_of_the_population(float64, make, data):
+    w = params_of(3).w
+    patches, first = make(data)
+    views = neurons(w, patches, first), neurons(w, patches, 1 - first)
+    cross, own = population_moments(w, data)
+    for view in views:
+        np.testing.assert_allclose(view.mean(0), 0, atol=1e-11)
+        np.testing.assert_allclose(view.T @ view / len(view), own, rtol=1e-11)
+    np.testing.assert_allclose(views[0].T @ views[1] / len(views[0]), cross, rtol=1e-9)
+
+
+def test_moments_are_those_of_gaussian_noise_by_quadrature(float64):
+    w, noise = params_of(4, dimension=4).w, 0.7
+    nodes, weights = np.polynomial.hermite_e.hermegauss(8)
+    plane = noise * np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2)
+    weights = np.outer(weights, weights).reshape(-1) / (2 * np.pi)
+    cubes = (plane @ np.asarray(w[:, 2:]).T) ** 3
+    parts = (np.asarray(w[:, :2]) * np.array([3.0, 2.0])) ** 3
+    constants = population_constants(4, 2)
+    own = constants.feature * parts @ parts.T
+    own += constants.noise * (cubes * weights[:, None]).T @ cubes
+    np.testing.assert_allclose(population_moments(w, SMALL)[1], own, rtol=1e-12)
+
+
+def test_only_the_plane_of_the_noise_parts_matters(float64):
+    params = params_of(5, dimension=9)
+    rest = params.w[:, 2:]
+    turned = jnp.concatenate(
+        [params.w[:, :2], jnp.linalg.cholesky(rest @ rest.T)], axis=1
+    )
+    exact = patch_loss(params._replace(w=turned), population_batch(DATA))
+    np.testing.assert_allclose(population_loss(params, DATA), exact, rtol=1e-12)
+
+
+@pytest.mark.parametrize("target", [None, "own", "other"])
+def test_gradients_with_every_kind_of_target_match_differences(float64, target):
+    params, other = params_of(6), params_of(7).w
+    batch = enumerated_batch(SMALL)
+
+    def with_target(loss, moving):
+        def value(flat):
+            p = HeadParams(flat[:8].reshape(2, 4), flat[8:].reshape(2, 2))
+            kinds = {"own": p.w if moving else params.w, "other": other}
+            fixed = params.w if not moving else None
+            return loss(p, kinds.get(target, fixed))
+
+        return value
+
+    def closed(p, target):
+        return population_loss(p, SMALL, target=target)
+
+    def trained(p, target):
+        return patch_loss(p, batch, target=target)
+
+    flat = jnp.concatenate([x.reshape(-1) for x in params])
+    # A stopped target is a constant to the differences, a passed one moves along.
+    value = jax.jit(with_target(closed, moving=target == "own"))
+    steps = 1e-5 * np.eye(12)
+    numeric = [(value(flat + e) - value(flat - e)) / 2e-5 for e in steps]
+    for loss in (closed, trained):
+        found = jax.grad(with_target(loss, moving=True))(flat)
+        np.testing.assert_allclose(found, numeric, atol=1e-8)
+
+
+def test_feature_velocity_is_minus_the_gradient(float64):
+    params = params_of(8, dimension=7)
+    gradient = jax.grad(lambda p: population_loss(p, DATA))(params)
+    np.testing.assert_allclose(
+        feature_velocity(params, DATA), -gradient.w[:, :2], rtol=1e-9
+    )
+
+
+def test_losses_and_rates_can_be_differentiated_in_the_weights(float64):
+    params = params_of(9)
+
+    def total(w):
+        return jnp.sum(feature_velocity(params._replace(w=w), DATA) ** 2)
+
+    step = 1e-6 * jnp.ones((2, 4)) / 3
+    numeric = (total(params.w + step) - total(params.w - step)) / 2
+    found = jnp.sum(jax.grad(total)(params.w) * step)
+    np.testing.assert_allclose(found, numeric, rtol=1e-5)
+
+
+def test_scale_of_a_neuron_is_bought_with_the_head(float64):
+    params = params_of(10)
+    scaled = HeadParams(
+        params.w * jnp.array([[2.0], [1.0]]),
+        params.head * jnp.array([[1.0, 8.0], [1 / 8, 1.0]]),
+    )
+    np.testing.assert_allclose(
+        population_loss(scaled, DATA), population_loss(params, DATA), rtol=1e-12
+    )
+
+
+def test_collapse_attains_the_minimum(float64):
+    lowest = 2 - 2 * DATA.constants.cross / DATA.constants.feature
+    for rows in ([0, 0], [0, 1], [1, 0]):
+        best = HeadParams(jnp.eye(4)[jnp.array(rows)], jnp.eye(2))
+        np.testing.assert_allclose(population_loss(best, DATA), lowest, rtol=1e-12)
+    assert population_loss(params_of(11), DATA) > lowest
+
+
+def test_conserved_quantities_do_not_move_along_the_gradient(float64):
+    params, ratio = params_of(12), 0.4
+    gradient = jax.grad(lambda p: population_loss(p, DATA))(params)
+    velocity = HeadRule(ratio).scale(gradient)
+    change = jax.jvp(
+        lambda p: conserved_quantities(p, rate_ratio=ratio), (params,), (velocity,)
+    )[1]
+    np.testing.assert_allclose(change, 0, atol=1e-12)
+
+
+def test_substitution_bound_follows_from_what_is_conserved():
+    assert substitution_bound(0.3, 1.0) == pytest.approx(np.sqrt(0.1))
+    all_given = HeadParams(
+        np.zeros((2, 4)), np.array([[1.0, 0.0], [substitution_bound(0.3, 2.0), 1.0]])
+    )
+    assert conserved_quantities(all_given, rate_ratio=0.3)[1] == pytest.approx(4.0)
+
+
+def test_acceleration_is_exact_where_nothing_is_dropped(float64):
+    w = jnp.array([[0.8, 0.0, 0.5, 0.1], [0.1, 0.09, 0.2, 0.6]])
+    params = HeadParams(w, jnp.array([[1.0, 0.0], [0.2, 1.0]]))
+    found = acceleration(params, DATA)
+    np.testing.assert_allclose(
+        found.velocity, feature_velocity(params, DATA)[1], rtol=1e-10
+    )
+    without = acceleration(HeadParams(w, jnp.eye(2)), DATA)
+    assert found.factor > found.threshold > without.factor == 1
+
+
+def test_effective_rank_and_correlation_count_the_outputs(float64):
+    assert effective_rank(jnp.eye(5)) == pytest.approx(5)
+    assert effective_rank(jnp.ones((3, 3))) == pytest.approx(1, abs=1e-6)
+    apart = output_correlation(jnp.eye(2, 4), DATA)
+    np.testing.assert_allclose(apart, np.eye(2), atol=1e-12)
+    batch = population_batch(DATA)
+    seen = neurons(params_of(13).w, *batch)
+    np.testing.assert_allclose(
+        output_correlation(params_of(13).w, DATA), np.corrcoef(seen.T), rtol=1e-10
+    )
+
+
+def test_descent_follows_its_rule_step_by_step(float64):
+    start, rate = params_of(14), 0.05
+    batch = population_batch(DATA)
+    mask = jnp.array([[0.0, 0.0], [1.0, 0.0]])
+    rule = HeadRule(0.7, trainable=mask, target_decay=0.9)
+    found = descend(
+        lambda p, target: patch_loss(p, batch, target=target),
+        start,
+        learning_rate=rate,
+        steps=3,
+        rule=rule,
+    )
+    (w, head), target = start, start.w
+    for _ in range(3):
+        gradient = jax.grad(patch_loss)(HeadParams(w, head), batch, target=target)
+        w = w - rate * gradient.w
+        head = head - rate * 0.7 * mask * gradient.head
+        target = 0.9 * target + 0.1 * w
+    assert found.values.w.shape == (4, 2, 4)
+    np.testing.assert_allclose(found.params.w, w, rtol=1e-12)
+    np.testing.assert_allclose(found.params.head, head, rtol=1e-12)
+    np.testing.assert_allclose(found.times, rate * np.arange(4))
+
+
+def test_tied_and_ungated_rules(float64):
+    gradient = HeadParams(jnp.ones((2, 4)), jnp.array([[1.0, 2.0], [4.0, 8.0]]))
+    np.testing.assert_array_equal(
+        HeadRule(1.0, tied=1.0).scale(gradient).head, [[0, 3], [3, 0]]
+    )
+    start, batch = params_of(15), population_batch(DATA)
+    through = descend(
+        lambda p, target: patch_loss(p, batch, target=target),
+        start,
+        learning_rate=0.1,
+        steps=1,
+        rule=HeadRule(stop_gradient=0.0),
+    ).params
+    gradient = jax.grad(lambda p: patch_loss(p, batch, target=p.w))(start)
+    np.testing.assert_allclose(through.w, start.w - 0.1 * gradient.w, rtol=1e-12)
+
+
+def test_frozen_solution_is_the_flow_with_the_head_at_rest(float64):
+    # Neuron 2 prefers the weak feature, neuron 1 has negative signs.
+    w = jnp.array([[-0.1, 0.05, 0.9, 0.2], [0.03, -0.09, 0.1, 0.7]])
+    times = jnp.array([0.0, 0.5, 2.0, 10.0, 60.0])
+    flow = head_flow(HeadParams(w, jnp.eye(2)), times, data=DATA, rate_ratio=0.0)
+    found = solve_frozen_head(w, DATA)(times)
+    assert found.shape == (5, 4)
+    np.testing.assert_allclose(found, flow.values.w[:, :, :2].reshape(5, 4), atol=1e-7)
+    assert found[-1, 0] < -0.5 and found[-1, 3] < -0.3
+
+
+def test_frozen_solution_can_be_differentiated(float64):
+    w = params_of(16).w * 0.3
+
+    def end(scale, t):
+        scaled = w.at[0, 0].multiply(scale)
+        return solve_frozen_head(scaled, DATA)(jnp.array([t]))[0, 0]
+
+    found = jax.grad(end, argnums=(0, 1))(1.0, 1.5)
+    step = 1e-5
+    numeric = (
+        (end(1 + step, 1.5) - end(1 - step, 1.5)) / (2 * step),
+        (end(1.0, 1.5 + step) - end(1.0, 1.5 - step)) / (2 * step),
+    )
+    np.testing.assert_allclose(found, numeric, rtol=1e-5)
+
+
+def test_callers_in_float32_get_float64_without_a_warning():
+    params = HeadParams(np.eye(2, 4, dtype=np.float32), np.eye(2, dtype=np.float32))
+    assert population_loss(params, DATA).dtype == np.float64
+    assert feature_velocity(params, DATA).dtype == np.float64
+    path = solve_frozen_head(0.5 * params.w + 0.1, DATA)(jnp.array([0.0, 1.0]))
+    assert path.dtype == np.float64 and path.shape == (2, 4)
+    # A loss that trains keeps the precision of what it is given.
+    batch = sample_patches(jax.random.key(0), DATA, samples=8, dimension=4)
+    noisy = HeadParams(params.w + 0.1, params.head)
+    assert patch_loss(noisy, PatchBatch(*batch)).dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: population_constants(7, 2), "patches must be even"),
+        (lambda: population_constants(4, 5), "feature_patches must be 1 to 4"),
+        (lambda: PatchData(strengths=(1.0, -1.0)), "strengths must be positive"),
+        (lambda: PatchData(noise=0.0), "noise must be positive"),
+        (lambda: PatchData(patches=5), "patches must be even"),
+        (lambda: population_batch(PatchData(strengths=(1.0,))), "two features"),
+        (lambda: solve_frozen_head(np.ones((2, 2)), DATA), "features, then noise"),
+        (lambda: solve_frozen_head(np.eye(2, 4), DATA)(np.array(1.0)), "times must be"),
+        (lambda: population_moments(np.ones((2, 2)), DATA), "features, then noise"),
+        (
+            lambda: sample_patches(jax.random.key(0), DATA, samples=2, dimension=2),
+            "dimension must exceed 2",
+        ),
+        (
+            lambda: acceleration(HeadParams(np.ones((3, 4)), np.eye(3)), DATA),
+            "two neurons",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
