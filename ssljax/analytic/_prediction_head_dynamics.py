@@ -1,5 +1,6 @@
 """How encoder and head move: descent under any rule, the flow, and a closed form."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -141,9 +142,6 @@ def head_flow(
     )
 
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
-
-
 @in_float64
 def solve_frozen_head(
     w: jax.Array, data: PatchData
@@ -177,74 +175,98 @@ def solve_frozen_head(
             f"w must be [outputs, d] with d > {features} (features, then noise), "
             f"got {list(w.shape)}"
         )
-    constants = data.constants
-    sixth = jnp.asarray(data.strengths) ** 6
-    start, length = w[:, :features], jnp.sum(w**2, axis=1)
-
-    def along(start: jax.Array, squared: jax.Array) -> jax.Array:
-        """All alignments when the winner's square is ``squared``."""
-        drive = sixth * start**4
-        winner = jnp.argmax(drive)
-        share = drive / drive[winner]
-        return start / (1 - share * (1 - (start[winner] ** 2 / squared) ** 2)) ** 0.25
-
-    def limit_of(start: jax.Array, length: jax.Array) -> jax.Array:
-        """The winner's square when no noise is left."""
-        low = start[jnp.argmax(sixth * start**4)] ** 2
-
-        def halve(_: int, bounds: tuple[jax.Array, jax.Array]):
-            low, high = bounds
-            middle = (low + high) / 2
-            inside = jnp.sum(along(start, middle) ** 2) < length
-            return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
-
-        return jax.lax.fori_loop(0, 60, halve, (low, length))[0]
-
-    def one(start: jax.Array, length: jax.Array, t: jax.Array) -> jax.Array:
-        winner = jnp.argmax(sixth * start**4)
-        limit = limit_of(*jax.lax.stop_gradient((start, length)))
-
-        def pace(y: jax.Array) -> jax.Array:
-            """``dt/dy`` in the logit y of the winner's square over its limit."""
-            share = jax.nn.sigmoid(y)
-            aligned = along(start, limit * share)
-            rest = jnp.maximum(length - jnp.sum(aligned**2), 1e-14) * data.noise**2
-            noise = 15 * constants.noise * rest**3
-            variance = constants.feature * jnp.sum(sixth * aligned**6) + noise
-            velocity = 3 * constants.cross * sixth[winner] * noise / variance**2
-            squared = limit * share
-            # d(a^2)/dt = 2 a velocity a^5 and d(a^2)/dy = a^2 (1 - share).
-            return (1 - share) / (2 * velocity * squared**2)
-
-        begin = jnp.log(start[winner] ** 2 / (limit - start[winner] ** 2))
-
-        def clock(y: jax.Array) -> jax.Array:
-            cells = 40
-            width = (y - begin) / cells
-            left = begin + width * jnp.arange(cells)
-            nodes = left[:, None] + width * (jnp.asarray(_NODES)[None, :] + 1) / 2
-            values = jax.vmap(pace)(nodes.reshape(-1)).reshape(nodes.shape)
-            return jnp.sum(values @ jnp.asarray(_WEIGHTS)) * width / 2
-
-        def halve(_: int, bounds: tuple[jax.Array, jax.Array]):
-            low, high = bounds
-            middle = (low + high) / 2
-            early = clock(middle) < t
-            return jnp.where(early, middle, low), jnp.where(early, high, middle)
-
-        low, high = jax.lax.fori_loop(0, 60, halve, (begin, begin + 30.0))
-        found = jax.lax.stop_gradient((low + high) / 2)
-        # One step of Newton's method carries the derivatives.
-        found = found - (clock(found) - t) / pace(found)
-        return along(start, limit * jax.nn.sigmoid(found))
 
     def solution(t: jax.Array) -> jax.Array:
         t = jnp.asarray(t, jnp.float64)
         if t.ndim != 1:
             raise ValueError(f"times must be [times], got {list(t.shape)}")
-        each = jax.vmap(one, in_axes=(0, 0, None))
-        return jax.vmap(each, in_axes=(None, None, 0))(start, length, t).reshape(
-            len(t), -1
-        )
+        return _frozen_alignments(w, t, data)
 
     return solution
+
+
+# Compiled once for all solutions of a distribution; no loss is called in it.
+@functools.partial(jax.jit, static_argnames="data")
+def _frozen_alignments(w: jax.Array, t: jax.Array, data: PatchData) -> jax.Array:
+    """``<w_j, v_l>`` at all times, ``[times, outputs * features]``."""
+
+    def neuron(w: jax.Array) -> jax.Array:
+        start = w[: len(data.strengths)]
+        return _frozen_neuron(start, jnp.sum(w**2), t, data)
+
+    return jnp.swapaxes(jax.vmap(neuron)(w), 0, 1).reshape(len(t), -1)
+
+
+def _frozen_neuron(
+    start: jax.Array, length: jax.Array, t: jax.Array, data: PatchData
+) -> jax.Array:
+    """Alignments of one neuron of squared length ``length``, ``[times, features]``."""
+    constants, sixth = data.constants, jnp.asarray(data.strengths) ** 6
+    drive = sixth * start**4
+    winner = jnp.argmax(drive)
+    first = start[winner] ** 2
+
+    def along(squared: jax.Array) -> jax.Array:
+        """Alignments when the winner's square is ``squared``, ``[..., features]``."""
+        progress = 1 - (first / squared[..., None]) ** 2
+        share = (drive / drive[winner]).reshape((1,) * squared.ndim + (-1,))
+        return start.reshape(share.shape) / (1 - share * progress) ** 0.25
+
+    # The winner's square when no noise is left bounds it.
+    stopped = jax.lax.stop_gradient(length)
+    limit = _bisect(
+        lambda x: jnp.sum(jax.lax.stop_gradient(along(x)) ** 2) < stopped,
+        jax.lax.stop_gradient(first),
+        stopped,
+    )
+
+    def pace(y: jax.Array) -> jax.Array:
+        """``dt/dy`` in the logit y of the winner's square over its limit."""
+        share = jax.nn.sigmoid(y)
+        alignments = along(limit * share)
+        rest = length - jnp.sum(alignments**2, axis=-1)
+        rest = jnp.maximum(rest, 1e-14) * data.noise**2
+        noise = 15 * constants.noise * rest**3
+        sixths = sixth.reshape((1,) * share.ndim + (-1,)) * alignments**6
+        variance = constants.feature * jnp.sum(sixths, axis=-1) + noise
+        velocity = 3 * constants.cross * sixth[winner] * noise / variance**2
+        # d(a^2)/dt = 2 velocity a^6 and d(a^2)/dy = a^2 (1 - share).
+        return (1 - share) / (2 * velocity * (limit * share) ** 2)
+
+    begin = jnp.log(first / (limit - first))
+
+    def clock(y: jax.Array) -> jax.Array:
+        width = (y - begin) / _CELLS
+        nodes = begin + width[..., None] * jnp.asarray(_NODES).reshape(
+            (1,) * y.ndim + (-1,)
+        )
+        weights = jnp.asarray(_WEIGHTS).reshape((1,) * y.ndim + (-1,))
+        return jnp.sum(pace(nodes) * weights, axis=-1) * width
+
+    low = jnp.broadcast_to(begin, t.shape)
+    found = jax.lax.stop_gradient(_bisect(lambda y: clock(y) < t, low, low + 30.0))
+    # One step of Newton's method carries the derivatives.
+    found = found - (clock(found) - t) / pace(found)
+    return along(limit * jax.nn.sigmoid(found))
+
+
+def _bisect(
+    below: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array
+) -> jax.Array:
+    """Where ``below`` turns from true to false."""
+
+    def halve(_: int, bounds: tuple[jax.Array, jax.Array]):
+        low, high = bounds
+        middle = (low + high) / 2
+        is_below = below(middle)
+        return jnp.where(is_below, middle, low), jnp.where(is_below, high, middle)
+
+    low, high = jax.lax.fori_loop(0, 60, halve, (low, high))
+    return (low + high) / 2
+
+
+# Gauss and Legendre's rule in each of some cells of unit width.
+_CELLS = 40
+_POINTS, _RULE = np.polynomial.legendre.leggauss(12)
+_NODES = (np.arange(_CELLS)[:, None] + (_POINTS[None, :] + 1) / 2).reshape(-1)
+_WEIGHTS = np.tile(_RULE / 2, _CELLS)

@@ -21,6 +21,13 @@ from ssljax.analytic._prediction_head_dynamics import (
     head_flow,
     solve_frozen_head,
 )
+from ssljax.analytic._prediction_head_effects import (
+    Acceleration,
+    acceleration,
+    conserved_quantities,
+    feature_velocity,
+    substitution_bound,
+)
 from ssljax.analytic._prediction_head_patches import (
     PatchBatch,
     enumerated_batch,
@@ -30,19 +37,14 @@ from ssljax.analytic._prediction_head_patches import (
     sample_patches,
 )
 from ssljax.analytic._prediction_head_population import (
-    Acceleration,
     HeadParams,
     PatchData,
     PopulationConstants,
-    acceleration,
-    conserved_quantities,
     effective_rank,
-    feature_velocity,
     output_correlation,
     population_constants,
     population_loss,
     population_moments,
-    substitution_bound,
 )
 
 __all__ = [

@@ -1,5 +1,6 @@
 """The prediction head's public functions against brute force and finite differences."""
 
+import functools
 import itertools
 
 import jax
@@ -10,7 +11,6 @@ import pytest
 from ssljax.analytic.prediction_head import (
     HeadParams,
     HeadRule,
-    PatchBatch,
     PatchData,
     acceleration,
     conserved_quantities,
@@ -32,6 +32,8 @@ from ssljax.analytic.prediction_head import (
 )
 
 DATA = PatchData()
+# Compiles in a tenth of the time of the default generator.
+KEY = jax.random.key(0, impl="rbg")
 SMALL = PatchData(strengths=(3.0, 2.0), noise=0.7, patches=4, feature_patches=2)
 
 
@@ -42,6 +44,11 @@ def params_of(seed=0, dimension=4):
         jnp.asarray(0.5 * rng.normal(size=(2, dimension))),
         jnp.asarray(np.eye(2) + off),
     )
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def draw(key, samples, dimension):
+    return sample_patches(key, DATA, samples=samples, dimension=dimension)
 
 
 def masks(patches):
@@ -67,13 +74,15 @@ def test_constants_are_the_moments_of_all_masks(patches, features):
 
 def by_loops(params, batch):
     """The loss, one patch at a time, with batch normalisation as it is defined."""
-    w, head = (np.asarray(x) for x in params)
+    (w, head), (patches, first) = jax.tree.map(
+        np.asarray, (tuple(params), tuple(batch))
+    )
     views = []
-    for keep in (np.asarray(batch.first), 1 - np.asarray(batch.first)):
+    for keep in (first, 1 - first):
         outputs = np.zeros((len(keep), 2))
         for i, j in np.ndindex(*outputs.shape):
             for p in range(keep.shape[1]):
-                outputs[i, j] += (w[j] @ (keep[i, p] * batch.patches[i, p])) ** 3
+                outputs[i, j] += (w[j] @ (keep[i, p] * patches[i, p])) ** 3
         views.append(outputs)
     online, target = views[0] @ head.T, views[1]
     normal = [(x - x.mean(0)) / x.std(0) for x in (online, target)]
@@ -81,13 +90,13 @@ def by_loops(params, batch):
 
 
 def test_the_loss_is_two_minus_the_correlations_of_normalised_outputs(float64):
-    batch = sample_patches(jax.random.key(0), DATA, samples=20, dimension=5)
+    batch = draw(KEY, 20, 5)
     params = params_of(dimension=5)
     assert patch_loss(params, batch) == pytest.approx(by_loops(params, batch), 1e-12)
 
 
 def test_views_are_complementary_halves_of_one_feature_and_noise(float64):
-    patches, first = sample_patches(jax.random.key(1), DATA, samples=500, dimension=6)
+    patches, first = draw(KEY, 500, 6)
     assert patches.shape == (500, 8, 6) and first.shape == (500, 8)
     np.testing.assert_array_equal(first.sum(1), 4)
     shown = np.asarray(patches[:, :4])
@@ -164,13 +173,13 @@ def test_gradients_with_every_kind_of_target_match_differences(float64, target):
     steps = 1e-5 * np.eye(12)
     numeric = [(value(flat + e) - value(flat - e)) / 2e-5 for e in steps]
     for loss in (closed, trained):
-        found = jax.grad(with_target(loss, moving=True))(flat)
+        found = jax.jit(jax.grad(with_target(loss, moving=True)))(flat)
         np.testing.assert_allclose(found, numeric, atol=1e-8)
 
 
 def test_feature_velocity_is_minus_the_gradient(float64):
     params = params_of(8, dimension=7)
-    gradient = jax.grad(lambda p: population_loss(p, DATA))(params)
+    gradient = jax.jit(jax.grad(lambda p: population_loss(p, DATA)))(params)
     np.testing.assert_allclose(
         feature_velocity(params, DATA), -gradient.w[:, :2], rtol=1e-9
     )
@@ -179,6 +188,7 @@ def test_feature_velocity_is_minus_the_gradient(float64):
 def test_losses_and_rates_can_be_differentiated_in_the_weights(float64):
     params = params_of(9)
 
+    @jax.jit
     def total(w):
         return jnp.sum(feature_velocity(params._replace(w=w), DATA) ** 2)
 
@@ -209,7 +219,7 @@ def test_collapse_attains_the_minimum(float64):
 
 def test_conserved_quantities_do_not_move_along_the_gradient(float64):
     params, ratio = params_of(12), 0.4
-    gradient = jax.grad(lambda p: population_loss(p, DATA))(params)
+    gradient = jax.jit(jax.grad(lambda p: population_loss(p, DATA)))(params)
     velocity = HeadRule(ratio).scale(gradient)
     change = jax.jvp(
         lambda p: conserved_quantities(p, rate_ratio=ratio), (params,), (velocity,)
@@ -253,16 +263,18 @@ def test_descent_follows_its_rule_step_by_step(float64):
     batch = population_batch(DATA)
     mask = jnp.array([[0.0, 0.0], [1.0, 0.0]])
     rule = HeadRule(0.7, trainable=mask, target_decay=0.9)
-    found = descend(
-        lambda p, target: patch_loss(p, batch, target=target),
-        start,
-        learning_rate=rate,
-        steps=3,
-        rule=rule,
-    )
-    (w, head), target = start, start.w
+    found = jax.jit(
+        lambda start: descend(
+            lambda p, target: patch_loss(p, batch, target=target),
+            start,
+            learning_rate=rate,
+            steps=3,
+            rule=rule,
+        )
+    )(start)
+    (w, head), target, step = start, start.w, jax.jit(jax.grad(patch_loss))
     for _ in range(3):
-        gradient = jax.grad(patch_loss)(HeadParams(w, head), batch, target=target)
+        gradient = step(HeadParams(w, head), batch, target=target)
         w = w - rate * gradient.w
         head = head - rate * 0.7 * mask * gradient.head
         target = 0.9 * target + 0.1 * w
@@ -278,14 +290,19 @@ def test_tied_and_ungated_rules(float64):
         HeadRule(1.0, tied=1.0).scale(gradient).head, [[0, 3], [3, 0]]
     )
     start, batch = params_of(15), population_batch(DATA)
-    through = descend(
-        lambda p, target: patch_loss(p, batch, target=target),
-        start,
-        learning_rate=0.1,
-        steps=1,
-        rule=HeadRule(stop_gradient=0.0),
-    ).params
-    gradient = jax.grad(lambda p: patch_loss(p, batch, target=p.w))(start)
+
+    @jax.jit
+    def both(start):
+        path = descend(
+            lambda p, target: patch_loss(p, batch, target=target),
+            start,
+            learning_rate=0.1,
+            steps=1,
+            rule=HeadRule(stop_gradient=0.0),
+        )
+        return path.params, jax.grad(lambda p: patch_loss(p, batch, target=p.w))(start)
+
+    through, gradient = both(start)
     np.testing.assert_allclose(through.w, start.w - 0.1 * gradient.w, rtol=1e-12)
 
 
@@ -303,11 +320,12 @@ def test_frozen_solution_is_the_flow_with_the_head_at_rest(float64):
 def test_frozen_solution_can_be_differentiated(float64):
     w = params_of(16).w * 0.3
 
+    @jax.jit
     def end(scale, t):
         scaled = w.at[0, 0].multiply(scale)
         return solve_frozen_head(scaled, DATA)(jnp.array([t]))[0, 0]
 
-    found = jax.grad(end, argnums=(0, 1))(1.0, 1.5)
+    found = jax.jit(jax.grad(end, argnums=(0, 1)))(1.0, 1.5)
     step = 1e-5
     numeric = (
         (end(1 + step, 1.5) - end(1 - step, 1.5)) / (2 * step),
@@ -323,9 +341,9 @@ def test_callers_in_float32_get_float64_without_a_warning():
     path = solve_frozen_head(0.5 * params.w + 0.1, DATA)(jnp.array([0.0, 1.0]))
     assert path.dtype == np.float64 and path.shape == (2, 4)
     # A loss that trains keeps the precision of what it is given.
-    batch = sample_patches(jax.random.key(0), DATA, samples=8, dimension=4)
     noisy = HeadParams(params.w + 0.1, params.head)
-    assert patch_loss(noisy, PatchBatch(*batch)).dtype == jnp.float32
+    loss = jax.jit(lambda: patch_loss(noisy, draw(KEY, 8, 4)))()
+    assert loss.dtype == jnp.float32 and np.isfinite(loss)
 
 
 @pytest.mark.parametrize(
@@ -341,7 +359,7 @@ def test_callers_in_float32_get_float64_without_a_warning():
         (lambda: solve_frozen_head(np.eye(2, 4), DATA)(np.array(1.0)), "times must be"),
         (lambda: population_moments(np.ones((2, 2)), DATA), "features, then noise"),
         (
-            lambda: sample_patches(jax.random.key(0), DATA, samples=2, dimension=2),
+            lambda: sample_patches(KEY, DATA, samples=2, dimension=2),
             "dimension must exceed 2",
         ),
         (

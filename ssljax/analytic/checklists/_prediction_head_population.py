@@ -197,7 +197,7 @@ def without_head(given: Given) -> list[Finding]:
     # The same total time of 12 at three rates, in one program.
     rates = jnp.array([0.006, 0.003, 0.0015])
     paths = simulate(8000, every=50, ratio=0.0, rate=rates)
-    solution = jax.jit(solve_frozen_head(start().w, DATA))
+    solution = solve_frozen_head(start().w, DATA)
     times = paths.times[0][:41]
     expected = solution(times)
     found = [
