@@ -98,7 +98,9 @@ def acceleration(params: HeadParams, data: PatchData) -> Acceleration:
 
 
 @in_float64
-def conserved_quantities(params: HeadParams, *, rate_ratio: float) -> jax.Array:
+def conserved_quantities(
+    params: HeadParams, *, rate_ratio: float | jax.Array
+) -> jax.Array:
     """What gradient flow conserves because the normalised loss has no scale.
 
     Args:
@@ -120,7 +122,9 @@ def conserved_quantities(params: HeadParams, *, rate_ratio: float) -> jax.Array:
 
 
 @in_float64
-def substitution_bound(rate_ratio: float, norm: float) -> jax.Array:
+def substitution_bound(
+    rate_ratio: float | jax.Array, norm: float | jax.Array
+) -> jax.Array:
     """Largest ``|E_21|`` that the conserved quantities allow while ``E_12`` is 0.
 
     Args:

@@ -91,7 +91,7 @@ def sample_patches(
     Raises:
         ValueError: if there is no room for noise.
 
-    >>> key = jax.random.key(0)
+    >>> key = jax.random.key(0, impl="rbg")
     >>> sample_patches(key, PatchData(), samples=3, dimension=5).patches.shape
     (3, 8, 5)
     """

@@ -18,7 +18,6 @@ from ssljax.analytic.prediction_head import (
     effective_rank,
     enumerated_batch,
     feature_velocity,
-    head_flow,
     neurons,
     output_correlation,
     patch_loss,
@@ -306,14 +305,29 @@ def test_tied_and_ungated_rules(float64):
     np.testing.assert_allclose(through.w, start.w - 0.1 * gradient.w, rtol=1e-12)
 
 
-def test_frozen_solution_is_the_flow_with_the_head_at_rest(float64):
+def test_frozen_solution_moves_at_the_velocity_of_its_features(float64):
     # Neuron 2 prefers the weak feature, neuron 1 has negative signs.
     w = jnp.array([[-0.1, 0.05, 0.9, 0.2], [0.03, -0.09, 0.1, 0.7]])
-    times = jnp.array([0.0, 0.5, 2.0, 10.0, 60.0])
-    flow = head_flow(HeadParams(w, jnp.eye(2)), times, data=DATA, rate_ratio=0.0)
-    found = solve_frozen_head(w, DATA)(times)
+    solution, times, step = (
+        solve_frozen_head(w, DATA),
+        np.array([0, 0.5, 2, 10, 60]),
+        1e-4,
+    )
+    found, later, earlier = (solution(times + h) for h in (step, 2 * step, 0.0))
     assert found.shape == (5, 4)
-    np.testing.assert_allclose(found, flow.values.w[:, :, :2].reshape(5, 4), atol=1e-7)
+    np.testing.assert_allclose(earlier[0], w[:, :2].reshape(-1), rtol=1e-10)
+
+    @jax.vmap
+    def velocity(alignments):
+        aligned = alignments.reshape(2, 2)
+        rest = jnp.sum(w**2, axis=1) - jnp.sum(aligned**2, axis=1)
+        noise = jnp.diag(jnp.sqrt(rest))
+        here = HeadParams(jnp.concatenate([aligned, noise], axis=1), jnp.eye(2))
+        return feature_velocity(here, DATA).reshape(-1)
+
+    np.testing.assert_allclose(
+        (later - earlier) / (2 * step), jax.jit(velocity)(found), rtol=1e-5, atol=1e-9
+    )
     assert found[-1, 0] < -0.5 and found[-1, 3] < -0.3
 
 

@@ -129,7 +129,7 @@ def accelerated(given: Given) -> list[Finding]:
 
 @in_float64
 def conserved(given: Given) -> list[Finding]:
-    rates = jnp.array([RATE, 0.01, 0.003])
+    rates = [RATE, 0.01, 0.003]
     ratios = jnp.array([RATIO, 1.0])
 
     def drift(path: HeadParams, ratio: Any) -> jax.Array:
@@ -138,8 +138,11 @@ def conserved(given: Given) -> list[Finding]:
 
     # All rates for as many steps as the smallest needs; the others stop being read.
     total, every, steps = 150.0, 100, 50_000
-    paths = [simulate(steps, every=every, ratio=float(r), rate=rates) for r in ratios]
-    counts = [round(total / float(rate) / every) + 1 for rate in rates]
+    paths = [
+        simulate(steps, every=every, ratio=float(r), rate=jnp.array(rates))
+        for r in ratios
+    ]
+    counts = [round(total / rate / every) + 1 for rate in rates]
     drifts = np.array(
         [
             [
@@ -156,7 +159,7 @@ def conserved(given: Given) -> list[Finding]:
     found += [
         near(
             f"order of the drift of Q{q + 1}, ratio {ratios[r]:g}",
-            convergence_slope(rates, drifts[r, :, q]),
+            convergence_slope(rates, drifts[r, :, q].tolist()),
             1.0,
             0.1,
         )
@@ -166,14 +169,14 @@ def conserved(given: Given) -> list[Finding]:
     return found + _flow(paths[0].values, rates, every)
 
 
-def _flow(values: HeadParams, rates: jax.Array, every: int) -> list[Finding]:
+def _flow(values: HeadParams, rates: list[float], every: int) -> list[Finding]:
     """Descent against gradient flow of the moments, and the flow's own phases."""
     times = jnp.concatenate([jnp.linspace(0, 60, 21), jnp.linspace(60, 90, 301)[1:]])
     times = jnp.concatenate([times, jnp.array([100.0, 150.0, 300.0])])
     flow = head_flow(start(), times, data=DATA, rate_ratio=RATIO)
     a, borrowed = aligned(flow.values), np.asarray(flow.values.head[:, 1, 0])
     # Every rate has a record at multiples of 3; at 60 substitution is under way.
-    read = [round(60 / float(rate) / every) for rate in rates]
+    read = [round(60 / rate / every) for rate in rates]
     found = jnp.stack([aligned(values)[i, k] for i, k in enumerate(read)])
     gaps = np.abs(found - a[20][None, :]).max(axis=1)
     smallest = 3.0 / 0.003 / every
@@ -181,7 +184,10 @@ def _flow(values: HeadParams, rates: jax.Array, every: int) -> list[Finding]:
     charge = jax.vmap(lambda p: conserved_quantities(p, rate_ratio=RATIO))(flow.values)
     return [
         near(
-            "order at which descent meets flow", convergence_slope(rates, gaps), 1, 0.1
+            "order at which descent meets flow",
+            convergence_slope(rates, gaps.tolist()),
+            1,
+            0.1,
         ),
         agreement(
             compare(

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from ssljax.analytic.checklist import (
     Finding,
@@ -85,7 +86,7 @@ def gradients(given: Given) -> list[Finding]:
         many = jax.grad(patch_loss)(params, enumerated)
         fixed = jax.grad(trained_loss)(params, jax.lax.stop_gradient(params.w))
         # The target is a constant for the differences, as it is for the gradient.
-        flat, shape = jax.flatten_util.ravel_pytree(params)
+        flat, shape = ravel_pytree(params)
         moved = flat[None, :] + width * jnp.concatenate([jnp.eye(12), -jnp.eye(12)])
         values = jax.vmap(lambda x: expected_loss(shape(x), params.w))(moved)
         numeric = shape((values[:12] - values[12:]) / (2 * width))
@@ -195,8 +196,8 @@ def without_head(given: Given) -> list[Finding]:
     runs = simulate(5000, every=5000, ratio=jnp.array([RATIO, 0.0])).params
     apart, collapsed = (output_correlation(w, DATA) for w in runs.w)
     # The same total time of 12 at three rates, in one program.
-    rates = jnp.array([0.006, 0.003, 0.0015])
-    paths = simulate(8000, every=50, ratio=0.0, rate=rates)
+    rates = [0.006, 0.003, 0.0015]
+    paths = simulate(8000, every=50, ratio=0.0, rate=jnp.array(rates))
     solution = solve_frozen_head(start().w, DATA)
     times = paths.times[0][:41]
     expected = solution(times)
