@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -99,19 +101,21 @@ def test_extreme_eigenvalues_and_times_neither_overflow_nor_move():
 
 
 @pytest.mark.parametrize("loss", ["euclidean", "isoloss_euclidean"])
-@pytest.mark.parametrize("lambda0", [1e-3, 0.3, 0.999, 1.0, 1.001, 2.0])
-def test_derivatives_match_finite_differences(float64, loss, lambda0):
+def test_derivatives_match_finite_differences(float64, loss):
     def value(x):
         lambda0, t, alpha = x
         found = predictor_eigenvalues(lambda0[None], t[None], loss=loss, alpha=alpha)
         return found[0, 0]
 
-    x = jnp.array([lambda0, 1.3, 0.7])
-    step = 1e-6 * jnp.diag(x)
-    numeric = jnp.array(
-        [(value(x + d) - value(x - d)) / (2 * jnp.sum(d)) for d in step]
-    )
-    np.testing.assert_allclose(jax.grad(value)(x), numeric, rtol=1e-5, atol=1e-9)
+    def both(lambda0):
+        x = jnp.array([0.0, 1.3, 0.7]).at[0].set(lambda0)
+        step = 1e-6 * jnp.diag(x)
+        rise = jax.vmap(value)(x[None, :] + step) - jax.vmap(value)(x[None, :] - step)
+        return jax.grad(value)(x), rise / (2e-6 * x)
+
+    lambda0 = jnp.array([1e-3, 0.3, 0.999, 1.0, 1.001, 2.0])
+    exact, numeric = jax.jit(jax.vmap(both))(lambda0)
+    np.testing.assert_allclose(exact, numeric, rtol=1e-5, atol=1e-9)
 
 
 def test_results_are_float64_whatever_the_default():
@@ -120,8 +124,7 @@ def test_results_are_float64_whatever_the_default():
     assert lambda0.dtype == jnp.float32
     for found in (
         predictor_eigenvalues(lambda0, t),
-        solve_euclidean(lambda0, weight_decay=0.1)(t),
-        solve_cosine(lambda0)(t),
+        solve_euclidean(lambda0, online_noise=0.1)(t),
         cosine_velocity(lambda0),
         recruitment_time(lambda0),
     ):
@@ -145,9 +148,8 @@ def test_the_time_of_recruitment_is_when_the_closed_form_gets_there():
         {"loss": "isoloss_euclidean", "online_noise": 0.5, "weight_decay": 0.1},
         {"loss": "isoloss_euclidean", "weight_decay": 1.0},
         {"stop_gradient": "prediction", "target_noise": 0.3},
-        {"stop_gradient": "none", "target_noise": 0.1},
+        {"stop_gradient": "none", "target_noise": 0.1, "weight_decay": 0.2},
         {"predictor": False, "online_noise": 0.3},
-        {"weight_decay": 0.2},
     ],
 )
 def test_every_euclidean_setting_solves_its_equation(setting):
@@ -187,22 +189,27 @@ def test_too_much_weight_decay_leaves_nothing():
     assert weight_decay_limits(1.0, loss="isoloss_euclidean") == (np.inf, 0.0)
 
 
+@pytest.mark.slow
 def test_a_fast_target_is_no_moving_target():
     s0, t = np.array([0.2, 0.6]), np.array([0.0, 1.0, 3.0])
-    fast = solve_moving_target(s0, rate=1e3, loss="isoloss_euclidean", alpha=0.5)(t)
+    fast = solve_moving_target(s0, rate=300.0, loss="isoloss_euclidean", alpha=0.5)(t)
     np.testing.assert_allclose(
-        fast, solve_euclidean(s0, loss="isoloss_euclidean", alpha=0.5)(t), atol=2e-3
+        fast, solve_euclidean(s0, loss="isoloss_euclidean", alpha=0.5)(t), atol=4e-3
     )
 
 
-def test_a_normalised_predictor_rests_at_its_largest_mode():
-    s0 = np.array([0.2, 0.6])
-    rest = solve_normalized_predictor(s0, epsilon=0.0, loss="isoloss_euclidean")
-    np.testing.assert_allclose(rest(np.array([20.0]))[0], 0.6, rtol=1e-6)
-    shrinking = solve_normalized_predictor(s0, epsilon=0.25, loss="isoloss_euclidean")
-    late = shrinking(np.array([20.0, 21.0]))
+@pytest.mark.slow
+def test_a_normalised_predictor_decays_unless_epsilon_is_zero(float64):
+    def late(epsilon):
+        solution = solve_normalized_predictor(
+            jnp.array([0.2, 0.6]), epsilon=epsilon, loss="isoloss_euclidean"
+        )
+        return solution(jnp.array([20.0, 21.0]))
+
+    rest, shrinking = jax.vmap(late)(jnp.array([0.0, 0.25]))
+    np.testing.assert_allclose(rest[0], 0.6, rtol=1e-6)
     # At isotropy every eigenvalue is 1.25.
-    np.testing.assert_allclose(late[1] / late[0], np.exp(-0.5), rtol=1e-4)
+    np.testing.assert_allclose(shrinking[1] / shrinking[0], np.exp(-0.5), rtol=1e-4)
 
 
 def around_the_circle(s, x, p, q):
@@ -264,15 +271,15 @@ def test_cosine_conserves_what_its_limit_is_made_of():
 def test_the_linear_rate_is_that_of_the_velocity(float64):
     flat, deviation = jnp.full(5, 0.6), jnp.array([1.0, -1.0, 2.0, -2.0, 0.0])
     for loss in ("cosine", "isoloss_cosine"):
-        _, push = jax.jvp(
-            lambda s, loss=loss: cosine_velocity(s, loss=loss, alpha=0.5),
-            (flat,),
-            (deviation,),
+        velocity = partial(cosine_velocity, loss=loss, alpha=0.5)
+        _, push = jax.jit(lambda s, ds, f=velocity: jax.jvp(f, (s,), (ds,)))(
+            flat, deviation
         )
         rate = isotropic_rate(0.6, 5, loss=loss, alpha=0.5)
         np.testing.assert_allclose(push, -rate * deviation, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_coupled_modes_can_be_differentiated(float64):
     t = jnp.array([2.0])
 
@@ -280,29 +287,42 @@ def test_the_coupled_modes_can_be_differentiated(float64):
         return solve_cosine(s0)(t)[0, 0]
 
     s0 = jnp.array([0.3, 1.5])
-    step = 1e-5 * jnp.eye(2)
-    numeric = jnp.array([(value(s0 + d) - value(s0 - d)) / 2e-5 for d in step])
-    np.testing.assert_allclose(jax.grad(value)(s0), numeric, rtol=1e-4)
+    step = 1e-4 * jnp.concatenate([jnp.eye(2), -jnp.eye(2)])
+    above = jax.vmap(value)(s0[None, :] + step)
+    numeric = (above[:2] - above[2:]) / 2e-4
+    # The solver's own tolerance adds to that of the differences.
+    np.testing.assert_allclose(jax.grad(value)(s0), numeric, rtol=1e-5, atol=1e-5)
+
+
+def test_the_velocity_can_be_differentiated(float64):
+    def value(s):
+        return jnp.sum(jnp.array([1.0, 2.0, -1.0]) * cosine_velocity(s))
+
+    s = jnp.array([0.3, 1.5, 0.8])
+    step = 1e-5 * jnp.concatenate([jnp.eye(3), -jnp.eye(3)])
+    around = jax.jit(jax.vmap(value))(s[None, :] + step)
+    numeric = (around[:3] - around[3:]) / 2e-5
+    np.testing.assert_allclose(jax.jit(jax.grad(value))(s), numeric, rtol=1e-5)
 
 
 def test_weight_decay_shrinks_the_trace_of_the_cosine_loss():
-    solution = solve_cosine(np.array([0.4, 1.0]), weight_decay=0.3)
-    found = solution(np.array([0.0, 1.0]))
-    np.testing.assert_allclose(found.sum(axis=1), [1.4, 1.4 * np.exp(-0.6)], rtol=1e-7)
+    s = np.array([0.4, 1.0])
+    rate = cosine_velocity(s, weight_decay=0.3)
+    np.testing.assert_allclose(rate.sum(), -0.6 * s.sum(), rtol=1e-12)
 
 
 @pytest.mark.parametrize("loss", ["euclidean", "isoloss_euclidean"])
 def test_rectifiers_match_an_average_over_samples(loss):
     rng = np.random.default_rng(0)
     w = rng.normal(size=(3, 4)) / 2.0
-    x, n = rng.normal(size=(2, 400_000, 4))
+    x, n = rng.normal(size=(2, 200_000, 4))
     p = w @ w.T
     z1, z2 = np.maximum(x @ w.T, 0.0), np.maximum((x + 0.5 * n) @ w.T, 0.0)
     error = z2 - z1 @ p
     back = error @ p if loss == "euclidean" else error
     sampled = ((x @ w.T > 0) * back).T @ x / len(x)
     found = relu_velocity(w, loss=loss, target_noise=0.5)
-    np.testing.assert_allclose(found, sampled, atol=0.004)
+    np.testing.assert_allclose(found, sampled, atol=0.006)
 
 
 def test_rectifiers_record_ascending_eigenvalues():
