@@ -1,0 +1,50 @@
+"""Spectral transformations: what they do to eigenvalues, and what training then does.
+
+A transformation multiplies the direction with eigenvalue ``lambda`` of the embedding's
+covariance by ``g(lambda)``; all that decides about collapse is the variance
+``h = lambda g^2`` with which the direction leaves. Whitening has ``h = 1``; iterative
+normalisation has ``h_T`` of the eigenvalue's share of the trace, and needs the trace
+loss besides.
+
+Source: Weng et al., "Modulate your spectrum in self-supervised learning", ICLR 2024.
+"""
+
+from ssljax.analytic._spectral_flow import (
+    collapse_time,
+    solve_alignment_flow,
+    solve_trace_flow,
+)
+from ssljax.analytic._spectral_map import (
+    implicit_spectral_gradient,
+    iter_norm_gain,
+    iter_norm_spectral_gradient,
+    iter_norm_spectrum,
+    output_variance,
+    rounding_growth,
+)
+from ssljax.analytic._spectral_trace import (
+    default_trace_weight,
+    equalizing_rate,
+    intl_floor,
+    reviving_trace_weight,
+    trace_loss_floor,
+    trace_loss_of_spectrum,
+)
+
+__all__ = [
+    "collapse_time",
+    "default_trace_weight",
+    "equalizing_rate",
+    "implicit_spectral_gradient",
+    "intl_floor",
+    "iter_norm_gain",
+    "iter_norm_spectral_gradient",
+    "iter_norm_spectrum",
+    "output_variance",
+    "reviving_trace_weight",
+    "rounding_growth",
+    "solve_alignment_flow",
+    "solve_trace_flow",
+    "trace_loss_floor",
+    "trace_loss_of_spectrum",
+]
