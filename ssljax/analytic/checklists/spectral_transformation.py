@@ -1,6 +1,7 @@
 """The checklist of spectral transformations."""
 
 from ssljax.analytic.checklist import Item, Theory
+from ssljax.analytic.checklists import _spectral_pictures
 from ssljax.analytic.checklists import _spectral_theory as static
 from ssljax.analytic.checklists import _spectral_training as training
 
@@ -61,6 +62,8 @@ THEORY = Theory(
             "22",
             "no log of training lies below the floors",
             training.floors,
+            slow=True,
         ),
     ),
+    pictures=_spectral_pictures.pictures,
 )
