@@ -9,17 +9,14 @@ from ssljax.analytic import spectral_transformation as theory
 from ssljax.analytic.checklist import (
     Finding,
     Given,
-    agreement,
     at_least,
     at_most,
     near,
 )
 from ssljax.analytic.checklists import _spectral_models as models
-from ssljax.analytic.comparison import compare, convergence_slope
+from ssljax.analytic.checklists._first_order import against_flow, halved
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_descent
-
-HALVINGS = 3
 
 
 @in_float64
@@ -241,31 +238,6 @@ def _descend(z, iterations, axis, steps, rate):
         ).values
 
     return [np.asarray(v) for v in jax.jit(run)(z)]
-
-
-def halved(loss, params, steps, rate, record):
-    """Descent at ``rate``, ``rate/2``, ..., each at the times of the first.
-
-    Returns ``[rates]``, ``[times]`` and ``[rates, times, modes]``.
-    """
-    rates = rate * 0.5 ** np.arange(HALVINGS)
-    most = steps * 2 ** (HALVINGS - 1)
-
-    def run(rate):
-        return gradient_descent(loss, params, most, rate, record=record).values
-
-    values = np.asarray(jax.jit(jax.vmap(run))(rates))
-    common = [v[:: 2**k][: steps + 1] for k, v in enumerate(values)]
-    return rates, rate * np.arange(steps + 1), np.stack(common)
-
-
-def against_flow(solution, rates, times, values, what, tolerance) -> list[Finding]:
-    """Agreement at the smallest rate, and first order in the rate."""
-    expected = np.asarray(solution(times))
-    gaps = [np.abs(v - expected).max() for v in values]
-    compared = compare(expected, values[-1], times=times, tolerance=tolerance, what=what)
-    slope = convergence_slope(rates, gaps)
-    return [agreement(compared), near(f"order in the rate, {what}", slope, 1.0, 0.1)]
 
 
 def _trace_flow_findings(seed: int) -> list[Finding]:

@@ -1,0 +1,224 @@
+"""The identity between the two criteria, its gradient, and the constants left over."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ssljax.analytic.precision import in_float64
+
+
+@in_float64
+def fourth_powers(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Sums of the fourth powers of the norms of the rows, and of the columns.
+
+    Args:
+        z: embeddings, ``[N, D]``.
+
+    Returns:
+        ``sum_i |row i|^4`` and ``sum_j |column j|^4``: all that tells the two criteria
+        apart.
+
+    Raises:
+        ValueError: if ``z`` is not [N, D].
+
+    Source: Garrido et al., "On the duality between contrastive and non-contrastive
+    self-supervised learning", ICLR 2023, theorem 3.3.
+
+    >>> [float(v) for v in fourth_powers(jnp.array([[1.0, 1.0], [0.0, 2.0]]))]
+    [20.0, 26.0]
+    """
+    squares = _checked(z) ** 2
+    return jnp.sum(squares.sum(axis=1) ** 2), jnp.sum(squares.sum(axis=0) ** 2)
+
+
+@in_float64
+def criterion_gap(z: jax.Array) -> jax.Array:
+    """``L_nc - L_c`` by the norms alone, exact for every embedding.
+
+    Args:
+        z: embeddings, ``[N, D]``.
+
+    Returns:
+        ``sum_i |row i|^4 - sum_j |column j|^4``, since both criteria are
+        ``||z^T z||_F^2 = ||z z^T||_F^2`` less a diagonal.
+
+    Raises:
+        ValueError: if ``z`` is not [N, D].
+
+    Source: Garrido et al., ICLR 2023, theorem 3.3.
+
+    >>> float(criterion_gap(jnp.array([[1.0, 1.0], [0.0, 2.0]])))
+    -6.0
+    """
+    rows, columns = fourth_powers(z)
+    return rows - columns
+
+
+@in_float64
+def criterion_gradients(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Gradients of ``L_c`` and of ``L_nc`` in closed form.
+
+    Args:
+        z: embeddings, ``[N, D]``.
+
+    Returns:
+        ``4 (z z^T - R) z`` and ``4 z (z^T z - C)``, ``[N, D]`` both, with the squared
+        norms of the rows in the diagonal R and of the columns in C. They differ by
+        ``4 (R z - z C)``: by radial parts only.
+
+    Raises:
+        ValueError: if ``z`` is not [N, D].
+
+    Source: derived here from Garrido et al., ICLR 2023, definitions of the criteria.
+
+    >>> of_samples, of_dimensions = criterion_gradients(jnp.array([[1.0, 2.0]]))
+    >>> of_samples.tolist(), of_dimensions.tolist()
+    ([[0.0, 0.0]], [[16.0, 8.0]])
+    """
+    z = _checked(z)
+    cube = z @ z.T @ z
+    rows, columns = (jnp.sum(z**2, axis=k, keepdims=True) for k in (1, 0))
+    return 4.0 * (cube - rows * z), 4.0 * (cube - z * columns)
+
+
+@in_float64
+def double_normalize(z: jax.Array, *, iterations: int = 1000) -> jax.Array:
+    """Rows of unit norm and columns of equal norm, by turns.
+
+    Unit rows make ``||z||_F^2 = N``, so the columns' squared norm must be N / D: both
+    can be *unit* for N = D only.
+
+    Args:
+        z: embeddings, ``[N, D]``, without a zero row or column.
+        iterations: rounds of scaling, linearly convergent for entries other than zero.
+
+    Returns:
+        ``[N, D]``, the signs of ``z`` kept: Sinkhorn's scaling of the squared entries.
+
+    Raises:
+        ValueError: if ``z`` is not [N, D].
+
+    Source: Garrido et al., ICLR 2023, double normalisation; Sinkhorn and Knopp, 1967.
+
+    >>> z = double_normalize(jnp.array([[3.0, 1.0], [1.0, 1.0], [1.0, 2.0]]))
+    >>> jnp.sum(z**2, axis=0).round(9).tolist(), jnp.sum(z**2, axis=1).round(9).tolist()
+    ([1.5, 1.5], [1.0, 1.0, 1.0])
+    """
+    z = _checked(z)
+    n, d = z.shape
+
+    def scale(_: int, squares: jax.Array) -> jax.Array:
+        squares = squares * (n / d) / squares.sum(axis=0, keepdims=True)
+        return squares / squares.sum(axis=1, keepdims=True)
+
+    squares = jax.lax.fori_loop(0, iterations, scale, z**2)
+    return jnp.sign(z) * jnp.sqrt(squares)
+
+
+@in_float64
+def normalized_gap(
+    n: int, d: int, *, row_norm: float | jax.Array = 1.0
+) -> float | jax.Array:
+    """``L_nc - L_c`` where all rows have one norm, and all columns one norm.
+
+    Args:
+        n: samples N.
+        d: dimensions D.
+        row_norm: ``a``, of every row; that of the columns follows, ``a sqrt(N / D)``.
+
+    Returns:
+        ``N a^4 - D b^4 = a^4 (N - N^2 / D)``. The constant ``N - M`` that is printed
+        would need unit rows *and* unit columns, which N = D alone allows, where both
+        constants are zero. For N and D apart it has the wrong sign.
+
+    Raises:
+        ValueError: if a size is not positive.
+
+    Source: Garrido et al., ICLR 2023, double normalisation, corrected.
+
+    >>> float(normalized_gap(48, 32)), float(normalized_gap(40, 40))
+    (-24.0, 0.0)
+    """
+    _require_sizes(n, d)
+    return jnp.asarray(row_norm, jnp.float64) ** 4 * (n - n**2 / d)
+
+
+def soft_gap(n: int, d: int, *, square: float = 1.0) -> float:
+    """Gap where squared norms are not held but pulled to one value, for every ``z``.
+
+    With ``sum_i (|row i|^2 - c)^2`` added to ``L_c`` and ``sum_j (|column j|^2 - c)^2``
+    to ``L_nc``, the criteria become ``||z z^T - c I||_F^2`` and ``||z^T z - c I||_F^2``,
+    which have one gradient, for N and D apart as well.
+
+    Args:
+        n: samples N.
+        d: dimensions D.
+        square: ``c``, the squared norm.
+
+    Returns:
+        The first minus the second, ``c^2 (N - D)``.
+
+    Raises:
+        ValueError: if a size is not positive.
+
+    Source: derived here from Garrido et al., ICLR 2023, theorem 3.3.
+
+    >>> soft_gap(48, 32)
+    16.0
+    """
+    _require_sizes(n, d)
+    return square**2 * float(n - d)
+
+
+@in_float64
+def solve_soft_norm_flow(
+    singular_values: jax.Array, *, square: float | jax.Array = 1.0
+) -> Callable[[jax.Array], jax.Array]:
+    """Spectrum along gradient flow of either criterion with norms pulled to one value.
+
+    The two criteria of `soft_gap` have one and the same flow; it keeps the singular
+    vectors of ``z``, and every mode is a logistic curve.
+
+    Args:
+        singular_values: of the embeddings at the start, ``[modes]``.
+        square: ``c``, the squared norm that rows, or columns, are pulled to; positive.
+
+    Returns:
+        ``solution(t)``: squared singular values ``[times, modes]`` at ``[times]``
+        (learning rate x step), ``c s / (s + (c - s) exp(-8 c t))`` with s those at the
+        start. A mode that starts at zero stays there.
+
+    Raises:
+        ValueError: if the singular values are not ``[modes]``.
+
+    Source: derived here from Garrido et al., ICLR 2023, theorem 3.3.
+
+    >>> solution = solve_soft_norm_flow(jnp.array([0.5, 2.0, 0.0]))
+    >>> solution(jnp.array([0.0, 5.0])).round(6).tolist()
+    [[0.25, 4.0, 0.0], [1.0, 1.0, 0.0]]
+    """
+    start = jnp.asarray(singular_values, jnp.float64) ** 2
+    if start.ndim != 1:
+        raise ValueError(f"singular values [modes] are needed, got {list(start.shape)}")
+    c = jnp.asarray(square, jnp.float64)
+
+    def solution(t: jax.Array) -> jax.Array:
+        decay = jnp.exp(-8.0 * c * jnp.asarray(t, jnp.float64))[:, None]
+        s = start[None, :]
+        # s (1 - decay) + c decay, which nothing cancels in.
+        return c * s / (s * (1.0 - decay) + c * decay)
+
+    return solution
+
+
+def _checked(z: jax.Array) -> jax.Array:
+    z = jnp.asarray(z, jnp.float64)
+    if z.ndim != 2 or 0 in z.shape:
+        raise ValueError(f"embeddings must be one [N, D] array, got {list(z.shape)}")
+    return z
+
+
+def _require_sizes(n: int, d: int) -> None:
+    if n < 1 or d < 1:
+        raise ValueError(f"N and D must be positive, got {n} and {d}")

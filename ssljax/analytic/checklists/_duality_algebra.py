@@ -1,0 +1,261 @@
+"""Items 1 to 5 and 12: what holds for every embedding."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax import losses
+from ssljax.analytic import duality as theory
+from ssljax.analytic.checklist import Finding, Given, at_least, at_most, near
+from ssljax.analytic.checklists._first_order import against_flow, halved
+from ssljax.analytic.precision import in_float64
+
+SHAPES = [(5, 8), (8, 5), (6, 6), (2, 40), (40, 2), (33, 64), (64, 33), (50, 50)]
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+    """Gaussian numbers."""
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def unit_rows(z):
+    """Every row divided by its norm."""
+    return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
+
+
+@in_float64
+def identity(given: Given) -> list[Finding]:
+    """Item 1."""
+    rng = np.random.default_rng(given.seed)
+
+    @jax.jit
+    @jax.vmap
+    def residuals(z):
+        found = []
+        for dtype in (jnp.float64, jnp.float32):
+            narrow = z.astype(dtype)
+            rows, columns = theory.fourth_powers(narrow)
+            # Either side added up by itself: their difference can be tiny.
+            left = losses.dimension_contrastive(narrow).astype(z.dtype) + columns
+            right = losses.sample_contrastive(narrow).astype(z.dtype) + rows
+            found.append(jnp.abs(left - right) / right)
+        return jnp.stack(found)
+
+    worst = np.zeros(2)
+    for n, d in SHAPES:
+        z = [
+            rng.normal(size=(n, d)),
+            rng.standard_t(1.5, size=(n, d)),
+            rng.normal(size=(n, d)) * np.geomspace(1.0, 0.02, d)[None, :],
+        ]
+        worst = np.maximum(worst, np.max(residuals(np.stack(z)), axis=0))
+    cases = f"{3 * len(SHAPES)} embeddings"
+    return [
+        at_most(f"relative residual, float64, {cases}", worst[0], 1e-14),
+        at_most(f"relative residual, float32, {cases}", worst[1], 1e-6),
+    ]
+
+
+@in_float64
+def transposition(given: Given) -> list[Finding]:
+    """Item 2."""
+    worst = {"L_nc(K) - L_c(K^T)": 0.0, "norms of the two Gram matrices": 0.0}
+    for n, d in SHAPES[:4]:
+        z = normal(given.seed, n, d)
+        a, b = (
+            float(f(v))
+            for f, v in (
+                (losses.dimension_contrastive, z),
+                (losses.sample_contrastive, z.T),
+            )
+        )
+        grams = [float(np.sum(g**2)) for g in (z @ z.T, z.T @ z)]
+        for name, (left, right) in zip(worst, ((a, b), grams), strict=True):
+            worst[name] = max(worst[name], abs(left - right) / right)
+    return [at_most(name, value, 1e-13) for name, value in worst.items()]
+
+
+@in_float64
+def gradients(given: Given) -> list[Finding]:
+    """Item 3."""
+    worst = {"gradient of L_c": 0.0, "gradient of L_nc": 0.0, "their difference": 0.0}
+    for n, d in SHAPES[:3]:
+        z = normal(given.seed, n, d)
+        measured = [np.asarray(g) for g in _gradients(z)]
+        expected = [np.asarray(g) for g in theory.criterion_gradients(z)]
+        # The difference out of the identity, not out of the two formulas.
+        gap = np.asarray(jax.grad(theory.criterion_gap)(jnp.asarray(z)))
+        for name, a, b in zip(
+            worst,
+            (*measured, measured[1] - measured[0]),
+            (*expected, gap),
+            strict=True,
+        ):
+            error = np.abs(a - b).max() / np.abs(expected[0]).max()
+            worst[name] = max(worst[name], error)
+    findings = [at_most(name, value, 1e-10) for name, value in worst.items()]
+    return findings + _flow_findings(given.seed)
+
+
+@in_float64
+def double_normalization(given: Given) -> list[Finding]:
+    """Item 4: the printed constant N - M holds for N = M only, where it is zero."""
+    findings = []
+    for n, d in ((48, 32), (16, 24), (20, 20)):
+        z = np.asarray(
+            theory.double_normalize(normal(given.seed, n, d), iterations=5000)
+        )
+        norms = [np.abs((z**2).sum(1) - 1), np.abs((z**2).sum(0) * d / n - 1)]
+        of_samples, of_dimensions = (np.asarray(g) for g in _gradients(z))
+        gap = float(losses.dimension_contrastive(z) - losses.sample_contrastive(z))
+        difference = of_dimensions - of_samples
+        radial = difference - 4 * (1 - n / d) * z
+        what = f", N = {n}, M = {d}"
+        findings += [
+            at_most("norms" + what, max(v.max() for v in norms), 1e-12),
+            near("L_nc - L_c" + what, gap, float(theory.normalized_gap(n, d)), 1e-10),
+            at_most("gradients, not radial" + what, np.abs(radial).max(), 1e-10),
+            at_most("gradients, tangent" + what, _tangent(z, difference), 1e-10),
+        ]
+        if n != d:
+            findings += [
+                at_least("distance from N - M" + what, abs(gap - (n - d)), 1.0),
+                at_least("gradients differ" + what, np.abs(difference).max(), 0.1),
+            ]
+    return findings
+
+
+@in_float64
+def bounds(given: Given) -> list[Finding]:
+    """Item 5."""
+    findings = []
+    both = jax.jit(
+        jax.vmap(lambda z: [losses.sample_contrastive(z), losses.dimension_contrastive(z)])
+    )
+    for n, d in ((9, 6), (6, 9)):
+        z = normal(given.seed, 1000, n, d)
+        z[::2] = np.exp(1.5 * z[::2])  # unequal norms, all entries positive
+        of_samples, of_dimensions = map(np.asarray, both(unit_rows(z)))
+        gaps = {"rows": of_samples - of_dimensions}
+        columns = jnp.swapaxes(unit_rows(jnp.swapaxes(z, 1, 2)), 1, 2)
+        of_samples, of_dimensions = map(np.asarray, both(columns))
+        gaps["columns"] = of_dimensions - of_samples
+        for unit, gap in gaps.items():
+            low, high = theory.criterion_gap_bounds(n, d, unit=unit)
+            outside = np.maximum(low - gap, gap - high)
+            what = f", unit {unit}, N = {n}, M = {d}"
+            findings.append(at_most("farthest outside" + what, outside.max(), 1e-8))
+        # What attains an end: all alike or equal norms the lower, one axis the upper.
+        full = np.asarray(theory.double_normalize(normal(given.seed, n, d)))
+        collapsed, axis = np.full((n, d), d**-0.5), np.eye(1, d).repeat(n, axis=0)
+        low, high = theory.criterion_gap_bounds(n, d)
+        of_samples, of_dimensions = map(
+            np.asarray, both(np.stack([collapsed, full, axis]))
+        )
+        distances = of_samples - of_dimensions - np.array([low, low, high])
+        what = f"distance from the end attained, N = {n}, M = {d}"
+        findings.append(at_most(what, np.abs(distances).max(), 1e-10))
+        smallest = np.linalg.svd(full, compute_uv=False).min()
+        findings.append(at_least("full rank of one of them", smallest, 1e-3))
+    return findings
+
+
+@in_float64
+def decoupled(given: Given) -> list[Finding]:
+    """Item 12."""
+    findings = []
+    n, d = 6, 4
+    rows = jax.jit(jax.value_and_grad(_ctr))
+    within = jax.jit(
+        jax.value_and_grad(
+            lambda z1, z2, temperature: losses.dcl(
+                z1, z2, temperature=temperature, pairs="within_view"
+            )
+        )
+    )
+    z1, z2 = (normal(given.seed + k, n, d) for k in (0, 1))
+    for temperature in (0.1, 0.15, 0.5):
+        weights = theory.ctr_weights(d, temperature=temperature)
+        constant = 2.0 / temperature
+        a, slope_a = rows(z1, z2, weights)
+        b, slope_b = within(z1, z2, temperature)
+        what = f", temperature {temperature}"
+        gap = abs(float(a - 2 * b) - constant) / constant
+        error = float(jnp.abs(slope_a - 2 * slope_b).max() / jnp.abs(slope_a).max())
+        findings += [
+            at_most("VICReg-ctr - 2 DCL against 2 / temperature" + what, gap, 1e-12),
+            at_most("gradients" + what, error, 1e-12),
+        ]
+    heavy, _ = rows(z1, z2, {**weights, "invariance_weight": 25.0})
+    gap = abs(float(heavy - 2 * b) - constant)
+    findings.append(at_least("another weight leaves the attraction in", gap, 1.0))
+    # Recorded values of DCL within the views.
+    i, j = np.arange(6.0)[:, None], np.arange(4.0)[None, :]
+    z1 = np.sin(1 + 0.7 * j + 1.3 * i + 0.1 * i * j)
+    z2 = z1 + 0.1 * np.cos(0.5 + 1.1 * j - 0.9 * i)
+    for temperature, recorded in (
+        (0.1, -3.8161087213),
+        (0.15, -2.4235594394),
+        (0.5, -0.1211051388),
+    ):
+        value, _ = rows(z1, z2, theory.ctr_weights(d, temperature=temperature))
+        value = float(value) / 2 - 1 / temperature
+        what = f"recorded value, temperature {temperature}"
+        findings.append(near(what, value, recorded, 1e-9))
+    return findings
+
+
+def _ctr(z1, z2, weights):
+    """VICReg-ctr on rows of norm sqrt(D - 1), without centring."""
+    z1, z2 = (jnp.sqrt(z.shape[1] - 1.0) * unit_rows(z) for z in (z1, z2))
+    return losses.vicreg_ctr(z1, z2, centering="none", **weights)
+
+
+def _gradients(z):
+    """Of the two criteria, by automatic differentiation."""
+    z = jnp.asarray(z)
+    criteria = (losses.sample_contrastive, losses.dimension_contrastive)
+    return jax.jit(lambda z: [jax.grad(criterion)(z) for criterion in criteria])(z)
+
+
+def _tangent(z: np.ndarray, gradient: np.ndarray) -> float:
+    """Largest entry of what the constraints on rows and columns leave of a gradient."""
+    n, d = z.shape
+    normals = np.zeros((n + d, n, d))
+    normals[np.arange(n), np.arange(n)] = z
+    normals[n + np.arange(d), :, np.arange(d)] = z.T
+    normals = normals.reshape(n + d, -1).T
+    inside = normals @ np.linalg.lstsq(normals, gradient.ravel(), rcond=None)[0]
+    return float(np.abs(gradient.ravel() - inside).max())
+
+
+def _flow_findings(seed: int) -> list[Finding]:
+    """Descent of either criterion with its norms pulled to one value."""
+    n, d, c = 9, 5, 0.8
+    z = jnp.asarray(0.3 * normal(seed, n, d))
+    solution = theory.solve_soft_norm_flow(jnp.linalg.svdvals(z), square=c)
+
+    def pulled(criterion, axis):
+        def loss(z):
+            return criterion(z) + jnp.sum((jnp.sum(z**2, axis=axis) - c) ** 2)
+
+        return loss
+
+    # Two embeddings that do not see each other, in one program.
+    of_samples = pulled(losses.sample_contrastive, 1)
+    of_dimensions = pulled(losses.dimension_contrastive, 0)
+    path = halved(
+        lambda both: of_samples(both[0]) + of_dimensions(both[1]),
+        [z, z],
+        40,
+        0.01,
+        lambda both: jnp.concatenate(
+            [jnp.linalg.eigvalsh(z.T @ z)[::-1] for z in both]
+        ),
+    )
+
+    def twice(t):
+        values = solution(t)
+        return jnp.concatenate([values, values], axis=1)
+
+    return against_flow(twice, *path, "spectra under soft L_c and L_nc", 1e-2)
