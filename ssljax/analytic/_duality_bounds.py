@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ssljax.analytic._duality_identity import _require_sizes
 from ssljax.analytic.precision import in_float64
@@ -39,9 +40,7 @@ def fourth_power_bounds(
     return held**2 * norm**4 / free, held**2 * norm**4
 
 
-def criterion_gap_bounds(
-    n: int, d: int, *, unit: str = "rows"
-) -> tuple[float, float]:
+def criterion_gap_bounds(n: int, d: int, *, unit: str = "rows") -> tuple[float, float]:
     """Range of ``L_c - L_nc`` for unit rows, or of ``L_nc - L_c`` for unit columns.
 
     Args:
@@ -126,9 +125,7 @@ def repulsion_optimum(n: int, d: int) -> tuple[float, float]:
 
 
 @in_float64
-def largest_coding_rate(
-    n: int, d: int, *, eps_squared: float | jax.Array = 0.2
-) -> float | jax.Array:
+def largest_coding_rate(n: int, d: int, *, eps_squared: ArrayLike = 0.2) -> jax.Array:
     """Largest coding rate of unit rows, minus the least loss of `ssljax.losses.tcr`.
 
     Args:
@@ -159,9 +156,9 @@ def largest_coding_rate(
 def ctr_weights(d: int, *, temperature: float) -> dict[str, float]:
     """Weights that make `ssljax.losses.vicreg_ctr` the decoupled contrastive loss.
 
-    For rows of norm ``sqrt(D - 1)``, ``vicreg_ctr(z1, z2, centering="none", **weights)``
-    is ``2 dcl(z1, z2, pairs="within_view") + 2 / temperature``: the repulsion is one
-    and the same, and the mean squared difference is the attraction.
+    For rows of norm ``sqrt(D - 1)`` and ``centering="none"``, with these weights, it is
+    ``2 dcl(z1, z2, pairs="within_view") + 2 / temperature``: the repulsion is one and
+    the same, and the mean squared difference is the attraction.
 
     Args:
         d: dimensions D, at least 2.
@@ -180,7 +177,9 @@ def ctr_weights(d: int, *, temperature: float) -> dict[str, float]:
     2.5
     """
     if d < 2 or not temperature > 0:
-        raise ValueError(f"D >= 2 and temperature > 0 are needed, got {d}, {temperature}")
+        raise ValueError(
+            f"D >= 2 and temperature > 0 are needed, got {d}, {temperature}"
+        )
     return {
         "temperature": temperature,
         # The loss averages over D entries of rows that are sqrt(D - 1) long.

@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ssljax.analytic.precision import in_float64
 
 
 @in_float64
-def fourth_powers(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+def fourth_powers(z: ArrayLike) -> tuple[jax.Array, jax.Array]:
     """Sums of the fourth powers of the norms of the rows, and of the columns.
 
     Args:
@@ -33,7 +34,7 @@ def fourth_powers(z: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 @in_float64
-def criterion_gap(z: jax.Array) -> jax.Array:
+def criterion_gap(z: ArrayLike) -> jax.Array:
     """``L_nc - L_c`` by the norms alone, exact for every embedding.
 
     Args:
@@ -56,7 +57,7 @@ def criterion_gap(z: jax.Array) -> jax.Array:
 
 
 @in_float64
-def criterion_gradients(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+def criterion_gradients(z: ArrayLike) -> tuple[jax.Array, jax.Array]:
     """Gradients of ``L_c`` and of ``L_nc`` in closed form.
 
     Args:
@@ -83,7 +84,7 @@ def criterion_gradients(z: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 @in_float64
-def double_normalize(z: jax.Array, *, iterations: int = 1000) -> jax.Array:
+def double_normalize(z: ArrayLike, *, iterations: int = 1000) -> jax.Array:
     """Rows of unit norm and columns of equal norm, by turns.
 
     Unit rows make ``||z||_F^2 = N``, so the columns' squared norm must be N / D: both
@@ -117,9 +118,7 @@ def double_normalize(z: jax.Array, *, iterations: int = 1000) -> jax.Array:
 
 
 @in_float64
-def normalized_gap(
-    n: int, d: int, *, row_norm: float | jax.Array = 1.0
-) -> float | jax.Array:
+def normalized_gap(n: int, d: int, *, row_norm: ArrayLike = 1.0) -> jax.Array:
     """``L_nc - L_c`` where all rows have one norm, and all columns one norm.
 
     Args:
@@ -148,8 +147,8 @@ def soft_gap(n: int, d: int, *, square: float = 1.0) -> float:
     """Gap where squared norms are not held but pulled to one value, for every ``z``.
 
     With ``sum_i (|row i|^2 - c)^2`` added to ``L_c`` and ``sum_j (|column j|^2 - c)^2``
-    to ``L_nc``, the criteria become ``||z z^T - c I||_F^2`` and ``||z^T z - c I||_F^2``,
-    which have one gradient, for N and D apart as well.
+    to ``L_nc``, the criteria become ``||z z^T - c I||_F^2`` and
+    ``||z^T z - c I||_F^2``, which have one gradient, for N and D apart as well.
 
     Args:
         n: samples N.
@@ -173,8 +172,8 @@ def soft_gap(n: int, d: int, *, square: float = 1.0) -> float:
 
 @in_float64
 def solve_soft_norm_flow(
-    singular_values: jax.Array, *, square: float | jax.Array = 1.0
-) -> Callable[[jax.Array], jax.Array]:
+    singular_values: ArrayLike, *, square: ArrayLike = 1.0
+) -> Callable[[ArrayLike], jax.Array]:
     """Spectrum along gradient flow of either criterion with norms pulled to one value.
 
     The two criteria of `soft_gap` have one and the same flow; it keeps the singular
@@ -203,7 +202,7 @@ def solve_soft_norm_flow(
         raise ValueError(f"singular values [modes] are needed, got {list(start.shape)}")
     c = jnp.asarray(square, jnp.float64)
 
-    def solution(t: jax.Array) -> jax.Array:
+    def solution(t: ArrayLike) -> jax.Array:
         decay = jnp.exp(-8.0 * c * jnp.asarray(t, jnp.float64))[:, None]
         s = start[None, :]
         # s (1 - decay) + c decay, which nothing cancels in.
@@ -212,7 +211,7 @@ def solve_soft_norm_flow(
     return solution
 
 
-def _checked(z: jax.Array) -> jax.Array:
+def _checked(z: ArrayLike) -> jax.Array:
     z = jnp.asarray(z, jnp.float64)
     if z.ndim != 2 or 0 in z.shape:
         raise ValueError(f"embeddings must be one [N, D] array, got {list(z.shape)}")

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
+from jax.typing import ArrayLike
 
 from ssljax.analytic._spectral_map import _modes, whole
 from ssljax.analytic._spectral_trace import trace_loss_of_spectrum
@@ -13,8 +15,8 @@ from ssljax.analytic.simulate import integrate
 
 @in_float64
 def solve_alignment_flow(
-    spectrum: jax.Array, noise: jax.Array, *, power: float | jax.Array
-) -> Callable[[jax.Array], jax.Array]:
+    spectrum: ArrayLike, noise: ArrayLike, *, power: float | jax.Array
+) -> Callable[[ArrayLike], jax.Array]:
     """Spectrum of a linear encoder that aligns views after ``g = lambda^-power``.
 
     The loss is ``mean |t1 - t2|^2`` without normalisation of rows, t the spectral
@@ -45,11 +47,11 @@ def solve_alignment_flow(
     spectrum, noise = _modes(spectrum, noise)
     _require_not_negative(power)
 
-    def solution(t: jax.Array) -> jax.Array:
+    def solution(t: ArrayLike) -> jax.Array:
         t = jnp.asarray(t, jnp.float64)[:, None]
         start, v = spectrum[None, :], noise[None, :]
         # A traced power is taken not to be 0, where the formula is a limit.
-        if not isinstance(power, jax.core.Tracer) and power == 0:
+        if not isinstance(power, Tracer) and power == 0:
             return start * jnp.exp(-8.0 * v * t)
         left = start ** (2.0 * power) - 16.0 * power * (1.0 - 2.0 * power) * v * t
         alive = left > 0.0
@@ -60,7 +62,7 @@ def solve_alignment_flow(
 
 @in_float64
 def collapse_time(
-    spectrum: jax.Array, noise: jax.Array, *, power: float | jax.Array
+    spectrum: ArrayLike, noise: ArrayLike, *, power: float | jax.Array
 ) -> jax.Array:
     """Time at which each mode of `solve_alignment_flow` is gone.
 
@@ -91,8 +93,8 @@ def collapse_time(
 
 @in_float64
 def solve_trace_flow(
-    spectrum: jax.Array, *, iterations: int, observations: int, spread: bool = False
-) -> Callable[[jax.Array], jax.Array]:
+    spectrum: ArrayLike, *, iterations: int, observations: int, spread: bool = False
+) -> Callable[[ArrayLike], jax.Array]:
     """Spectrum of an embedding that descends on the trace loss itself.
 
     No encoder: the ``[N, D]`` entries move. Eigenvectors along the axes, or spread
@@ -128,19 +130,19 @@ def solve_trace_flow(
     # In the logarithm, so that a small eigenvalue cannot be stepped below zero.
     def velocity(logs: jax.Array) -> jax.Array:
         def loss(values: jax.Array) -> jax.Array:
-            return trace_loss_of_spectrum(
-                values / jnp.sum(values), vectors, iterations
-            )
+            return trace_loss_of_spectrum(values / jnp.sum(values), vectors, iterations)
 
         return -4.0 / (m - 1) * jax.grad(loss)(jnp.exp(logs))
 
-    def solution(t: jax.Array) -> jax.Array:
-        path = integrate(velocity, jnp.log(spectrum), t, estimate_error=False)
+    def solution(t: ArrayLike) -> jax.Array:
+        path = integrate(
+            velocity, jnp.log(spectrum), jnp.asarray(t), estimate_error=False
+        )
         return jnp.exp(path.values)
 
     return solution
 
 
 def _require_not_negative(power: float | jax.Array) -> None:
-    if not isinstance(power, jax.core.Tracer) and not power >= 0:
+    if not isinstance(power, Tracer) and not power >= 0:
         raise ValueError(f"power must not be negative, got {power}")

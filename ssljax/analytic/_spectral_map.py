@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ssljax.analytic.precision import in_float64
 
 
 @in_float64
-def output_variance(spectrum: jax.Array, g: Callable) -> jax.Array:
+def output_variance(spectrum: ArrayLike, g: Callable) -> jax.Array:
     """Variance with which each eigenvalue leaves a spectral transformation.
 
     Args:
@@ -33,7 +34,7 @@ def output_variance(spectrum: jax.Array, g: Callable) -> jax.Array:
 
 @in_float64
 def implicit_spectral_gradient(
-    spectrum: jax.Array, correlations: jax.Array, g: Callable
+    spectrum: ArrayLike, correlations: ArrayLike, g: Callable
 ) -> jax.Array:
     """Force of plain alignment on the logarithm of each eigenvalue.
 
@@ -68,7 +69,7 @@ def implicit_spectral_gradient(
 
 @in_float64
 def iter_norm_spectral_gradient(
-    spectrum: jax.Array, correlations: jax.Array, iterations: int
+    spectrum: ArrayLike, correlations: ArrayLike, iterations: int
 ) -> jax.Array:
     """The same force where the transformation is iterative normalisation.
 
@@ -104,7 +105,7 @@ def iter_norm_spectral_gradient(
 
 
 @in_float64
-def iter_norm_gain(x: jax.Array, iterations: int) -> jax.Array:
+def iter_norm_gain(x: ArrayLike, iterations: int) -> jax.Array:
     """Factor ``f_T`` by which iterative normalisation multiplies a direction.
 
     Args:
@@ -131,7 +132,7 @@ def iter_norm_gain(x: jax.Array, iterations: int) -> jax.Array:
 
 
 @in_float64
-def iter_norm_spectrum(x: jax.Array, iterations: int) -> jax.Array:
+def iter_norm_spectrum(x: ArrayLike, iterations: int) -> jax.Array:
     """Variance ``h_T`` with which an eigenvalue leaves iterative normalisation.
 
     Args:
@@ -159,7 +160,7 @@ def iter_norm_spectrum(x: jax.Array, iterations: int) -> jax.Array:
 
 @in_float64
 def rounding_growth(
-    fractions: jax.Array, iterations: int, *, order: str = "last"
+    fractions: ArrayLike, iterations: int, *, order: str = "last"
 ) -> jax.Array:
     """How far the recursion for the whitening matrix amplifies its own rounding.
 
@@ -212,7 +213,7 @@ def whole(name: str, value: int, least: int) -> int:
     return value
 
 
-def _modes(spectrum: jax.Array, other: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _modes(spectrum: ArrayLike, other: ArrayLike) -> tuple[jax.Array, jax.Array]:
     spectrum, other = (jnp.asarray(v, jnp.float64) for v in (spectrum, other))
     if spectrum.ndim != 1 or spectrum.shape != other.shape:
         raise ValueError(

@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ssljax.analytic._spectral_map import iter_norm_spectrum, whole
 from ssljax.analytic.precision import in_float64
@@ -11,7 +12,7 @@ from ssljax.analytic.precision import in_float64
 
 @in_float64
 def trace_loss_of_spectrum(
-    fractions: jax.Array, vectors: jax.Array, iterations: int
+    fractions: ArrayLike, vectors: ArrayLike, iterations: int
 ) -> jax.Array:
     """Trace loss of an iteratively normalised embedding, by its eigenvalues.
 
@@ -45,9 +46,7 @@ def trace_loss_of_spectrum(
 
 
 @in_float64
-def trace_loss_floor(
-    n: int, iterations: int, *, rank: int | None = None
-) -> float | jax.Array:
+def trace_loss_floor(n: int, iterations: int, *, rank: int | None = None) -> jax.Array:
     """Smallest value that the trace loss of one view can have.
 
     Args:
@@ -83,7 +82,7 @@ def intl_floor(
     *,
     trace_weight: float | None = None,
     teacher: bool = False,
-) -> float | jax.Array:
+) -> jax.Array:
     """Smallest value of the whole INTL loss, where the views agree besides.
 
     Args:
@@ -126,9 +125,9 @@ def reviving_trace_weight(
     n: int,
     iterations: int,
     *,
-    dead_correlation: float | jax.Array = 0.0,
-    alignment: float | jax.Array = 0.0,
-) -> float | jax.Array:
+    dead_correlation: ArrayLike = 0.0,
+    alignment: ArrayLike = 0.0,
+) -> jax.Array:
     """Weight of the trace loss from which a dead direction grows again.
 
     All other eigenvalues are taken as equal, and the dead eigenvector as spread evenly
@@ -160,7 +159,7 @@ def reviving_trace_weight(
     at_zero, at_equal = (_slope(x, iterations) for x in (0.0, share))
     noise = (1.0 - dead_correlation) - alignment / 2.0
     pull = 2.0 * height * (1.0 - height / n) * (1.0 - at_equal / at_zero)
-    return noise / pull
+    return jnp.asarray(noise / pull)
 
 
 @in_float64
@@ -169,9 +168,9 @@ def equalizing_rate(
     iterations: int,
     *,
     observations: int,
-    total_variance: float | jax.Array = 1.0,
+    total_variance: ArrayLike = 1.0,
     spread: bool = False,
-) -> float | jax.Array:
+) -> jax.Array:
     """Rate at which descent on the trace loss takes nearly equal eigenvalues together.
 
     Args:
@@ -202,7 +201,7 @@ def equalizing_rate(
     return 4.0 * curvature / (n * (observations - 1) * total_variance)
 
 
-def _slope(x: float | jax.Array, iterations: int) -> jax.Array:
+def _slope(x: ArrayLike, iterations: int) -> jax.Array:
     """Derivative of ``h_T``."""
     x = jnp.asarray(x, jnp.float64)
     return jax.grad(lambda v: iter_norm_spectrum(v, iterations))(x)

@@ -31,10 +31,10 @@ def minimizers(objectives: dict, z: np.ndarray, steps: int = 1000) -> dict:
 
     def loss(embeddings):
         # The gradient of every part is scaled by its own rate.
-        return sum(
-            rate * objective(unit_rows(embeddings[name]))
-            for name, (objective, rate) in objectives.items()
-        )
+        total = jnp.zeros(())
+        for name, (objective, rate) in objectives.items():
+            total += rate * objective(unit_rows(embeddings[name]))
+        return total
 
     def run(z):
         start = dict.fromkeys(objectives, unit_rows(z))
@@ -67,7 +67,9 @@ def welch(given: Given) -> list[Finding]:
         best = found[name]
         spread = np.ptp((best["z"] ** 2).sum(axis=0))
         findings += [
-            near(f"L_c over the bound, minimum of {name}", best["L_c"] / bound, 1, 1e-6),
+            near(
+                f"L_c over the bound, minimum of {name}", best["L_c"] / bound, 1, 1e-6
+            ),
             at_most(f"L_nc, minimum of {name}", best["L_nc"], 1e-6),
             at_most(f"squared norms of the columns, {name}", spread, 1e-4),
         ]
@@ -96,7 +98,9 @@ def repulsion(given: Given) -> list[Finding]:
         z = unit_rows(normal(given.seed, n, d))
         mean = float((z.sum(axis=0) ** 2).sum() - n) / pairs
         # By the identity, so that no n x n matrix is needed.
-        square = float(losses.dimension_contrastive(z) - theory.criterion_gap(z)) / pairs
+        square = (
+            float(losses.dimension_contrastive(z) - theory.criterion_gap(z)) / pairs
+        )
         variance = (square - mean**2) * d
         findings += [
             # Every product counts twice.
@@ -137,9 +141,9 @@ def repulsion(given: Given) -> list[Finding]:
             ]
     # The simplex, where samples oppose each other more than orthogonal ones do.
     n, d = 12, 16
-    best = minimizers(
-        {"DCL": cosine["DCL within views"]}, normal(given.seed, n, d)
-    )["DCL"]
+    best = minimizers({"DCL": cosine["DCL within views"]}, normal(given.seed, n, d))[
+        "DCL"
+    ]
     mean, square = _cosines(best["z"])
     expected = theory.repulsion_optimum(n, d)
     return findings + [

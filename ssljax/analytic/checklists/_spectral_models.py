@@ -26,13 +26,13 @@ def hadamard(n: int) -> np.ndarray:
     return h / np.sqrt(n)
 
 
-def noisy_views(seed: int, n: int, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def noisy_views(seed: int, n: int, noise: np.ndarray) -> tuple[jax.Array, jax.Array]:
     """Two views whose sample covariances are *exactly* those of the population.
 
     Either has ``I + diag(noise)``, the two together the identity.
     """
     d = len(noise)
-    parts = np.split(white_batch(seed, n, 3 * d), 3, axis=1)
+    parts = jnp.split(jnp.asarray(white_batch(seed, n, 3 * d)), 3, axis=1)
     size = np.sqrt(noise)[None, :]
     return parts[0] + size * parts[1], parts[0] + size * parts[2]
 
@@ -47,7 +47,28 @@ def plain_alignment(t1: jax.Array, t2: jax.Array) -> jax.Array:
 
 def aligned(x1: jax.Array, x2: jax.Array, g) -> jax.Array:
     """Un-normalised alignment after a spectral transformation over the batch."""
-    return plain_alignment(*(losses.spectral_transform(x, g) for x in (x1, x2)))
+    t = transformed(x1, x2, g)
+    return plain_alignment(t[0], t[1])
+
+
+def transformed(x1: jax.Array, x2: jax.Array, g) -> jax.Array:
+    """Both views through a spectral transformation, each by its own covariance."""
+    # Mapped, for compiling is what takes the time.
+    return jax.vmap(lambda x: losses.spectral_transform(x, g))(jnp.stack([x1, x2]))
+
+
+def aligned_alone(
+    x1: jax.Array, x2: jax.Array, encoders: dict, pace: dict | None = None
+):
+    """Alignment of encoders that do not see each other, for one program of them all.
+
+    The key of an encoder is the power p of its ``g = lambda^-p``.
+    """
+    total = jnp.zeros(())
+    for power, w in encoders.items():
+        loss = aligned(x1 @ w, x2 @ w, lambda v, p=power: v**-p)
+        total += loss if pace is None else pace[power] * loss
+    return total
 
 
 def trace_loss_of(z: jax.Array, iterations: int, axis: str) -> jax.Array:

@@ -57,9 +57,7 @@ def _iterated(seed: int) -> Panel:
     @jax.jit
     def measured(z):
         return [
-            _variances(
-                losses.iterative_normalization(z, iterations=t, axis="batch"), u
-            )
+            _variances(losses.iterative_normalization(z, iterations=t, axis="batch"), u)
             for t in STEPS
         ]
 
@@ -89,8 +87,9 @@ def _trace_descent(seed: int) -> Panel:
     # Two embeddings that do not see each other, in one program.
     def run(z):
         return gradient_descent(
-            lambda both: sum(
-                models.trace_loss_of(v, t, "batch") for t, v in both.items()
+            lambda both: (
+                models.trace_loss_of(both[4], 4, "batch")
+                + models.trace_loss_of(both[7], 7, "batch")
             ),
             {4: z, 7: z},
             steps,
@@ -119,10 +118,7 @@ def _alignment(seed: int) -> Panel:
     lines = [theory.solve_alignment_flow(start, noise, power=p)(times) for p in POWERS]
 
     def loss(encoders):
-        return sum(
-            models.aligned(x1 @ w, x2 @ w, lambda v, p=power: v**-p)
-            for power, w in encoders.items()
-        )
+        return models.aligned_alone(x1, x2, encoders)
 
     def record(encoders):
         return [jnp.sum(w**2, axis=1) * (1.0 + noise) for w in encoders.values()]

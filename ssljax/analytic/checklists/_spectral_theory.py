@@ -1,4 +1,4 @@
-"""Items 13 to 18: the trace loss and its limits, the force of alignment, rounding."""
+"""Items 13 to 16: the trace loss and where it is flat, the force of alignment."""
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,9 @@ def trace_loss_theorem(given: Given) -> list[Finding]:
         # Both ends of a segment, its middle, and equal eigenvalues.
         points = np.stack([*fractions, fractions.mean(axis=0), equal])
         over_points = jax.vmap(jax.vmap(measure), in_axes=(0, None))
-        values, slopes, expected = map(np.asarray, jax.jit(over_points)(points, vectors))
+        values, slopes, expected = map(
+            np.asarray, jax.jit(over_points)(points, vectors)
+        )
         floor = float(theory.trace_loss_floor(n, iterations))
         what = f", n = {n}, T = {iterations}"
         gap = np.abs(values - expected).max()
@@ -92,7 +94,9 @@ def saturation(given: Given) -> list[Finding]:
     return [
         at_least("eigenvalue ratio at the start", ratios[0], 0.9e4),
         at_least("eigenvalue ratio at the end", ratios[-1], 5.0),
-        at_least("ratio, last half of the run", ratios[-1] / ratios[len(ratios) // 2], 0.8),
+        at_least(
+            "ratio, last half of the run", ratios[-1] / ratios[len(ratios) // 2], 0.8
+        ),
         at_most("trace loss at the end", trace_losses[-1], 1e-4),
         at_most("restoring rate, T = 7 over T = 4", weak / strong, 1e-9),
     ]
@@ -111,20 +115,22 @@ def implicit_gradient(given: Given) -> list[Finding]:
         def views(logs):
             # Unit variances first: the views' are 1/rho.
             size = jnp.sqrt(rho) * jnp.exp(0.5 * logs)
-            return [x * size[None, :] @ u.T for x in (x1, x2)]
+            return x1 * size[None, :] @ u.T, x2 * size[None, :] @ u.T
+
+        def aligned(logs, g):
+            z1, z2 = views(logs)
+            return models.aligned(z1, z2, g)
 
         forces = [
-            jax.grad(lambda v, p=p: models.aligned(*views(v), lambda a: a**-p))(logs)
-            for p in powers
+            jax.grad(lambda v, p=p: aligned(v, lambda a: a**-p))(logs) for p in powers
         ]
 
         def of_iter_norm(logs):
-            return models.plain_alignment(
-                *(
-                    losses.iterative_normalization(z, iterations=4, axis="batch")
-                    for z in views(logs)
-                )
+            t1, t2 = (
+                losses.iterative_normalization(z, iterations=4, axis="batch")
+                for z in views(logs)
             )
+            return models.plain_alignment(t1, t2)
 
         return jnp.stack(forces), jax.grad(of_iter_norm)(logs)
 
@@ -147,69 +153,6 @@ def implicit_gradient(given: Given) -> list[Finding]:
         at_most("their sum", abs(of_iter_norm.sum()), 1e-12),
     ]
     return findings + _alignment_flow_findings(given.seed)
-
-
-@in_float64
-def revival(given: Given) -> list[Finding]:
-    """Item 17."""
-    findings = []
-    for n in (32, 64, 128):
-        both = _weights_of_no_force(given.seed, n, (4, 5))
-        for iterations, (weight, alignment) in zip((4, 5), both, strict=True):
-            expected = theory.reviving_trace_weight(
-                n, iterations, dead_correlation=0.5, alignment=alignment
-            )
-            what = f"relative difference, n = {n}, T = {iterations}"
-            findings.append(near(what, weight / expected - 1.0, 0.0, 0.1))
-    return findings
-
-
-@in_float64
-def rounding(given: Given) -> list[Finding]:
-    """Item 18."""
-    n = 256
-    # Condition 8.3e3. How soon the printed order breaks is a matter of the spectrum:
-    # a dominant eigenvalue is what it cannot bear.
-    x = np.arange(1.0, n + 1) ** -1.627
-    x /= x.sum()
-    u = models.rotation(given.seed, n)
-    z = models.white_batch(given.seed, 2 * n, n) @ (u * np.sqrt(x)[None, :]) @ u.T
-    narrow = jnp.asarray(z, jnp.float32)
-
-    @jax.jit
-    def printed(s, iterations):
-        # The loop's length is an argument, so that all lengths are one program.
-        step = lambda _, p: 1.5 * p - 0.5 * _exact(_exact(_exact(p, p), p), s)
-        return jax.lax.fori_loop(0, iterations, step, jnp.eye(n, dtype=s.dtype))
-
-    def error(found, left, iterations):
-        gain = np.asarray(theory.iter_norm_gain(x, iterations))
-        expected = left @ (u * gain[None, :]) @ u.T
-        gap = np.linalg.norm(np.asarray(found, float) - expected)
-        # Once it overflows there is nothing to measure.
-        return np.nan_to_num(gap / np.linalg.norm(expected), nan=np.inf)
-
-    findings = []
-    for iterations, bound in ((4, 1e-5), (5, 1e-5), (7, 1e-5), (15, 1e-3)):
-        found = losses.iterative_normalization(
-            narrow, iterations=iterations, axis="batch"
-        )
-        what = f"float32 error of the loss, T = {iterations}"
-        findings.append(at_most(what, error(found, z, iterations), bound))
-    s = jnp.asarray((u * x[None, :]) @ u.T, jnp.float32)
-    for iterations in (5, 7, 9, 11):
-        found = error(printed(s, iterations), np.eye(n), iterations)
-        eps = float(jnp.finfo(jnp.float32).eps) / 2
-        growth = float(theory.rounding_growth(x, iterations))
-        what = f"printed order, error over forecast, T = {iterations}"
-        findings.append(near(what, np.log10(found / (eps * growth)), 0.0, 1.0))
-        if iterations == 11:
-            findings.append(at_least("printed order, error, T = 11", found, 1.0))
-    return findings
-
-
-def _exact(a, b):
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def _stretched(seed: int, n: int, m: int, axis: str) -> jax.Array:
@@ -263,7 +206,6 @@ def _trace_flow_findings(seed: int) -> list[Finding]:
 
 
 def _alignment_flow_findings(seed: int) -> list[Finding]:
-    findings = []
     noise, start = np.array([0.02, 0.1, 0.3, 1.0]), np.array([1.0, 0.5, 2.0, 3.0])
     views = models.noisy_views(seed, 64, noise)
     turn, out = models.rotation(seed + 1, 4), models.rotation(seed + 2, 4)
@@ -275,52 +217,26 @@ def _alignment_flow_findings(seed: int) -> list[Finding]:
         # Along the encoder's own directions, which the flow leaves where they are.
         return jnp.diagonal(out @ w.T @ cov @ w @ out.T)
 
-    for power, time in ((0.0, 1.0), (0.25, 0.4), (0.75, 4.0)):
-        rates, times, values = halved(
-            lambda w, p=power: models.aligned(x1 @ w, x2 @ w, lambda v: v**-p),
-            jnp.asarray(encoder),
-            80,
-            time / 80,
-            eigenvalues,
-        )
+    # Three encoders that do not see each other, in one program, each at its own pace.
+    pace = {0.0: 1.0, 0.25: 0.4, 0.75: 4.0}
+
+    def loss(encoders):
+        return models.aligned_alone(x1, x2, encoders, pace)
+
+    def record(encoders):
+        return jnp.concatenate([eigenvalues(w) for w in encoders.values()])
+
+    encoders = dict.fromkeys(pace, jnp.asarray(encoder))
+    rates, times, values = halved(loss, encoders, 80, 1.0 / 80, record)
+    findings = []
+    for k, (power, speed) in enumerate(pace.items()):
         solution = theory.solve_alignment_flow(start, noise, power=power)
+        mine, at = values[:, :, 4 * k : 4 * (k + 1)], speed * times
         what = f"spectrum under alignment, p = {power}"
-        found = against_flow(solution, rates, times, values, what, 2e-2)
+        found = against_flow(solution, rates, at, mine, what, 2e-2)
         if power == 0.25:
-            # The encoder's singular values move on straight lines: no rate matters.
-            gap = np.abs(values[0] - np.asarray(solution(times))).max()
+            # The singular values move on straight lines there: no rate matters.
+            gap = np.abs(mine[0] - np.asarray(solution(at))).max()
             found = [at_most(f"{what}, largest rate", gap, 1e-12)]
         findings += found
     return findings
-
-
-def _weights_of_no_force(seed: int, n: int, cases: tuple[int, ...]):
-    """Trace weight at which INTL leaves a dead direction alone, and its alignment."""
-    rho = np.append(np.full(n - 1, 0.9), 0.5)
-    views = models.noisy_views(seed, 4 * n, 1.0 / rho - 1.0)
-    vectors, dead = models.hadamard(n), np.append(np.ones(n - 1), -1.0)[None, :]
-
-    def terms(share, iterations):
-        size = jnp.append(jnp.full(n - 1, 1.0 / (n - 1)), share)
-        # Every sample twice, with the dead direction in either sign: what is odd in it
-        # would outweigh the variance that it adds.
-        scaled = [x * jnp.sqrt(rho * size)[None, :] for x in views]
-        z = jnp.stack([jnp.concatenate([z, z * dead]) @ vectors.T for z in scaled])
-
-        def of_view(z):
-            t = losses.iterative_normalization(z, iterations=iterations, axis="batch")
-            return t, losses.trace_loss(t, axis="batch")
-
-        (t1, t2), traces = jax.vmap(of_view)(z)
-        return losses.normalized_mse(t1, t2), jnp.sum(traces)
-
-    @jax.jit
-    def measure(share):
-        return [
-            jax.jvp(lambda s, t=t: terms(s, t), (share,), (1.0,)) for t in cases
-        ]
-
-    return [
-        (float(-slopes[0] / slopes[1]), float(values[0]))
-        for values, slopes in measure(1e-7 / n)
-    ]

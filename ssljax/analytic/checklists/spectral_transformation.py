@@ -1,6 +1,7 @@
 """The checklist of spectral transformations."""
 
 from ssljax.analytic.checklist import Item, Theory
+from ssljax.analytic.checklists import _spectral_limits as limits
 from ssljax.analytic.checklists import _spectral_pictures
 from ssljax.analytic.checklists import _spectral_theory as static
 from ssljax.analytic.checklists import _spectral_training as training
@@ -33,12 +34,12 @@ THEORY = Theory(
         Item(
             "17",
             "the trace weight that revives a dead direction",
-            static.revival,
+            limits.revival,
         ),
         Item(
             "18",
             "the printed recursion breaks by rounding, the library's does not",
-            static.rounding,
+            limits.rounding,
         ),
         Item(
             "19",
