@@ -94,7 +94,7 @@ def effective_rank(values: jax.Array) -> jax.Array:
 def adam(loss_of_params, params, steps: int, rate: float, *, key, record, every: int):
     """Adam on samples that are drawn anew in every step, as `gradient_descent` is.
 
-    Returns the last parameters and the records, the start among them.
+    Returns the records, the start among them.
     """
     moments = (jax.tree.map(jnp.zeros_like, params),) * 2
 
@@ -118,8 +118,7 @@ def adam(loss_of_params, params, steps: int, rate: float, *, key, record, every:
         return carry, record(carry[0])
 
     numbers = jnp.arange(steps).reshape(steps // every, every)
-    (last, *_), values = jax.lax.scan(stretch, (params, *moments), numbers)
-    values = jax.tree.map(
+    _, values = jax.lax.scan(stretch, (params, *moments), numbers)
+    return jax.tree.map(
         lambda a, b: jnp.concatenate([a[None], b]), record(params), values
     )
-    return last, values
