@@ -1,0 +1,181 @@
+"""Preconditioned flows of linearised Barlow Twins, and spectra that are power laws."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ssljax.analytic._stepwise_pairs import (
+    known,
+    require_modes,
+    require_moment,
+    require_times,
+)
+from ssljax.analytic.precision import in_float64
+
+
+@in_float64
+def left_preconditioned_times(
+    s0: jax.Array,
+    gamma: jax.Array,
+    *,
+    eps: float | jax.Array,
+    level: float | jax.Array = 0.5,
+) -> jax.Array:
+    """When modes reach a level if the gradient is multiplied by ``(C + eps I)^-1``.
+
+    ``d lambda / dt = 8 gamma lambda (1 - lambda) / (lambda + eps)`` in each mode: small
+    modes no longer wait for their exponential growth, yet keep their order.
+
+    Args:
+        s0: singular values of W at the start, ``[modes]``, positive and small.
+        gamma: eigenvalues of the cross moment, ``[modes]``, positive.
+        eps: of the preconditioner, > 0.
+        level: of lambda, between its start and 1.
+
+    Returns:
+        ``[modes]``, in units of learning rate x step; at a half nearly ``(eps log(1 /
+        (2 lambda(0))) + (1 + eps) log 2) / (8 gamma)``.
+
+    Raises:
+        ValueError: for other shapes.
+
+    Source: derived; the idea is in Simon et al., ICML 2023, appendix G.
+
+    >>> s0, gamma = jnp.array([1e-6]), jnp.array([1.0])
+    >>> round(float(left_preconditioned_times(s0, gamma, eps=0.01)[0]), 3)
+    0.121
+    """
+    gamma = require_modes("gamma", gamma)
+    start = gamma * require_modes("s0", s0, gamma) ** 2
+    rising = eps * jnp.log(level / start)
+    return (rising - (1.0 + eps) * jnp.log((1.0 - level) / (1.0 - start))) / (8 * gamma)
+
+
+@in_float64
+def left_preconditioned_eigenvalues(
+    s0: jax.Array, gamma: jax.Array, t: jax.Array, *, eps: float | jax.Array
+) -> jax.Array:
+    """Eigenvalues of C under the flow that is multiplied by ``(C + eps I)^-1``.
+
+    Args:
+        s0: singular values of W at the start, ``[modes]``, with ``0 < gamma s0^2 < 1``.
+        gamma: eigenvalues of the cross moment, ``[modes]``, positive.
+        t: times in units of learning rate x step, ``[times]``.
+        eps: of the preconditioner, > 0.
+
+    Returns:
+        ``lambda(t)``, ``[times, modes]``: the inverse of `left_preconditioned_times`.
+
+    Raises:
+        ValueError: for other shapes or a ``gamma s0^2`` that is not in (0, 1).
+
+    Source: derived.
+
+    >>> s0, gamma = jnp.array([0.1]), jnp.array([1.0])
+    >>> half = left_preconditioned_times(s0, gamma, eps=0.1)
+    >>> round(float(left_preconditioned_eigenvalues(s0, gamma, half, eps=0.1)[0, 0]), 9)
+    0.5
+    """
+    gamma = require_modes("gamma", gamma)
+    start = gamma * require_modes("s0", s0, gamma) ** 2
+    if known(start) and not bool(((start > 0) & (start < 1)).all()):
+        raise ValueError("gamma s0^2 must lie between 0 and 1")
+
+    def clock(x: jax.Array) -> jax.Array:
+        rise, rest = jax.nn.softplus(-x), jax.nn.softplus(x)
+        return (1.0 + eps) * rest - eps * rise
+
+    first = clock(jnp.log(start) - jnp.log1p(-start))
+    reading = first[None, :] + 8.0 * gamma[None, :] * require_times(t)[:, None]
+
+    def newton(x: jax.Array) -> jax.Array:
+        return x - (clock(x) - reading) / (eps + jax.nn.sigmoid(x))
+
+    # The clock is convex in the logit of lambda, and from this side Newton's steps
+    # cannot overshoot.
+    bound = reading / jnp.where(reading > 0, 1.0 + eps, eps)
+    x = jax.lax.fori_loop(0, 60, lambda _, x: newton(x), jax.lax.stop_gradient(bound))
+    # One more step, differentiated, carries the exact derivative.
+    return jax.nn.sigmoid(newton(jax.lax.stop_gradient(x)))
+
+
+@in_float64
+def solve_right_preconditioned(
+    w0: jax.Array, gamma_matrix: jax.Array
+) -> Callable[[jax.Array], jax.Array]:
+    """The flow whose gradient is multiplied by ``Gamma^-1``, from any start.
+
+    All modes grow at one rate, and W only turns and stretches within its first row
+    space: a full second-order method selects no features.
+
+    Args:
+        w0: weights at the start, ``[D, M]``.
+        gamma_matrix: cross moment of the data, ``[M, M]``, invertible, with ``w0 Gamma
+            w0^T`` positive definite.
+
+    Returns:
+        ``solution(t)``: W at times ``t`` (``[times]``), ``[times, D, M]``:
+        ``W = C(t)^1/2 C_0^-1/2 W_0``, ``C(t) = (I + (C_0^-1 - I) e^(-8 t))^-1``.
+
+    Raises:
+        ValueError: for other shapes or a start without positive definite C.
+
+    Source: derived.
+
+    >>> solution = solve_right_preconditioned(0.1 * jnp.eye(2), 4 * jnp.eye(2))
+    >>> solution(jnp.array([0.0, 9.0])).round(6).tolist()
+    [[[0.1, 0.0], [0.0, 0.1]], [[0.5, 0.0], [0.0, 0.5]]]
+    """
+    w0 = jnp.asarray(w0, float)
+    moment = require_moment("gamma_matrix", gamma_matrix)
+    if w0.ndim != 2 or w0.shape[1] != moment.shape[0]:
+        raise ValueError(
+            f"w0 must be [D, {moment.shape[0]}] here, got shape {list(w0.shape)}"
+        )
+    start, axes = jnp.linalg.eigh(w0 @ moment @ w0.T)
+    if known(start) and not bool(start[0] > 0):
+        raise ValueError("w0 Gamma w0^T must be positive definite")
+    rotated = axes.T @ w0
+
+    def solution(t: jax.Array) -> jax.Array:
+        decay = jnp.exp(-8.0 * require_times(t))[:, None]
+        stretch = 1.0 / jnp.sqrt(start[None, :] + (1.0 - start)[None, :] * decay)
+        return jnp.einsum("dj,tj,jm->tdm", axes, stretch, rotated)
+
+    return solution
+
+
+@in_float64
+def power_law_modes(
+    t: jax.Array, *, exponent: float | jax.Array, scale: float | jax.Array
+) -> jax.Array:
+    """How many modes are learned by a time where ``gamma_j = j^-exponent``.
+
+    Args:
+        t: times in units of learning rate x step, ``[times]``, past the first mode's.
+        exponent: a of the power law, > 0.
+        scale: singular values of W at the start, below 1.
+
+    Returns:
+        The index j whose critical time is t, ``[times]``, not rounded: ``(8 t /
+        log(j^a / scale^2))^(1 / a)``, so nearly ``t^(1 / a)``. The loss is d less this.
+
+    Raises:
+        ValueError: for other shapes.
+
+    Source: derived from Simon et al., ICML 2023, section 4.2.
+
+    >>> j = power_law_modes(jnp.array([100.0]), exponent=1.5, scale=1e-8)
+    >>> wait = -jnp.log(1e-16 * j**-1.5) / (8 * j**-1.5)  # the critical time of mode j
+    >>> round(float(wait[0]), 3)
+    100.0
+    """
+    t = require_times(t)
+
+    # A contraction by 1 / log(j^a / scale^2) per turn.
+    def turn(_, j: jax.Array) -> jax.Array:
+        wait = exponent * jnp.log(j) - 2.0 * jnp.log(scale)
+        return jnp.maximum(8.0 * t / wait, 1.0) ** (1.0 / exponent)
+
+    return jax.lax.fori_loop(0, 40, turn, jnp.ones_like(t))

@@ -1,0 +1,212 @@
+"""From a small random start to the smallest solution: the linear network as a whole."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ssljax.analytic._stepwise_modes import aligned_singular_values
+from ssljax.analytic._stepwise_pairs import (
+    descending_eigh,
+    known,
+    require_modes,
+    require_moment,
+    require_rank,
+)
+from ssljax.analytic.precision import in_float64
+
+
+class AlignedStart(NamedTuple):
+    """The aligned start that a small random one behaves like."""
+
+    rotation: jax.Array
+    """``[D, D]``, the embedding's axes in their order of learning, in columns."""
+    singular_values: jax.Array
+    """``[D]``, sizes of the modes at the start."""
+    gamma: jax.Array
+    """``[D]``, the largest eigenvalues of the cross moment, descending."""
+    directions: jax.Array
+    """``[M, D]``, their eigenvectors in columns."""
+
+
+class ErrorExponents(NamedTuple):
+    """Powers of the initial scale with which a prediction's errors vanish."""
+
+    weights: jax.Array
+    """Of the largest error of W in time; eigenvalues of C have twice this power."""
+    subspace: jax.Array
+    """Of the final distance of the learned subspace; norms have twice this power."""
+
+
+@in_float64
+def aligned_start(
+    w0: jax.Array, gamma_matrix: jax.Array, scale: float | jax.Array
+) -> AlignedStart:
+    """The aligned start whose trajectory a small random start follows.
+
+    Every column ``W v_j`` grows at its own rate until the modes before it have
+    saturated; what it has along their axes is then frozen while the rest grows on.
+    This orthogonalisation in order is a QR decomposition of ``w0 V``.
+
+    Args:
+        w0: weights before scaling, ``[D, M]``, D <= M.
+        gamma_matrix: cross moment of the data, ``[M, M]``.
+        scale: factor on ``w0``, > 0; the start is ``scale * w0``.
+
+    Returns:
+        Rotation, singular values ``scale * diag(R)``, eigenvalues and eigenvectors.
+
+    Raises:
+        ValueError: for other shapes or a cross moment that is not symmetric.
+
+    Source: Simon et al., ICML 2023, result 4.6.
+
+    >>> start = aligned_start(2.0 * jnp.eye(2), jnp.diag(jnp.array([3.0, 1.0])), 0.5)
+    >>> start.singular_values.tolist()
+    [1.0, 1.0]
+    """
+    w0 = jnp.asarray(w0, float)
+    moment = require_moment("gamma_matrix", gamma_matrix)
+    if w0.ndim != 2 or w0.shape[1] != moment.shape[0]:
+        raise ValueError(
+            f"w0 must be [D, {moment.shape[0]}] here, got shape {list(w0.shape)}"
+        )
+    d = w0.shape[0]
+    require_rank(d, moment.shape[0])
+    gamma, vectors = descending_eigh(moment)
+    q, r = jnp.linalg.qr(w0 @ vectors[:, :d])
+    size = jnp.diagonal(r)
+    sign = jnp.where(size < 0, -1.0, 1.0)
+    return AlignedStart(
+        q * sign[None, :], scale * size * sign, gamma[:d], vectors[:, :d]
+    )
+
+
+@in_float64
+def small_init_prediction(
+    w0: jax.Array, gamma_matrix: jax.Array, scale: float | jax.Array
+) -> Callable[[jax.Array], jax.Array]:
+    """Weights of a linear network trained from a small random start.
+
+    Exact as ``scale`` goes to zero; `error_exponents` says how fast. Small gaps in the
+    spectrum make it slow.
+
+    Args:
+        w0: weights before scaling, ``[D, M]``, D <= M.
+        gamma_matrix: cross moment of the data, ``[M, M]``.
+        scale: factor on ``w0``, > 0; the start is ``scale * w0``.
+
+    Returns:
+        ``solution(t)``: W at times ``t`` (``[times]``, learning rate x step),
+        ``[times, D, M]``.
+
+    Raises:
+        ValueError: for other shapes or a cross moment that is not symmetric.
+
+    Source: Simon et al., ICML 2023, result 4.6.
+
+    >>> gamma = jnp.diag(jnp.array([4.0, 1.0]))
+    >>> solution = small_init_prediction(jnp.eye(2), gamma, 1e-4)
+    >>> solution(jnp.array([1.0, 20.0])).round(4).tolist()
+    [[[0.5, 0.0], [0.0, 0.0055]], [[0.5, 0.0], [0.0, 1.0]]]
+    """
+    start = aligned_start(w0, gamma_matrix, scale)
+
+    def solution(t: jax.Array) -> jax.Array:
+        s = aligned_singular_values(start.singular_values, start.gamma, t)
+        return jnp.einsum("dj,tj,mj->tdm", start.rotation, s, start.directions)
+
+    return solution
+
+
+@in_float64
+def error_exponents(gamma: jax.Array, d: int, *, power: float = 0.0) -> ErrorExponents:
+    """How fast the small-start prediction becomes exact as the start shrinks.
+
+    Args:
+        gamma: all eigenvalues of the cross moment, ``[M]``, in any order.
+        d: dimension of the embedding, below M, with ``gamma_d > 0``.
+        power: of a preconditioner ``Gamma^-power`` on the inputs, which narrows gaps.
+
+    Returns:
+        The errors vanish as these powers of ``scale``: for the weights ``min_j (1 -
+        g_{j+1} / g_j)`` over the d learned modes with the rates ``g = gamma^(1 -
+        power)``, for the subspace the term of j = d. Modes that are not positive
+        count as zero.
+
+    Raises:
+        ValueError: for other shapes or a d that is not 1 to M - 1.
+
+    >>> found = error_exponents(jnp.array([1.0, 0.6, 0.3, 0.21, -0.5]), 3)
+    >>> round(float(found.weights), 6), round(float(found.subspace), 6)
+    (0.3, 0.3)
+    """
+    gamma = require_modes("gamma", gamma)
+    require_rank(d, gamma.shape[0] - 1)
+    rates = jnp.maximum(jnp.sort(gamma)[::-1][: d + 1], 0.0) ** (1.0 - power)
+    if known(rates) and not bool(rates[d - 1] > 0):
+        raise ValueError(f"fewer than {d} eigenvalues are positive")
+    gaps = 1.0 - rates[1:] / rates[:-1]
+    return ErrorExponents(gaps.min(), gaps[-1])
+
+
+@in_float64
+def minimum_norm_solution(gamma_matrix: jax.Array, d: int) -> jax.Array:
+    """The weights of least norm among all that bring the loss to zero.
+
+    Args:
+        gamma_matrix: cross moment of the data, ``[M, M]``, with at least d positive
+            eigenvalues.
+        d: dimension of the embedding.
+
+    Returns:
+        ``diag(gamma_1..gamma_d)^-1/2 V_d^T``, ``[d, M]``, up to a rotation the end of
+        a small start. ``||W||_F^2 = sum_{j <= d} 1 / gamma_j``.
+
+    Raises:
+        ValueError: for other shapes or fewer than d positive eigenvalues.
+
+    Source: Simon et al., ICML 2023, proposition 4.3.
+
+    >>> w = minimum_norm_solution(jnp.diag(jnp.array([1.0, 4.0, 2.0])), 2)
+    >>> round(float((w**2).sum()), 6)  # 1/4 + 1/2
+    0.75
+    """
+    moment = require_moment("gamma_matrix", gamma_matrix)
+    require_rank(d, moment.shape[0])
+    gamma, vectors = descending_eigh(moment)
+    if known(gamma) and not bool(gamma[d - 1] > 0):
+        positive = int((gamma > 0).sum())
+        raise ValueError(f"zero loss needs {d} positive eigenvalues, got {positive}")
+    return vectors[:, :d].T / jnp.sqrt(gamma[:d])[:, None]
+
+
+@in_float64
+def curvatures(gamma: jax.Array, d: int) -> jax.Array:
+    """Eigenvalues of the loss's Hessian at the minimum-norm solution.
+
+    The largest, ``8 gamma_1``, makes gradient descent stable below a learning rate of
+    ``1 / (4 gamma_1)``.
+
+    Args:
+        gamma: all eigenvalues of the cross moment, ``[M]``, in any order.
+        d: dimension of the embedding; the d largest must be positive.
+
+    Returns:
+        ``[d M]``, descending: ``8 gamma_j``, ``4 (gamma_i + gamma_j)`` once per pair of
+        learned modes, and zeros.
+
+    Raises:
+        ValueError: for other shapes.
+
+    >>> curvatures(jnp.array([2.0, 1.0]), 2).tolist()
+    [16.0, 12.0, 8.0, 0.0]
+    """
+    gamma = require_modes("gamma", gamma)
+    require_rank(d, gamma.shape[0])
+    top = jnp.sort(gamma)[::-1][:d]
+    first, second = jnp.triu_indices(d)
+    stiff = 4.0 * (top[first] + top[second])
+    flat = jnp.zeros(d * gamma.shape[0] - stiff.shape[0])
+    return jnp.sort(jnp.concatenate([stiff, flat]))[::-1]

@@ -1,0 +1,263 @@
+"""Items 1 to 6 of the stepwise checklist: gradient, aligned and small starts."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from ssljax import losses
+from ssljax.analytic import stepwise
+from ssljax.analytic.checklist import Finding, Given, Item, agreement, at_most, near
+from ssljax.analytic.checklists._stepwise_network import (
+    SPECTRUM,
+    barlow_twins,
+    descent_slope,
+    noisy_pairs,
+    normal,
+    relative,
+    rotated_pairs,
+    rotation,
+    spectrum,
+)
+from ssljax.analytic.comparison import (
+    compare,
+    convergence_slope,
+    crossing_times,
+)
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import gradient_flow
+
+
+@in_float64
+def gradient(given: Given) -> Sequence[Finding]:
+    x1, x2 = noisy_pairs(given.seed, 30, 17)
+    w, gamma = normal(given.seed + 3, 5, 17) / 4, stepwise.cross_moment(x1, x2)
+    residual = w @ gamma @ w.T - jnp.eye(5)
+    findings = []
+    for weight in (1.0, 0.0051, 2.0):
+        weighted = jnp.where(jnp.eye(5, dtype=bool), residual, weight * residual)
+        found = jax.grad(barlow_twins(x1, x2, weight))(w)
+        error = relative(found, 4 * weighted @ w @ gamma)
+        findings.append(at_most(f"relative error, weight {weight:g}", error, 1e-12))
+    return findings
+
+
+@in_float64
+def moments(given: Given) -> Sequence[Finding]:
+    x1, x2 = noisy_pairs(given.seed, 40, 17)
+    w, gamma = normal(given.seed + 3, 5, 17) / 4, stepwise.cross_moment(x1, x2)
+    c = w @ gamma @ w.T
+    z1, z2 = (x.reshape(8, 5, 17) @ w.T for x in (x1, x2))
+    batches = jnp.einsum("kni,knj->ij", z1, z2) / 40
+    loss = losses.linearized_barlow_twins(x1 @ w.T, x2 @ w.T)
+    unsymmetrised = jnp.sum((batches - jnp.eye(5)) ** 2)
+    twist = jnp.sum(((batches - batches.T) / 2) ** 2)
+    return [
+        at_most(
+            "C of eight batches against W Gamma W^T",
+            jnp.abs((batches + batches.T) / 2 - c).max(),
+            1e-12,
+        ),
+        at_most(
+            "loss against ||W Gamma W^T - I||^2",
+            jnp.abs(loss - jnp.sum((c - jnp.eye(5)) ** 2)),
+            1e-12,
+        ),
+        at_most(
+            "unsymmetrised - symmetrised loss against the antisymmetric part",
+            jnp.abs(unsymmetrised - loss - twist),
+            1e-12,
+        ),
+    ]
+
+
+@in_float64
+def aligned(given: Given) -> Sequence[Finding]:
+    # A mode without eigenvalue stays, one with a negative eigenvalue fades.
+    gamma = jnp.array([1.0, 0.6, 0.3, 0.0, -0.4, -0.5, -0.9])
+    s0 = jnp.array([0.01, 0.02, 0.05, 0.5, 0.8])
+    x1, x2, basis = rotated_pairs(given.seed, gamma)
+    u, v = rotation(given.seed + 1, 5), basis[:, :5]
+    w0 = u @ jnp.diag(s0) @ v.T
+
+    def weights(t: jax.Array) -> jax.Array:
+        s = stepwise.aligned_singular_values(s0, gamma[:5], t)
+        return jnp.einsum("dj,tj,mj->tdm", u, s, v).reshape(len(t), -1)
+
+    loss = barlow_twins(x1, x2)
+    flow = gradient_flow(
+        loss, w0, jnp.linspace(0.0, 12.0, 61), record=jnp.ravel, estimate_error=False
+    )
+    slope = descent_slope(
+        loss,
+        w0,
+        weights,
+        rates=(0.01, 0.005, 0.0025, 0.00125),
+        total_time=5.0,
+        record=jnp.ravel,
+    )
+    return [
+        agreement(compare(weights, flow, tolerance=1e-6, what="W in the flow")),
+        near("order of gradient descent", slope, 1.0, 0.1),
+    ]
+
+
+@in_float64
+def critical(given: Given) -> Sequence[Finding]:
+    gamma, s0 = jnp.array([1.0, 0.5, 0.2, 0.08]), jnp.full(4, 1e-7)
+    tau = stepwise.critical_times(s0, gamma)
+
+    def eigenvalues(t: jax.Array) -> jax.Array:
+        return stepwise.aligned_eigenvalues(s0, gamma, t)
+
+    # Columns: the mode; its own curve at its own critical time.
+    start = eigenvalues(jnp.zeros(1))[0]
+    velocity = jax.jacfwd(eigenvalues)(tau)  # [time, mode, time]
+    own = jnp.einsum("jjj->j", velocity)
+    at_tau = jnp.diagonal(eigenvalues(tau))
+    x1, x2, basis = rotated_pairs(given.seed, gamma)
+    loss, moment = barlow_twins(x1, x2), stepwise.cross_moment(x1, x2)
+    half = stepwise.half_times(s0, gamma)
+
+    def record(w: jax.Array) -> jax.Array:
+        # In a flow the loss falls at the square of the gradient.
+        fall = jnp.sum(jax.grad(loss)(w) ** 2)
+        return jnp.append(spectrum(moment)(w), jnp.array([loss(w), fall]))
+
+    w0 = rotation(given.seed + 1, 4) @ jnp.diag(s0) @ basis.T
+    times = jnp.sort(jnp.concatenate([jnp.zeros(1), half]))
+    found = gradient_flow(
+        loss, w0, times, record=record, atol=1e-16, estimate_error=False
+    )
+    seen = found.values[1:]
+    uneven = jnp.array([1.0, 0.6, 0.35, 0.2])
+    crossings = stepwise.half_times(s0, uneven)
+    curves = stepwise.aligned_eigenvalues(s0, uneven, crossings)
+    plateaus = jnp.arange(3, -1, -1) + 0.25
+    return [
+        at_most(
+            "lambda(tau) - 1/(2 - lambda(0))",
+            jnp.abs(at_tau - 1 / (2 - start)).max(),
+            1e-12,
+        ),
+        at_most("d lambda/dt at tau - 2 gamma", jnp.abs(own - 2 * gamma).max(), 1e-6),
+        at_most(
+            "dL/dt at tau + 2 gamma",
+            jnp.abs(-2 * (1 - at_tau) * own + 2 * gamma).max(),
+            1e-6,
+        ),
+        at_most(
+            "loss at the crossings, gaps 1.6, - (d - j + 1/4)",
+            jnp.abs(jnp.sum((1 - curves) ** 2, axis=1) - plateaus).max(),
+            0.01,
+        ),
+        at_most(
+            "simulated lambda at half times - 1/2",
+            jnp.abs(jnp.diagonal(seen[:, :4]) - 0.5).max(),
+            1e-6,
+        ),
+        at_most(
+            "simulated loss there - (d - j + 1/4)",
+            jnp.abs(seen[:, 4] - plateaus).max(),
+            0.01,
+        ),
+        at_most(
+            "simulated dL/dt there + 2 gamma",
+            jnp.abs(-seen[:, 5] + 2 * gamma).max(),
+            1e-5,
+        ),
+    ]
+
+
+@in_float64
+def small_start(given: Given) -> Sequence[Finding]:
+    d, scale = 3, 1e-8
+    x1, x2, _ = rotated_pairs(given.seed, SPECTRUM)
+    moment = stepwise.cross_moment(x1, x2)
+    w0 = normal(given.seed + 1, d, len(SPECTRUM))
+    start = stepwise.aligned_start(w0, moment, scale)
+    tau = stepwise.critical_times(start.singular_values, start.gamma)
+    flow = gradient_flow(
+        barlow_twins(x1, x2),
+        scale * w0,
+        jnp.linspace(0.0, 1.3 * tau[-1], 2001),
+        atol=1e-14,
+        estimate_error=False,
+    )
+    eigenvalues = jax.vmap(spectrum(moment))(flow.values)
+    expected = stepwise.aligned_eigenvalues(
+        start.singular_values, start.gamma, flow.times
+    )
+    weights = stepwise.small_init_prediction(w0, moment, scale)(flow.times)
+    late = jnp.asarray(crossing_times(flow.times, eigenvalues, 0.5)) - tau
+    distance = jnp.linalg.norm(flow.values - weights, axis=(1, 2))
+    return [
+        at_most(
+            "8 gamma |crossing - tau|", jnp.abs(8 * start.gamma * late).max(), 1e-2
+        ),
+        agreement(
+            compare(
+                expected,
+                eigenvalues,
+                times=flow.times,
+                tolerance=1e-4,
+                what="eigenvalues of C",
+            )
+        ),
+        at_most("largest distance of W", distance.max(), 5e-3),
+    ]
+
+
+def errors_of_prediction(
+    seed: int, gamma: Sequence[float], d: int, scales: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Per scale: the largest distance of W in time, the last one of its row space."""
+    x1, x2, basis = rotated_pairs(seed, gamma)
+    moment = stepwise.cross_moment(x1, x2)
+    loss, w0 = barlow_twins(x1, x2), normal(seed + 1, d, len(gamma))
+
+    def errors(scale: jax.Array) -> tuple[jax.Array, jax.Array]:
+        start = stepwise.aligned_start(w0, moment, scale)
+        last = stepwise.critical_times(start.singular_values, start.gamma)[-1]
+        flow = gradient_flow(
+            loss,
+            scale * w0,
+            jnp.linspace(0.0, 1.6 * last, 401),
+            rtol=1e-10,
+            atol=1e-16,
+            estimate_error=False,
+        )
+        weights = stepwise.small_init_prediction(w0, moment, scale)(flow.times)
+        rows = jnp.linalg.svd(flow.params, full_matrices=False)[2]
+        outside = rows - rows @ basis[:, :d] @ basis[:, :d].T
+        distance = jnp.linalg.norm(flow.values - weights, axis=(1, 2))
+        return distance.max(), jnp.linalg.norm(outside)
+
+    return jax.vmap(errors)(scales)
+
+
+@in_float64
+def exponents(given: Given) -> Sequence[Finding]:
+    scales = jnp.array([1e-4, 1e-6, 1e-8, 1e-10])
+    findings = []
+    for gamma, d in (((1.0, 0.7, 0.4, -0.3, -0.8), 1), (SPECTRUM, 3)):
+        found = errors_of_prediction(given.seed, gamma, d, scales)
+        wanted = stepwise.error_exponents(jnp.asarray(gamma), d)
+        for what, gaps, power in zip(("W", "subspace"), found, wanted, strict=True):
+            slope = convergence_slope(scales.tolist(), gaps.tolist())
+            findings.append(
+                near(f"exponent of the {what}, d = {d}", slope, power, 0.03)
+            )
+    return findings
+
+
+ITEMS = (
+    Item("1", "the gradient of the loss is 4 (C - I) W Gamma", gradient),
+    Item("2", "C is W Gamma W^T; views not symmetrised add their twist", moments),
+    Item("3", "an aligned start follows the closed form in every mode", aligned),
+    Item("4", "half learned at tau, with the slopes 2 gamma and -2 gamma", critical),
+    Item("5", "a small random start follows the QR prediction", small_start),
+    Item(
+        "6", "the prediction's errors vanish as powers of scale", exponents, slow=True
+    ),
+)

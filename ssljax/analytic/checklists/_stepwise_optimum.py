@@ -1,0 +1,230 @@
+"""Items 7 to 10 of the stepwise checklist: the end of training, steps, real images."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax.analytic import stepwise
+from ssljax.analytic.checklist import (
+    Finding,
+    Given,
+    Item,
+    NotHere,
+    at_least,
+    at_most,
+    near,
+)
+from ssljax.analytic.checklists._stepwise_network import (
+    SPECTRUM,
+    barlow_twins,
+    normal,
+    rotated_pairs,
+    rotation,
+    spectrum,
+)
+from ssljax.analytic.comparison import crossing_times, subspace_overlap
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import gradient_descent, gradient_flow
+
+
+@in_float64
+def minimum_norm(given: Given) -> Sequence[Finding]:
+    d = 3
+    enough = jnp.asarray(SPECTRUM)
+    too_few = jnp.array([1.0, 0.6, -0.1, -0.2, -0.3, -0.4, -0.5, -0.6])
+    basis = rotation(given.seed, len(SPECTRUM))
+    w0 = 1e-8 * normal(given.seed + 1, d, len(SPECTRUM))
+
+    def end(gamma: jax.Array) -> tuple[jax.Array, jax.Array]:
+        loss = barlow_twins(*stepwise.pairs_with_moments(gamma, basis=basis))
+        w = gradient_flow(
+            loss, w0, jnp.array([0.0, 40.0]), atol=1e-16, estimate_error=False
+        ).params
+        return w, loss(w)
+
+    weights, final = jax.vmap(end)(jnp.stack([enough, too_few]))
+    ranks = jnp.linalg.matrix_rank(weights[1], rtol=1e-4)
+    least = jnp.sum(1 / enough[:d])
+    feasible, ratios = zero_loss_weights(given.seed + 2, enough, basis, d, 20_000)
+    loss = barlow_twins(*stepwise.pairs_with_moments(enough, basis=basis))
+    return [
+        near(
+            "||W||^2 / sum 1/gamma - 1 after a small start",
+            jnp.sum(weights[0] ** 2) / least - 1,
+            5e-5,
+            5e-5,
+        ),
+        at_least("random weights of zero loss", len(ratios), 10_000),
+        at_most("their largest loss", jax.vmap(loss)(feasible).max(), 1e-12),
+        at_least("their least ||W||^2 / sum 1/gamma", ratios.min(), 1 - 1e-12),
+        at_most("which comes near the bound", ratios.min(), 1.001),
+        near("final loss with one positive mode too few", final[1], 1.0, 1e-6),
+        near("rank of W then", ranks, 2, 0),
+    ]
+
+
+def zero_loss_weights(
+    seed: int, gamma: jax.Array, basis: jax.Array, d: int, draws: int
+) -> tuple[jax.Array, jax.Array]:
+    """Random W with C = I, near the best row space and far, and their relative size."""
+    size = 10.0 ** jnp.linspace(-2.0, 1.0, draws)[:, None, None]
+    moment = basis @ jnp.diag(gamma) @ basis.T
+    rows = basis[:, :d].T[None] + size * normal(seed, draws, d, len(gamma))
+    values, axes = jnp.linalg.eigh(rows @ moment @ rows.mT)
+    positive = np.asarray(values[:, 0] > 1e-3)
+    values, axes, rows = values[positive], axes[positive], rows[positive]
+    weights = axes / jnp.sqrt(values)[:, None, :] @ axes.mT @ rows
+    return weights, jnp.sum(weights**2, axis=(1, 2)) / jnp.sum(1 / gamma[:d])
+
+
+@in_float64
+def curvature(given: Given) -> Sequence[Finding]:
+    d, gamma = 3, jnp.asarray(SPECTRUM)
+    x1, x2, _ = rotated_pairs(given.seed, gamma)
+    loss = barlow_twins(x1, x2)
+    best = stepwise.minimum_norm_solution(stepwise.cross_moment(x1, x2), d)
+    hessian = jax.hessian(lambda flat: loss(flat.reshape(best.shape)))(best.ravel())
+    found = jnp.linalg.eigvalsh(hessian)[::-1]
+    w0 = 1e-3 * normal(given.seed + 1, *best.shape)
+
+    def final(rate: jax.Array) -> jax.Array:
+        return loss(gradient_descent(loss, w0, 2000, rate, every=2000).params)
+
+    stable, unstable = jax.vmap(final)(jnp.array([0.24, 0.26]) / gamma[0])
+    return [
+        at_most(
+            "eigenvalues of the Hessian",
+            jnp.abs(found - stepwise.curvatures(gamma, d)).max(),
+            1e-10,
+        ),
+        at_most("final loss at learning rate .24 / gamma_1", stable, 1e-20),
+        at_least("final loss at .26 / gamma_1", unstable, 1e-3),
+    ]
+
+
+@in_float64
+def steps(given: Given) -> Sequence[Finding]:
+    gamma, small = jnp.array([1.0, 0.6, 0.35]), 1e-8
+    x1, x2, basis = rotated_pairs(given.seed, gamma)
+    loss, record = barlow_twins(x1, x2), spectrum(stepwise.cross_moment(x1, x2))
+    turn = rotation(given.seed + 1, 3)
+
+    def eigenvalues(rate: jax.Array, momentum: jax.Array, scale: jax.Array):
+        w0 = scale * turn @ basis.T
+        return gradient_descent(loss, w0, 3400, rate, momentum, record=record).values
+
+    def counts(rate: float, momentum: float, scale: float) -> jax.Array:
+        s0 = jnp.full(3, scale)
+        return stepwise.critical_steps(s0, gamma, learning_rate=rate, momentum=momentum)
+
+    kinds = [(rate, momentum) for rate in (0.02, 0.005) for momentum in (0.0, 0.9)]
+    cases = [(*kind, scale) for kind in kinds for scale in (small, 100 * small)]
+    paths = jax.vmap(eigenvalues)(*jnp.asarray(cases).T)
+    found = jnp.stack([crossing_times(jnp.arange(3401), path, 0.5) for path in paths])
+    findings = []
+    for (rate, momentum), late, early in zip(
+        kinds, found[::2], found[1::2], strict=True
+    ):
+        expected = counts(rate, momentum, small)
+        saved = expected - counts(rate, momentum, 100 * small)
+        case = f"rate {rate:g}, momentum {momentum:g}"
+        findings += [
+            at_most(f"steps, {case}", jnp.abs(late / expected - 1).max(), 0.01),
+            # What the start does not change drops out of this difference.
+            at_most(
+                f"steps saved by a larger start, {case}",
+                jnp.abs((late - early) / saved - 1).max(),
+                0.001,
+            ),
+        ]
+    return findings
+
+
+@in_float64
+def real_images(given: Given) -> Sequence[Finding]:
+    if given.images is None:
+        raise NotHere("CIFAR-10 is not here; ssljax data prepare cifar10")
+    d, scale, rate = 10, 1e-7, 5e-5
+    x1, x2 = crops_of(given.images[:500], given.seed)
+    moment = stepwise.cross_moment(x1, x2)
+    w0 = normal(given.seed + 1, d, x1.shape[1])
+    start = stepwise.aligned_start(w0, moment, scale)
+    tau = stepwise.critical_times(start.singular_values, start.gamma)
+    tau_steps = stepwise.critical_steps(
+        start.singular_values, start.gamma, learning_rate=rate
+    )
+    # In the basis of Gamma's eigenvectors pixels become coordinates, and those with a
+    # small eigenvalue can be left out: within this time C does not see them.
+    values, vectors = jnp.linalg.eigh(moment)
+    kept = vectors[:, np.asarray(jnp.abs(values) > start.gamma[-1] / 10)]
+    y1, y2 = x1 @ kept, x2 @ kept
+    loss, short = barlow_twins(y1, y2), stepwise.cross_moment(y1, y2)
+    every = 5
+    count = int(1.25 * float(tau_steps[-1])) // every * every
+    path = gradient_descent(
+        loss, scale * w0 @ kept, count, rate, record=spectrum(short), every=every
+    )
+    expected = stepwise.aligned_eigenvalues(
+        start.singular_values, start.gamma, path.times
+    )
+    crossing = jnp.asarray(crossing_times(path.times, path.values, 0.5))
+    overlap, chance = subspace_overlap(kept @ path.params.T, start.directions)
+    gap = float(values[-d - 1] / values[-d])
+    findings = [
+        at_most("|crossing / tau - 1|", jnp.abs(crossing / tau - 1).max(), 0.03),
+        at_most(
+            "the same, steps counted",
+            jnp.abs(crossing / (rate * tau_steps) - 1).max(),
+            0.005,
+        ),
+        at_most(
+            "mean |eigenvalue - prediction|",
+            jnp.abs(path.values - expected).mean(),
+            2e-3,
+        ),
+        at_most("final loss", loss(path.params), 1e-5),
+        at_least(
+            f"overlap beyond chance ({chance:.3f}), gap {gap:.2f}",
+            overlap - chance,
+            0.9,
+        ),
+    ]
+    if gap <= 0.75:
+        findings.append(at_least("overlap", overlap, 0.999))
+    return findings
+
+
+def crops_of(images: np.ndarray, seed: int, size: int = 20) -> tuple[jax.Array, ...]:
+    """Two random crops of each image, channels standardised, ``[N, size size 3]``."""
+    pixels = images / 255.0
+    channels = (0, 1, 2)
+    pixels = (pixels - pixels.mean(axis=channels)) / pixels.std(axis=channels)
+    rng = np.random.default_rng(seed)
+    views = []
+    for _ in range(2):
+        corners = rng.integers(0, pixels.shape[1] - size + 1, (len(pixels), 2))
+        views.append(
+            jnp.asarray(
+                [
+                    image[top : top + size, left : left + size].ravel()
+                    for image, (top, left) in zip(pixels, corners, strict=True)
+                ]
+            )
+        )
+    return tuple(views)
+
+
+ITEMS = (
+    Item("7", "a small start ends at the zero loss of least norm", minimum_norm),
+    Item("8", "Hessian 8 gamma, 4 (gamma_i + gamma_j), 0; stable below 1/4", curvature),
+    Item("9", "step counts with and without momentum", steps),
+    Item(
+        "10",
+        "crops of CIFAR-10: ten pixel modes are learned when predicted",
+        real_images,
+        slow=True,
+        images=True,
+    ),
+)

@@ -1,0 +1,84 @@
+"""One eigenmode after the other: how linear self-supervised networks learn.
+
+Simon, Knutins, Ziyin, Geisz, Fetterman and Albrecht, "On the stepwise nature of
+self-supervised learning", ICML 2023. A linear embedding ``f(x) = W x``, ``[D, M]``, is
+trained on `ssljax.losses.linearized_barlow_twins`: then ``C = W Gamma W^T`` with the
+data's cross moment Gamma, and the eigenvalues of C rise from zero to one in steps, the
+largest eigenvalue of Gamma first. Times are in units of learning rate x step.
+"""
+
+from ssljax.analytic._stepwise_acceleration import (
+    left_preconditioned_eigenvalues,
+    left_preconditioned_times,
+    power_law_modes,
+    solve_right_preconditioned,
+)
+from ssljax.analytic._stepwise_early import (
+    batch_plateau,
+    info_nce_expansion,
+    nt_xent_collapsed_velocity,
+    vicreg_early_velocity,
+    weighted_plateau,
+)
+from ssljax.analytic._stepwise_losses import (
+    displacement_time,
+    merged_vicreg_singular_values,
+    solve_competition,
+    spectral_contrastive_minimum,
+    spectral_contrastive_singular_values,
+)
+from ssljax.analytic._stepwise_modes import (
+    aligned_eigenvalues,
+    aligned_singular_values,
+    critical_steps,
+    critical_times,
+    expected_critical_times,
+    half_times,
+)
+from ssljax.analytic._stepwise_pairs import (
+    cross_moment,
+    pairs_with_moments,
+    second_moment,
+)
+from ssljax.analytic._stepwise_start import (
+    AlignedStart,
+    ErrorExponents,
+    aligned_start,
+    curvatures,
+    error_exponents,
+    minimum_norm_solution,
+    small_init_prediction,
+)
+
+__all__ = [
+    "AlignedStart",
+    "ErrorExponents",
+    "aligned_eigenvalues",
+    "aligned_singular_values",
+    "aligned_start",
+    "batch_plateau",
+    "critical_steps",
+    "critical_times",
+    "cross_moment",
+    "curvatures",
+    "displacement_time",
+    "error_exponents",
+    "expected_critical_times",
+    "half_times",
+    "info_nce_expansion",
+    "left_preconditioned_eigenvalues",
+    "left_preconditioned_times",
+    "merged_vicreg_singular_values",
+    "minimum_norm_solution",
+    "nt_xent_collapsed_velocity",
+    "pairs_with_moments",
+    "power_law_modes",
+    "second_moment",
+    "small_init_prediction",
+    "solve_competition",
+    "solve_right_preconditioned",
+    "spectral_contrastive_minimum",
+    "spectral_contrastive_singular_values",
+    "vicreg_early_velocity",
+    "weighted_plateau",
+]
