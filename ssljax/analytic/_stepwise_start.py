@@ -121,6 +121,45 @@ def small_init_prediction(
 
 
 @in_float64
+def expected_overlap(
+    w0: jax.Array, gamma_matrix: jax.Array, scale: float | jax.Array
+) -> jax.Array:
+    """How much of the learned subspace lies among the leading eigenvectors.
+
+    What mode k > d has grown along axis j of the embedding is frozen once mode j has
+    saturated, at ``scale R_jk (gamma_j s_j^2)^(-gamma_k / (2 gamma_j))``: small for
+    small scales, but not where gamma_k is close to gamma_j or the start's own share
+    R_jj happens to be small.
+
+    Args:
+        w0: weights before scaling, ``[D, M]``, D < M.
+        gamma_matrix: cross moment of the data, ``[M, M]``, with D positive eigenvalues.
+        scale: factor on ``w0``, > 0.
+
+    Returns:
+        Overlap in [0, 1] as in `subspace_overlap`, to first order in ``1 - overlap``.
+
+    Raises:
+        ValueError: for other shapes or a cross moment that is not symmetric.
+
+    Source: derived, from the mechanism of Simon et al., ICML 2023, result 4.6.
+
+    >>> gamma = jnp.diag(jnp.array([1.0, 0.5]))
+    >>> float(1.0 - expected_overlap(jnp.ones((1, 2)), gamma, 1e-4)) < 2e-4
+    True
+    """
+    start = aligned_start(w0, gamma_matrix, scale)
+    d = start.gamma.shape[0]
+    require_rank(d, start.directions.shape[0] - 1)
+    gamma, vectors = descending_eigh(require_moment("gamma_matrix", gamma_matrix))
+    leaked = scale * start.rotation.T @ jnp.asarray(w0, float) @ vectors[:, d:]
+    wait = jnp.log(start.gamma * start.singular_values**2)
+    growth = jnp.exp(-gamma[None, d:] / (2.0 * start.gamma)[:, None] * wait[:, None])
+    defect = jnp.sum(start.gamma[:, None] * (leaked * growth) ** 2) / d
+    return jnp.maximum(1.0 - defect, 0.0)
+
+
+@in_float64
 def error_exponents(gamma: jax.Array, d: int, *, power: float = 0.0) -> ErrorExponents:
     """How fast the small-start prediction becomes exact as the start shrinks.
 

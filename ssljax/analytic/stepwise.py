@@ -46,6 +46,7 @@ from ssljax.analytic._stepwise_start import (
     aligned_start,
     curvatures,
     error_exponents,
+    expected_overlap,
     minimum_norm_solution,
     small_init_prediction,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "displacement_time",
     "error_exponents",
     "expected_critical_times",
+    "expected_overlap",
     "half_times",
     "info_nce_expansion",
     "left_preconditioned_eigenvalues",
