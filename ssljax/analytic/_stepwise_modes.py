@@ -46,14 +46,12 @@ def _aligned(s0: jax.Array, gamma: jax.Array, t: jax.Array) -> jax.Array:
     # One decaying exponential for either sign: nothing overflows at late times.
     half = jnp.exp(-4.0 * jnp.abs(gamma)[None, :] * t[:, None])
     decay = half**2
-    start = (gamma * s0**2)[None, :]
-    rising = decay + start * (1.0 - decay)
-    # A mode of size zero stays there; the floor only keeps 0 / 0 away.
-    rising = jnp.maximum(rising, jnp.finfo(rising.dtype).tiny)
-    falling = 1.0 - start * (1.0 - decay)
+    filled = jnp.abs(gamma * s0**2)[None, :] * (1.0 - decay)
     rises = (gamma >= 0)[None, :]
-    numerator = jnp.where(rises, 1.0, half)
-    return s0[None, :] * numerator / jnp.sqrt(jnp.where(rises, rising, falling))
+    bottom = jnp.where(rises, decay, 1.0) + filled
+    # A mode of size zero stays there; the floor only keeps 0 / 0 away.
+    bottom = jnp.maximum(bottom, jnp.finfo(bottom.dtype).tiny)
+    return s0[None, :] * jnp.where(rises, 1.0, half) / jnp.sqrt(bottom)
 
 
 @in_float64

@@ -185,10 +185,10 @@ def power_law(given: Given) -> Sequence[Finding]:
         start.singular_values, start.gamma, path.times
     ).sum(1)
     span = (expected > 3.0) & (expected < 15.0)
-    found = [
+    found, wanted = (
         convergence_slope(path.times[span].tolist(), values[span].tolist())
         for values in (path.values, expected)
-    ]
+    )
     return [
         near("400 modes: slope of their number in time", slope, 1 / exponent, 0.03),
         at_most(
@@ -197,7 +197,7 @@ def power_law(given: Given) -> Sequence[Finding]:
             jnp.abs((learned + 0.5) / counted - 1).max(),
             0.09,
         ),
-        near("trained network: slope against the prediction's", *found, 0.03),
+        near("trained network: slope against the prediction's", found, wanted, 0.03),
         at_most(
             "trained network: relative distance of the number of modes",
             relative(path.values, expected),

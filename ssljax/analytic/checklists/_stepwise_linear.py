@@ -245,9 +245,8 @@ def exponents(given: Given) -> Sequence[Finding]:
         wanted = stepwise.error_exponents(jnp.asarray(gamma), d)
         for what, gaps, power in zip(("W", "subspace"), found, wanted, strict=True):
             slope = convergence_slope(scales.tolist(), gaps.tolist())
-            findings.append(
-                near(f"exponent of the {what}, d = {d}", slope, power, 0.03)
-            )
+            what = f"exponent of the {what}, d = {d}"
+            findings.append(near(what, slope, float(power), 0.03))
     return findings
 
 

@@ -195,7 +195,7 @@ def displacement(seed: int) -> list[Finding]:
     competing = stepwise.solve_competition(size[pair], gamma[pair], sigma[pair])(times)
     half = crossing_times(times, shared, gamma / sigma / 2)
     handover = float(crossing_times(times, shared[:, 2] - shared[:, 0], 0.0)[-1])
-    expected = stepwise.displacement_time(size[pair], gamma[pair], sigma[pair])
+    expected = float(stepwise.displacement_time(size[pair], gamma[pair], sigma[pair]))
     return [
         near("modes 1 and 2 are half learned at 2.96", half[0], 2.96, 0.05),
         near("and 3.80", half[1], 3.80, 0.05),

@@ -32,7 +32,7 @@ def noisy_pairs(seed: int, n: int, m: int) -> tuple[jax.Array, jax.Array]:
 
 
 def rotated_pairs(
-    seed: int, gamma: Sequence[float]
+    seed: int, gamma: Sequence[float] | jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Pairs whose cross moment has these eigenvalues, and its eigenvectors."""
     basis = rotation(seed, len(gamma))
