@@ -7,59 +7,76 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax import losses
+from ssljax.analytic import stepwise
 from ssljax.analytic.comparison import convergence_slope
 from ssljax.analytic.simulate import gradient_descent
-from ssljax.analytic.stepwise import pairs_with_moments
 
 Loss = Callable[[jax.Array], jax.Array]
+Values = jax.Array | np.ndarray
 SPECTRUM = (1.0, 0.6, 0.35, 0.21, 0.1, 0.05, -0.2, -0.5)
 
 
-def normal(seed: int, *shape: int) -> jax.Array:
+# One program each instead of one per operation. No loss is called in them.
+cross_moment = jax.jit(stepwise.cross_moment)
+second_moment = jax.jit(stepwise.second_moment)
+pairs_with_moments = jax.jit(stepwise.pairs_with_moments)
+aligned_start = jax.jit(stepwise.aligned_start)
+aligned_eigenvalues = jax.jit(stepwise.aligned_eigenvalues)
+critical_times = jax.jit(stepwise.critical_times)
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
     """Standard normal numbers."""
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
+    return np.random.default_rng(seed).normal(size=shape)
 
 
-def rotation(seed: int, size: int) -> jax.Array:
+def rotation(seed: int, size: int) -> np.ndarray:
     """A random orthogonal matrix."""
-    return jnp.linalg.qr(normal(seed, size, size))[0]
+    return np.linalg.qr(normal(seed, size, size))[0]
 
 
-def noisy_pairs(seed: int, n: int, m: int) -> tuple[jax.Array, jax.Array]:
+def noisy_pairs(seed: int, n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
     """Pairs in general position: a shared part of unequal spread, and noise."""
-    shared = normal(seed, n, m) * jnp.linspace(1.5, 0.3, m)[None, :] + 0.2
+    shared = normal(seed, n, m) * np.linspace(1.5, 0.3, m) + 0.2
     return shared + 0.4 * normal(seed + 1, n, m), shared + 0.4 * normal(seed + 2, n, m)
 
 
 def rotated_pairs(
-    seed: int, gamma: Sequence[float] | jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    seed: int, gamma: Sequence[float] | Values
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs whose cross moment has these eigenvalues, and its eigenvectors."""
     basis = rotation(seed, len(gamma))
-    return *pairs_with_moments(jnp.asarray(gamma), basis=basis), basis
+    x1, x2 = pairs_with_moments(np.asarray(gamma), basis=basis)
+    return np.asarray(x1), np.asarray(x2), basis
 
 
-def barlow_twins(x1: jax.Array, x2: jax.Array, weight: float = 1.0) -> Loss:
+def barlow_twins(x1: Values, x2: Values, weight: float | jax.Array = 1.0) -> Loss:
     """Linearised Barlow Twins of ``W x`` as a function of W."""
     return lambda w: losses.linearized_barlow_twins(
         x1 @ w.T, x2 @ w.T, off_diagonal_weight=weight
     )
 
 
-def spectrum(moment: jax.Array) -> Callable[[jax.Array], jax.Array]:
+def spectrum(moment: Values) -> Callable[[jax.Array], jax.Array]:
     """Eigenvalues of ``W moment W^T`` from the largest down."""
     return lambda w: jnp.linalg.eigvalsh(w @ moment @ w.T)[::-1]
 
 
-def relative(a: jax.Array, b: jax.Array) -> jax.Array:
+def largest(values: Values) -> float:
+    """The largest absolute value."""
+    return float(np.abs(np.asarray(values)).max())
+
+
+def relative(a: Values, b: Values) -> float:
     """Distance of two arrays over the size of the second."""
-    return jnp.linalg.norm(a - b) / jnp.linalg.norm(b)
+    a, b = np.asarray(a), np.asarray(b)
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
 def descent_slope(
     loss: Loss,
-    w0: jax.Array,
-    solution: Callable[[jax.Array], jax.Array],
+    w0: Values,
+    solution: Callable[[jax.Array], Values],
     *,
     rates: Sequence[float],
     total_time: float,
@@ -75,9 +92,10 @@ def descent_slope(
             loss, w0, steps, rate, record=record, transform=transform
         ).values
 
+    paths = np.asarray(jax.vmap(path)(jnp.asarray(rates)))
     gaps = []
-    for rate, values in zip(rates, jax.vmap(path)(jnp.asarray(rates)), strict=True):
+    for rate, values in zip(rates, paths, strict=True):
         kept = round(total_time / rate) + 1
-        expected = solution(rate * jnp.arange(kept))
-        gaps.append(float(jnp.abs(values[:kept] - expected).max()))
+        expected = np.asarray(solution(jnp.asarray(rate * np.arange(steps + 1))))
+        gaps.append(largest(values[:kept] - expected[:kept]))
     return convergence_slope(rates, gaps)

@@ -9,6 +9,7 @@ from ssljax.analytic import stepwise
 from ssljax.analytic.checklist import Given, Panel, Picture, Theory
 from ssljax.analytic.checklists import (
     _stepwise_acceleration,
+    _stepwise_contrastive,
     _stepwise_linear,
     _stepwise_losses,
     _stepwise_optimum,
@@ -73,11 +74,13 @@ def _small_start_panels(given: Given) -> tuple[Panel, Panel]:
 @in_float64
 def _displaced_panel(given: Given) -> Panel:
     """A mode that the spectral contrastive loss learns first and drops later."""
-    times, (found, _) = _stepwise_losses.displaced_modes(given.seed, 0.005, 12.0, 50)
-    gamma, sigma = (
-        jnp.array(_stepwise_losses.DISPLACED[name]) for name in ("gamma", "sigma")
+    times, (found, _) = _stepwise_contrastive.displaced_modes(
+        given.seed, 0.005, 12.0, 50
     )
-    s0, pair = jnp.array(_stepwise_losses.SHARED), jnp.array([0, 2])
+    gamma, sigma = (
+        jnp.array(_stepwise_contrastive.DISPLACED[name]) for name in ("gamma", "sigma")
+    )
+    s0, pair = jnp.array(_stepwise_contrastive.SHARED), jnp.array([0, 2])
     fine = jnp.linspace(0.0, times[-1], 401)
     shared = stepwise.solve_competition(s0[pair], gamma[pair], sigma[pair])(fine)
     alone = stepwise.spectral_contrastive_singular_values(
@@ -111,7 +114,8 @@ THEORY = Theory(
     items=(
         *_stepwise_linear.ITEMS,  # 1 to 6
         *_stepwise_optimum.ITEMS,  # 7 to 10
-        *_stepwise_losses.ITEMS,  # 18 to 20
+        *_stepwise_contrastive.ITEMS,  # 18
+        *_stepwise_losses.ITEMS,  # 19 and 20
         *_stepwise_acceleration.ITEMS,  # 21 and 22
     ),
     pictures=pictures,
