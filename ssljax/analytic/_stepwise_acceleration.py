@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ssljax.analytic._stepwise_pairs import (
     known,
@@ -16,8 +17,8 @@ from ssljax.analytic.precision import in_float64
 
 @in_float64
 def left_preconditioned_times(
-    s0: jax.Array,
-    gamma: jax.Array,
+    s0: ArrayLike,
+    gamma: ArrayLike,
     *,
     eps: float | jax.Array,
     level: float | jax.Array = 0.5,
@@ -54,7 +55,7 @@ def left_preconditioned_times(
 
 @in_float64
 def left_preconditioned_eigenvalues(
-    s0: jax.Array, gamma: jax.Array, t: jax.Array, *, eps: float | jax.Array
+    s0: ArrayLike, gamma: ArrayLike, t: ArrayLike, *, eps: float | jax.Array
 ) -> jax.Array:
     """Eigenvalues of C under the flow that is multiplied by ``(C + eps I)^-1``.
 
@@ -102,7 +103,7 @@ def left_preconditioned_eigenvalues(
 
 @in_float64
 def solve_right_preconditioned(
-    w0: jax.Array, gamma_matrix: jax.Array
+    w0: ArrayLike, gamma_matrix: ArrayLike
 ) -> Callable[[jax.Array], jax.Array]:
     """The flow whose gradient is multiplied by ``Gamma^-1``, from any start.
 
@@ -148,7 +149,7 @@ def solve_right_preconditioned(
 
 @in_float64
 def power_law_modes(
-    t: jax.Array, *, exponent: float | jax.Array, scale: float | jax.Array
+    t: ArrayLike, *, exponent: float | jax.Array, scale: float | jax.Array
 ) -> jax.Array:
     """How many modes are learned by a time where ``gamma_j = j^-exponent``.
 

@@ -2,16 +2,17 @@
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
-from ssljax.analytic._stepwise_pairs import cross_moment, second_moment
+from ssljax.analytic._stepwise_pairs import cross_moment, require_pairs, second_moment
 from ssljax.analytic.precision import in_float64
 
 
 @in_float64
 def vicreg_early_velocity(
-    w: jax.Array,
-    x1: jax.Array,
-    x2: jax.Array,
+    w: ArrayLike,
+    x1: ArrayLike,
+    x2: ArrayLike,
     *,
     invariance_weight: float = 25.0,
     variance_weight: float = 25.0,
@@ -42,6 +43,7 @@ def vicreg_early_velocity(
     >>> vicreg_early_velocity(jnp.ones((1, 1)), x, x).round(4).tolist()  # 2500 * 2
     [[5000.0]]
     """
+    w, (x1, x2) = jnp.asarray(w, float), require_pairs(x1, x2)
     d, n = w.shape[0], x1.shape[0]
     centered = [x - x.mean(axis=0, keepdims=True) for x in (x1, x2)]
     covariance = second_moment(*centered) * n / (n - 1)
@@ -52,7 +54,7 @@ def vicreg_early_velocity(
 
 @in_float64
 def info_nce_expansion(
-    w: jax.Array, x1: jax.Array, x2: jax.Array, *, temperature: float = 1.0
+    w: ArrayLike, x1: ArrayLike, x2: ArrayLike, *, temperature: float = 1.0
 ) -> jax.Array:
     """InfoNCE of small embeddings ``W x`` by dot products, but for terms of order six.
 
@@ -75,6 +77,7 @@ def info_nce_expansion(
     >>> round(float(info_nce_expansion(0.1 * jnp.ones((1, 1)), x, x)), 6)
     0.683197
     """
+    w, (x1, x2) = jnp.asarray(w, float), require_pairs(x1, x2)
     n = x1.shape[0]
     z1, z2 = x1 @ w.T, x2 @ w.T
     # Cumulants of the similarities over the candidates, averaged over the anchors.
@@ -86,10 +89,10 @@ def info_nce_expansion(
 
 @in_float64
 def nt_xent_collapsed_velocity(
-    w: jax.Array,
-    bias: jax.Array,
-    x1: jax.Array,
-    x2: jax.Array,
+    w: ArrayLike,
+    bias: ArrayLike,
+    x1: ArrayLike,
+    x2: ArrayLike,
     *,
     temperature: float = 0.5,
 ) -> jax.Array:
@@ -116,6 +119,8 @@ def nt_xent_collapsed_velocity(
     >>> nt_xent_collapsed_velocity(w, bias, x, x, temperature=1.0).round(4).tolist()
     [[0.0], [2.6667]]
     """
+    w, bias = jnp.asarray(w, float), jnp.asarray(bias, float)
+    x1, x2 = require_pairs(x1, x2)
     n = x1.shape[0]
     mean = (x1.mean(axis=0) + x2.mean(axis=0)) / 2.0
     moment = cross_moment(x1, x2) + (

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ssljax.analytic._stepwise_pairs import (
     descending_eigh,
@@ -19,10 +20,10 @@ from ssljax.analytic.simulate import integrate
 
 @in_float64
 def merged_vicreg_singular_values(
-    s0: jax.Array,
-    gamma: jax.Array,
-    sigma: jax.Array,
-    t: jax.Array,
+    s0: ArrayLike,
+    gamma: ArrayLike,
+    sigma: ArrayLike,
+    t: ArrayLike,
     *,
     invariance_weight: float = 1.0,
     spread_weight: float = 1.0,
@@ -60,7 +61,8 @@ def merged_vicreg_singular_values(
     gamma = require_modes("gamma", gamma)
     s0, sigma = require_modes("s0", s0, gamma), require_modes("sigma", sigma, gamma)
     rate = (spread_weight - invariance_weight) * sigma + invariance_weight * gamma
-    x = 8.0 * jnp.abs(rate)[None, :] * require_times(t)[:, None]
+    t = require_times(t)
+    x = 8.0 * jnp.abs(rate)[None, :] * t[:, None]
     decay = jnp.exp(-x)
     # (1 - exp(-x)) / x is one where a mode has no rate of its own.
     ratio = jnp.where(x > 0, -jnp.expm1(-x) / jnp.where(x > 0, x, 1.0), 1.0)
@@ -73,7 +75,7 @@ def merged_vicreg_singular_values(
 
 @in_float64
 def spectral_contrastive_singular_values(
-    s0: jax.Array, gamma: jax.Array, sigma: jax.Array, t: jax.Array
+    s0: ArrayLike, gamma: ArrayLike, sigma: ArrayLike, t: ArrayLike
 ) -> jax.Array:
     """Singular values under the spectral contrastive loss, one mode per direction.
 
@@ -101,7 +103,7 @@ def spectral_contrastive_singular_values(
 
 @in_float64
 def spectral_contrastive_minimum(
-    gamma_matrix: jax.Array, sigma_matrix: jax.Array, d: int
+    gamma_matrix: ArrayLike, sigma_matrix: ArrayLike, d: int
 ) -> tuple[jax.Array, jax.Array]:
     """Where the spectral contrastive loss of a linear network is least.
 
@@ -146,7 +148,7 @@ def spectral_contrastive_minimum(
 
 @in_float64
 def solve_competition(
-    s0: jax.Array, gamma: jax.Array, sigma: jax.Array
+    s0: ArrayLike, gamma: ArrayLike, sigma: ArrayLike
 ) -> Callable[[jax.Array], jax.Array]:
     """Modes that share one direction of the embedding displace each other.
 
@@ -191,7 +193,7 @@ def solve_competition(
 
 
 @in_float64
-def displacement_time(s0: jax.Array, gamma: jax.Array, sigma: jax.Array) -> jax.Array:
+def displacement_time(s0: ArrayLike, gamma: ArrayLike, sigma: ArrayLike) -> jax.Array:
     """When a learned mode and the one that displaces it are equally strong.
 
     Args:

@@ -2,13 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ssljax.analytic._stepwise_pairs import known, require_modes, require_times
 from ssljax.analytic.precision import in_float64
 
 
 @in_float64
-def aligned_singular_values(s0: jax.Array, gamma: jax.Array, t: jax.Array) -> jax.Array:
+def aligned_singular_values(s0: ArrayLike, gamma: ArrayLike, t: ArrayLike) -> jax.Array:
     """Singular values of a linear embedding that starts aligned with the data.
 
     With ``W(0) = U diag(s0) V^T``, U any rotation and the columns of V eigenvectors of
@@ -55,7 +56,7 @@ def _aligned(s0: jax.Array, gamma: jax.Array, t: jax.Array) -> jax.Array:
 
 
 @in_float64
-def aligned_eigenvalues(s0: jax.Array, gamma: jax.Array, t: jax.Array) -> jax.Array:
+def aligned_eigenvalues(s0: ArrayLike, gamma: ArrayLike, t: ArrayLike) -> jax.Array:
     """Eigenvalues of the embedding's cross moment C: a sigmoid in time per mode.
 
     ``lambda = gamma s^2`` solves ``d lambda / dt = 8 gamma lambda (1 - lambda)``, and
@@ -75,11 +76,12 @@ def aligned_eigenvalues(s0: jax.Array, gamma: jax.Array, t: jax.Array) -> jax.Ar
     >>> round(float(late[0, 0]), 6)
     1.0
     """
+    gamma = require_modes("gamma", gamma)
     return gamma[None, :] * aligned_singular_values(s0, gamma, t) ** 2
 
 
 @in_float64
-def critical_times(s0: jax.Array, gamma: jax.Array) -> jax.Array:
+def critical_times(s0: ArrayLike, gamma: ArrayLike) -> jax.Array:
     """Times at which the modes are learned, ``-log(gamma s0^2) / (8 gamma)``.
 
     There ``lambda = 1 / (2 - lambda(0))``, just above a half, and the loss falls at the
@@ -107,7 +109,7 @@ def critical_times(s0: jax.Array, gamma: jax.Array) -> jax.Array:
 
 
 @in_float64
-def half_times(s0: jax.Array, gamma: jax.Array) -> jax.Array:
+def half_times(s0: ArrayLike, gamma: ArrayLike) -> jax.Array:
     """Times at which lambda is exactly one half, ``[modes]``; infinite for gamma <= 0.
 
     Args:
@@ -123,8 +125,8 @@ def half_times(s0: jax.Array, gamma: jax.Array) -> jax.Array:
 
 @in_float64
 def critical_steps(
-    s0: jax.Array,
-    gamma: jax.Array,
+    s0: ArrayLike,
+    gamma: ArrayLike,
     *,
     learning_rate: float | jax.Array,
     momentum: float | jax.Array = 0.0,
@@ -160,7 +162,7 @@ def critical_steps(
 
 
 @in_float64
-def expected_critical_times(gamma: jax.Array, scale: float | jax.Array) -> jax.Array:
+def expected_critical_times(gamma: ArrayLike, scale: float | jax.Array) -> jax.Array:
     """Mean over random starts of the critical times.
 
     Args:
@@ -183,7 +185,7 @@ def expected_critical_times(gamma: jax.Array, scale: float | jax.Array) -> jax.A
     return -(jnp.log(scale**2 * gamma) + log_size) / (8.0 * gamma)
 
 
-def _rising(s0: jax.Array, gamma: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _rising(s0: ArrayLike, gamma: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Which modes grow, and gamma and lambda(0) with harmless values in the others."""
     gamma = require_modes("gamma", gamma)
     s0 = require_modes("s0", s0, gamma)

@@ -3,12 +3,13 @@
 import jax
 import jax.core
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ssljax.analytic.precision import in_float64
 
 
 @in_float64
-def cross_moment(x1: jax.Array, x2: jax.Array) -> jax.Array:
+def cross_moment(x1: ArrayLike, x2: ArrayLike) -> jax.Array:
     """Second moment across the views, the matrix whose eigenvectors are learned.
 
     Args:
@@ -28,13 +29,13 @@ def cross_moment(x1: jax.Array, x2: jax.Array) -> jax.Array:
     >>> cross_moment(jnp.eye(2), jnp.eye(2)).tolist()
     [[0.5, 0.0], [0.0, 0.5]]
     """
-    _require_pairs(x1, x2)
+    x1, x2 = require_pairs(x1, x2)
     moment = x1.T @ x2 / x1.shape[0]
     return 0.5 * (moment + moment.T)
 
 
 @in_float64
-def second_moment(x1: jax.Array, x2: jax.Array) -> jax.Array:
+def second_moment(x1: ArrayLike, x2: ArrayLike) -> jax.Array:
     """Second moment within the views, ``Sigma = (x1^T x1 + x2^T x2) / (2 N)``.
 
     Args:
@@ -50,13 +51,13 @@ def second_moment(x1: jax.Array, x2: jax.Array) -> jax.Array:
     >>> second_moment(jnp.eye(2), 3 * jnp.eye(2)).tolist()
     [[2.5, 0.0], [0.0, 2.5]]
     """
-    _require_pairs(x1, x2)
+    x1, x2 = require_pairs(x1, x2)
     return (x1.T @ x1 + x2.T @ x2) / (2 * x1.shape[0])
 
 
 @in_float64
 def pairs_with_moments(
-    gamma: jax.Array, sigma: jax.Array | None = None, *, basis: jax.Array | None = None
+    gamma: ArrayLike, sigma: ArrayLike | None = None, *, basis: ArrayLike | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """A few pairs whose moments are exactly the wanted ones, without sampling error.
 
@@ -92,7 +93,9 @@ def pairs_with_moments(
     return jnp.concatenate([first, -first]), jnp.concatenate([second, -second])
 
 
-def require_modes(name: str, values: jax.Array, like: jax.Array | None = None):
+def require_modes(
+    name: str, values: ArrayLike, like: jax.Array | None = None
+) -> jax.Array:
     """A vector over modes, as long as another one where that is given."""
     values = jnp.asarray(values, float)
     if values.ndim != 1 or values.shape[0] < 1:
@@ -105,7 +108,7 @@ def require_modes(name: str, values: jax.Array, like: jax.Array | None = None):
     return values
 
 
-def require_times(t: jax.Array) -> jax.Array:
+def require_times(t: ArrayLike) -> jax.Array:
     """A vector of times."""
     t = jnp.asarray(t, float)
     if t.ndim != 1:
@@ -113,7 +116,7 @@ def require_times(t: jax.Array) -> jax.Array:
     return t
 
 
-def require_moment(name: str, moment: jax.Array) -> jax.Array:
+def require_moment(name: str, moment: ArrayLike) -> jax.Array:
     """A symmetric matrix; a traced one is trusted to be."""
     moment = jnp.asarray(moment, float)
     if moment.ndim != 2 or moment.shape[0] != moment.shape[1]:
@@ -142,9 +145,12 @@ def descending_eigh(moment: jax.Array) -> tuple[jax.Array, jax.Array]:
     return values[::-1], vectors[:, ::-1]
 
 
-def _require_pairs(x1: jax.Array, x2: jax.Array) -> None:
+def require_pairs(x1: ArrayLike, x2: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    """Two views of the same samples."""
+    x1, x2 = jnp.asarray(x1, float), jnp.asarray(x2, float)
     if x1.ndim != 2 or x1.shape != x2.shape:
         raise ValueError(
             "pairs must be two [N, M] arrays of the same shape, "
             f"got {list(x1.shape)} and {list(x2.shape)}"
         )
+    return x1, x2

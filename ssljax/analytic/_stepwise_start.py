@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ssljax.analytic._stepwise_modes import aligned_singular_values
 from ssljax.analytic._stepwise_pairs import (
@@ -41,7 +42,7 @@ class ErrorExponents(NamedTuple):
 
 @in_float64
 def aligned_start(
-    w0: jax.Array, gamma_matrix: jax.Array, scale: float | jax.Array
+    w0: ArrayLike, gamma_matrix: ArrayLike, scale: float | jax.Array
 ) -> AlignedStart:
     """The aligned start whose trajectory a small random start follows.
 
@@ -85,7 +86,7 @@ def aligned_start(
 
 @in_float64
 def small_init_prediction(
-    w0: jax.Array, gamma_matrix: jax.Array, scale: float | jax.Array
+    w0: ArrayLike, gamma_matrix: ArrayLike, scale: float | jax.Array
 ) -> Callable[[jax.Array], jax.Array]:
     """Weights of a linear network trained from a small random start.
 
@@ -122,7 +123,7 @@ def small_init_prediction(
 
 @in_float64
 def expected_overlap(
-    w0: jax.Array, gamma_matrix: jax.Array, scale: float | jax.Array
+    w0: ArrayLike, gamma_matrix: ArrayLike, scale: float | jax.Array
 ) -> jax.Array:
     """How much of the learned subspace lies among the leading eigenvectors.
 
@@ -160,7 +161,7 @@ def expected_overlap(
 
 
 @in_float64
-def error_exponents(gamma: jax.Array, d: int, *, power: float = 0.0) -> ErrorExponents:
+def error_exponents(gamma: ArrayLike, d: int, *, power: float = 0.0) -> ErrorExponents:
     """How fast the small-start prediction becomes exact as the start shrinks.
 
     Args:
@@ -191,7 +192,7 @@ def error_exponents(gamma: jax.Array, d: int, *, power: float = 0.0) -> ErrorExp
 
 
 @in_float64
-def minimum_norm_solution(gamma_matrix: jax.Array, d: int) -> jax.Array:
+def minimum_norm_solution(gamma_matrix: ArrayLike, d: int) -> jax.Array:
     """The weights of least norm among all that bring the loss to zero.
 
     Args:
@@ -222,7 +223,7 @@ def minimum_norm_solution(gamma_matrix: jax.Array, d: int) -> jax.Array:
 
 
 @in_float64
-def curvatures(gamma: jax.Array, d: int) -> jax.Array:
+def curvatures(gamma: ArrayLike, d: int) -> jax.Array:
     """Eigenvalues of the loss's Hessian at the minimum-norm solution.
 
     The largest, ``8 gamma_1``, makes gradient descent stable below a learning rate of

@@ -98,7 +98,7 @@ def aligned(given: Given) -> Sequence[Finding]:
 
     loss = barlow_twins(x1, x2)
     flow = gradient_flow(
-        loss, w0, np.linspace(0.0, 12.0, 61), record=jnp.ravel, estimate_error=False
+        loss, w0, jnp.linspace(0.0, 12.0, 61), record=jnp.ravel, estimate_error=False
     )
     slope = descent_slope(
         loss,
@@ -134,7 +134,7 @@ def critical(given: Given) -> Sequence[Finding]:
         return jnp.append(spectrum(moment)(w), jnp.array([loss(w), fall]))
 
     w0 = rotation(given.seed + 1, 4) @ np.diag(s0) @ basis.T
-    times = np.append(0.0, half)
+    times = jnp.append(0.0, half)
     found = gradient_flow(
         loss, w0, times, record=record, atol=1e-16, estimate_error=False
     )
@@ -185,7 +185,7 @@ def small_start(given: Given) -> Sequence[Finding]:
     flow = gradient_flow(
         barlow_twins(x1, x2),
         scale * w0,
-        np.linspace(0.0, 1.3 * tau[-1], 2001),
+        jnp.linspace(0.0, 1.3 * tau[-1], 2001),
         record=lambda w: (w, spectrum(moment)(w)),
         atol=1e-14,
         estimate_error=False,

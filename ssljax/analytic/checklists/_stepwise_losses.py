@@ -4,13 +4,17 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssljax import losses
 from ssljax.analytic import stepwise
 from ssljax.analytic.checklist import Finding, Given, Item, at_most, near
 from ssljax.analytic.checklists._stepwise_network import (
     Loss,
+    Values,
     barlow_twins,
+    cross_moment,
+    largest,
     noisy_pairs,
     normal,
     relative,
@@ -22,7 +26,7 @@ from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_descent
 
 
-def info_nce(x1: jax.Array, x2: jax.Array, temperature: float) -> Loss:
+def info_nce(x1: Values, x2: Values, temperature: float) -> Loss:
     """InfoNCE by plain dot products of ``W x``.
 
     The loss compares cosines. Each row gets a coordinate of its view's own that brings
@@ -54,30 +58,32 @@ def early(given: Given) -> Sequence[Finding]:
         return losses.nt_xent(z1, z2, temperature=0.5)
 
     small = 1e-6 * w
-    vicreg = stepwise.vicreg_early_velocity(small, x1, x2)
-    simclr = stepwise.nt_xent_collapsed_velocity(small, bias, x1, x2, temperature=0.5)
-    scales = jnp.array([0.04, 0.03, 0.02, 0.015])
+    vicreg = jax.jit(stepwise.vicreg_early_velocity)(small, x1, x2)
+    simclr = jax.jit(stepwise.nt_xent_collapsed_velocity)(
+        small, bias, x1, x2, temperature=0.5
+    )
+    scales = (0.04, 0.03, 0.02, 0.015)
     loss = info_nce(x1, x2, 0.7)
 
     def residual(scale: jax.Array) -> jax.Array:
         at = scale * w
         return loss(at) - stepwise.info_nce_expansion(at, x1, x2, temperature=0.7)
 
-    gaps = jnp.abs(jax.jit(jax.vmap(residual))(scales))
+    gaps = np.abs(jax.jit(jax.vmap(residual))(jnp.array(scales)))
     return [
         at_most(
             "VICReg's velocity at |W| = 1e-6, relative error",
-            relative(-jax.jit(jax.grad(hinge))(small), vicreg),
+            relative(jax.jit(jax.grad(hinge))(small), -np.asarray(vicreg)),
             1e-5,
         ),
         at_most(
             "NT-Xent's velocity from a collapsed start, relative error",
-            relative(-jax.jit(jax.grad(cosine))(small), simclr),
+            relative(jax.jit(jax.grad(cosine))(small), -np.asarray(simclr)),
             1e-4,
         ),
         near(
             "order of what InfoNCE's expansion leaves",
-            convergence_slope(scales.tolist(), gaps.tolist()),
+            convergence_slope(scales, gaps.tolist()),
             6.0,
             0.2,
         ),
@@ -93,13 +99,16 @@ def plateaus(given: Given) -> Sequence[Finding]:
         1e-6 * normal(given.seed + 1, d, 2),
         12_000,
         0.01,
-        record=spectrum(stepwise.cross_moment(x1, x2)),
+        record=spectrum(cross_moment(x1, x2)),
         every=1200,
     )
+    resting = np.asarray(path.values)
     findings = []
     for learned, record in ((1, 1), (2, 10)):
-        expected = stepwise.weighted_plateau(learned, d, off_diagonal_weight=weight)
-        gap = jnp.abs(path.values[record, :learned] - expected).max()
+        expected = float(
+            stepwise.weighted_plateau(learned, d, off_diagonal_weight=weight)
+        )
+        gap = largest(resting[record, :learned] - expected)
         findings.append(at_most(f"plateau of {learned} learned modes", gap, 1e-3))
 
     # Equal views, fresh in every step, on the first r of twenty axes.
@@ -122,9 +131,9 @@ def plateaus(given: Given) -> Sequence[Finding]:
         ).values
         return values[100:].mean()
 
-    axes = jnp.stack([(jnp.arange(20) < rank) * 1.0 for rank in ranks])
-    for rank, found in zip(ranks, jax.vmap(last)(axes), strict=True):
-        ratio = found / stepwise.batch_plateau(rank, batch)
+    axes = np.stack([(np.arange(20) < rank) * 1.0 for rank in ranks])
+    for rank, found in zip(ranks, jax.jit(jax.vmap(last))(axes), strict=True):
+        ratio = float(found) / float(stepwise.batch_plateau(rank, batch))
         findings.append(near(f"batches of 64, {rank} modes: ratio", ratio, 1.0, 0.02))
     return findings
 

@@ -1,6 +1,7 @@
 """The linear network of the stepwise checklist, trained on the library's own losses."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,8 @@ from ssljax.analytic.comparison import convergence_slope
 from ssljax.analytic.simulate import gradient_descent
 
 Loss = Callable[[jax.Array], jax.Array]
-Values = jax.Array | np.ndarray
+# NumPy around a simulation, JAX within.
+Values = Any
 SPECTRUM = (1.0, 0.6, 0.35, 0.21, 0.1, 0.05, -0.2, -0.5)
 
 
@@ -23,34 +25,33 @@ pairs_with_moments = jax.jit(stepwise.pairs_with_moments)
 aligned_start = jax.jit(stepwise.aligned_start)
 aligned_eigenvalues = jax.jit(stepwise.aligned_eigenvalues)
 critical_times = jax.jit(stepwise.critical_times)
+critical_steps = jax.jit(stepwise.critical_steps)
 
 
-def normal(seed: int, *shape: int) -> np.ndarray:
+def normal(seed: int, *shape: int) -> Values:
     """Standard normal numbers."""
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def rotation(seed: int, size: int) -> np.ndarray:
+def rotation(seed: int, size: int) -> Values:
     """A random orthogonal matrix."""
     return np.linalg.qr(normal(seed, size, size))[0]
 
 
-def noisy_pairs(seed: int, n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
+def noisy_pairs(seed: int, n: int, m: int) -> tuple[Values, Values]:
     """Pairs in general position: a shared part of unequal spread, and noise."""
     shared = normal(seed, n, m) * np.linspace(1.5, 0.3, m) + 0.2
     return shared + 0.4 * normal(seed + 1, n, m), shared + 0.4 * normal(seed + 2, n, m)
 
 
-def rotated_pairs(
-    seed: int, gamma: Sequence[float] | Values
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rotated_pairs(seed: int, gamma: Values) -> tuple[Values, Values, Values]:
     """Pairs whose cross moment has these eigenvalues, and its eigenvectors."""
     basis = rotation(seed, len(gamma))
     x1, x2 = pairs_with_moments(np.asarray(gamma), basis=basis)
     return np.asarray(x1), np.asarray(x2), basis
 
 
-def barlow_twins(x1: Values, x2: Values, weight: float | jax.Array = 1.0) -> Loss:
+def barlow_twins(x1: Values, x2: Values, weight: Values = 1.0) -> Loss:
     """Linearised Barlow Twins of ``W x`` as a function of W."""
     return lambda w: losses.linearized_barlow_twins(
         x1 @ w.T, x2 @ w.T, off_diagonal_weight=weight
@@ -76,7 +77,7 @@ def relative(a: Values, b: Values) -> float:
 def descent_slope(
     loss: Loss,
     w0: Values,
-    solution: Callable[[jax.Array], Values],
+    solution: Callable[[Values], Values],
     *,
     rates: Sequence[float],
     total_time: float,

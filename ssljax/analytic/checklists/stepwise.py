@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssljax.analytic import stepwise
 from ssljax.analytic.checklist import Given, Panel, Picture, Theory
@@ -16,7 +17,11 @@ from ssljax.analytic.checklists import (
 )
 from ssljax.analytic.checklists._stepwise_network import (
     SPECTRUM,
+    aligned_eigenvalues,
+    aligned_start,
     barlow_twins,
+    critical_times,
+    cross_moment,
     normal,
     rotated_pairs,
     spectrum,
@@ -32,30 +37,33 @@ def _small_start_panels(given: Given) -> tuple[Panel, Panel]:
     """Eigenvalues of C and the loss of one network, with the critical times."""
     d, scale, rate, every = 4, 1e-6, 0.005, 80
     x1, x2, _ = rotated_pairs(given.seed, SPECTRUM)
-    moment, loss = stepwise.cross_moment(x1, x2), barlow_twins(x1, x2)
+    moment, loss = cross_moment(x1, x2), barlow_twins(x1, x2)
     w0 = normal(given.seed + 1, d, len(SPECTRUM))
-    start = stepwise.aligned_start(w0, moment, scale)
-    tau = stepwise.critical_times(start.singular_values, start.gamma)
+    start = aligned_start(w0, moment, scale)
+    tau = np.asarray(critical_times(start.singular_values, start.gamma))
     steps = round(1.25 * float(tau[-1]) / rate) // every * every
 
     def record(w: jax.Array) -> jax.Array:
         return jnp.append(spectrum(moment)(w), loss(w))
 
     path = gradient_descent(loss, scale * w0, steps, rate, record=record, every=every)
-    times = jnp.linspace(0.0, path.times[-1], 401)
-    predicted = stepwise.aligned_eigenvalues(start.singular_values, start.gamma, times)
+    shown, found = np.asarray(path.times), np.asarray(path.values)
+    times = np.linspace(0.0, shown[-1], 401)
+    predicted = np.asarray(
+        aligned_eigenvalues(start.singular_values, start.gamma, times)
+    )
     labels = ("prediction", "critical times", *[""] * (d - 1))
 
-    def marked(top: float) -> list[tuple[jax.Array, jax.Array]]:
-        height = jnp.array([0.0, top])
-        return [(jnp.full(2, time), height) for time in tau]
+    def marked(top: float) -> list[tuple[np.ndarray, np.ndarray]]:
+        height = np.array([0.0, top])
+        return [(np.full(2, time), height) for time in tau]
 
     eigenvalues = Panel(
         "Eigenvalues of C from a small start",
         _TIME,
         "eigenvalue",
         lines=[(times, predicted), *marked(1.0)],
-        points=[(path.times, path.values[:, :d])],
+        points=[(shown, found[:, :d])],
         line_labels=labels,
         point_labels=("gradient descent",),
     )
@@ -63,8 +71,8 @@ def _small_start_panels(given: Given) -> tuple[Panel, Panel]:
         "Linearised Barlow Twins",
         _TIME,
         "loss",
-        lines=[(times, jnp.sum((1 - predicted) ** 2, axis=1)), *marked(float(d))],
-        points=[(path.times, path.values[:, d])],
+        lines=[(times, np.sum((1 - predicted) ** 2, axis=1)), *marked(float(d))],
+        points=[(shown, found[:, d])],
         line_labels=labels,
         point_labels=("gradient descent",),
     )
@@ -78,23 +86,24 @@ def _displaced_panel(given: Given) -> Panel:
         given.seed, 0.005, 12.0, 50
     )
     gamma, sigma = (
-        jnp.array(_stepwise_contrastive.DISPLACED[name]) for name in ("gamma", "sigma")
+        np.array(_stepwise_contrastive.DISPLACED[name]) for name in ("gamma", "sigma")
     )
-    s0, pair = jnp.array(_stepwise_contrastive.SHARED), jnp.array([0, 2])
-    fine = jnp.linspace(0.0, times[-1], 401)
-    shared = stepwise.solve_competition(s0[pair], gamma[pair], sigma[pair])(fine)
+    s0, pair = np.array(_stepwise_contrastive.SHARED), [0, 2]
+    fine = np.linspace(0.0, times[-1], 401)
+    two = s0[pair], gamma[pair], sigma[pair]
+    shared = np.asarray(stepwise.solve_competition(*two)(fine))
     alone = stepwise.spectral_contrastive_singular_values(
         s0[1:2], gamma[1:2], sigma[1:2], fine
     )
-    s = jnp.stack([shared[:, 0], alone[:, 0], shared[:, 1]], axis=1)
-    handover = stepwise.displacement_time(s0[pair], gamma[pair], sigma[pair])
+    s = np.stack([shared[:, 0], np.asarray(alone)[:, 0], shared[:, 1]], axis=1)
+    handover = float(stepwise.displacement_time(*two))
     return Panel(
         "Spectral contrastive loss: mode 3 displaces mode 1",
         _TIME,
         "eigenvalue of W Sigma W^T",
         lines=[
-            (fine, sigma[None, :3] * s**2),
-            (jnp.full(2, handover), jnp.array([0.0, 0.9])),
+            (fine, sigma[:3] * s**2),
+            (np.full(2, handover), np.array([0.0, 0.9])),
         ],
         points=[(times, found[:, :3])],
         line_labels=("theory", "handover"),
