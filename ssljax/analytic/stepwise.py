@@ -20,6 +20,13 @@ from ssljax.analytic._stepwise_early import (
     vicreg_early_velocity,
     weighted_plateau,
 )
+from ssljax.analytic._stepwise_kernel import (
+    contrastive_kernel,
+    kernel_embedding,
+    kernel_modes,
+    kernel_start,
+    kernel_steps,
+)
 from ssljax.analytic._stepwise_losses import (
     displacement_time,
     merged_vicreg_singular_values,
@@ -58,6 +65,7 @@ __all__ = [
     "aligned_singular_values",
     "aligned_start",
     "batch_plateau",
+    "contrastive_kernel",
     "critical_steps",
     "critical_times",
     "cross_moment",
@@ -68,6 +76,10 @@ __all__ = [
     "expected_overlap",
     "half_times",
     "info_nce_expansion",
+    "kernel_embedding",
+    "kernel_modes",
+    "kernel_start",
+    "kernel_steps",
     "left_preconditioned_eigenvalues",
     "left_preconditioned_times",
     "merged_vicreg_singular_values",

@@ -11,6 +11,7 @@ from ssljax.analytic.checklist import Given, Panel, Picture, Theory
 from ssljax.analytic.checklists import (
     _stepwise_acceleration,
     _stepwise_contrastive,
+    _stepwise_kernel,
     _stepwise_linear,
     _stepwise_losses,
     _stepwise_optimum,
@@ -114,7 +115,7 @@ def _displaced_panel(given: Given) -> Panel:
 def pictures(given: Given) -> Sequence[Picture]:
     """Steps of the linear network, and modes that are displaced."""
     panels = (*_small_start_panels(given), _displaced_panel(given))
-    return [Picture("stepwise_eigenvalues", panels)]
+    return [Picture("stepwise_eigenvalues", panels), *_stepwise_kernel.pictures(given)]
 
 
 THEORY = Theory(
@@ -123,6 +124,7 @@ THEORY = Theory(
     items=(
         *_stepwise_linear.ITEMS,  # 1 to 6
         *_stepwise_optimum.ITEMS,  # 7 to 10
+        *_stepwise_kernel.ITEMS,  # 11 to 17
         *_stepwise_contrastive.ITEMS,  # 18
         *_stepwise_losses.ITEMS,  # 19 and 20
         *_stepwise_acceleration.ITEMS,  # 21 and 22

@@ -1,0 +1,252 @@
+"""What stepwise self-supervised learning converges to for a kernel, and when.
+
+A model that is linear in its parameters, a wide network among them, is its kernel.
+Under `losses.linearized_barlow_twins` and from a small start it learns the leading
+eigenvectors of the contrastive kernel, one after the other.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from ssljax.analytic._stepwise_pencil import leading_modes, pair
+from ssljax.analytic.precision import in_float64
+
+__all__ = [
+    "KernelModes",
+    "KernelStart",
+    "contrastive_kernel",
+    "kernel_embedding",
+    "kernel_modes",
+    "kernel_start",
+    "kernel_steps",
+]
+
+
+class KernelModes(NamedTuple):
+    """Leading eigenpairs of a contrastive kernel."""
+
+    gamma: jax.Array
+    """Eigenvalues, ``[dim]``, descending."""
+    coefficients: jax.Array
+    """``c``, ``[2n, dim]``: the embedding of x is ``c^T K(all views, x)``; its norm in
+    the kernel's Hilbert space is ``1 / gamma_j`` per dimension."""
+
+
+class KernelStart(NamedTuple):
+    """Where a small start lies in the modes that will be learned."""
+
+    gamma: jax.Array
+    """Eigenvalues of the contrastive kernel, ``[modes]``, descending."""
+    scale: jax.Array
+    """``s_j(0)``, the size of mode j at the start, ``[modes]``."""
+    rotation: jax.Array
+    """``U``, ``[D, modes]``: mode j is learned along column j, so that training ends at
+    ``embed(...) @ U.T``."""
+    critical_times: jax.Array
+    """When the modes' steps happen, learning rate x step, ``[modes]``."""
+
+
+@in_float64
+def contrastive_kernel(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
+    """The symmetric matrix whose leading eigenvectors self-supervised learning picks.
+
+    Args:
+        k_xx: kernel of the first views among themselves, ``[n, n]``.
+        k_xxp: kernel of first (rows) and second views, ``K(X, X')``, ``[n, n]``.
+        k_xpxp: kernel of the second views among themselves, ``[n, n]``.
+
+    Returns:
+        ``K^(1/2) P K^(1/2)``, ``[2n, 2n]``, with the kernel ``K`` of all 2n views and
+        ``P = [[0, I], [I, 0]] / 2n``. Its non-zero eigenvalues are those of the views'
+        cross moment in feature space; where K has full rank, n of them are negative.
+
+    Raises:
+        ValueError: unless all three are ``[n, n]``.
+
+    Source: Simon et al., "On the stepwise nature of self-supervised learning", ICML
+    2023, section 5.
+
+    >>> one = jnp.eye(1)
+    >>> contrastive_kernel(one, one, one).round(6).tolist()  # two equal views
+    [[0.5, 0.5], [0.5, 0.5]]
+    """
+    values, vectors = jnp.linalg.eigh(_all_views(k_xx, k_xxp, k_xpxp))
+    # The root of a zero's rounding would be far larger than rounding.
+    rounding = len(values) * jnp.finfo(values.dtype).eps * values[-1]
+    values = jnp.where(values > rounding, values, 0.0)
+    root = (vectors * jnp.sqrt(values)[None, :]) @ vectors.T
+    return root @ pair(root)
+
+
+@in_float64
+def kernel_modes(k_xx: Any, k_xxp: Any, k_xpxp: Any, dim: int) -> KernelModes:
+    """Leading eigenpairs of the contrastive kernel, in coefficients on the views.
+
+    Args:
+        k_xx: ``[n, n]``, as for `contrastive_kernel`.
+        k_xxp: ``K(X, X')``, ``[n, n]``.
+        k_xpxp: ``[n, n]``.
+        dim: number of modes, at most the number of positive eigenvalues.
+
+    Returns:
+        The modes. A large kernel is only ever multiplied with, so that n = 2,000 pairs
+        take seconds. Derivatives with respect to the kernel are exact for the
+        eigenvalues and for ``K c c^T K``, also where some of the ``dim`` eigenvalues
+        coincide, and for ``c`` where they are distinct. Modes are only as well defined
+        as the gap to the next eigenvalue is wide.
+
+    Raises:
+        ValueError: for other shapes, or with fewer than ``dim`` positive eigenvalues.
+
+    Source: Simon et al. 2023, proposition 5.1.
+
+    >>> k = jnp.diag(jnp.array([4.0, 2.0]))
+    >>> kernel_modes(k, 0.5 * k, k, 2).gamma.round(9).tolist()  # (1 + 0.5) k / (2 * 2)
+    [1.5, 0.75]
+    """
+    kernel = _all_views(k_xx, k_xxp, k_xpxp)
+    if not 1 <= dim <= len(kernel) // 2:
+        raise ValueError(
+            f"dim must be in 1 .. {len(kernel) // 2}, the number of pairs, got {dim}"
+        )
+    gamma, c = leading_modes(kernel, dim)
+    if not isinstance(gamma, Tracer):
+        # Written so that NaN counts as not positive.
+        positive = int(jnp.sum(gamma > 1e-13 * jnp.abs(gamma[0])))
+        if positive < dim:
+            raise ValueError(
+                f"dim = {dim} needs as many positive eigenvalues of the contrastive "
+                f"kernel, which has {positive}"
+            )
+    return KernelModes(gamma, c)
+
+
+@in_float64
+def kernel_embedding(
+    k_xx: Any, k_xxp: Any, k_xpxp: Any, dim: int
+) -> Callable[[Any, Any], jax.Array]:
+    """The embedding that training from a small start ends at, in closed form.
+
+    Args:
+        k_xx: kernel of the first views among themselves, ``[n, n]``.
+        k_xxp: kernel of first (rows) and second views, ``K(X, X')``, ``[n, n]``.
+        k_xpxp: kernel of the second views among themselves, ``[n, n]``.
+        dim: dimension of the embedding.
+
+    Returns:
+        ``embed(k_test_x, k_test_xp)``: embeddings ``[tests, dim]`` of points whose
+        kernels with the first and second views are both ``[tests, n]``. On the views
+        themselves the cross moment is the identity, at the smallest norm in the
+        kernel's Hilbert space. Training ends there up to one rotation of all
+        embeddings, for which see `kernel_start`.
+
+    Raises:
+        ValueError: as `kernel_modes`, or for other shapes of the test kernels.
+
+    Source: Simon et al. 2023, proposition 5.1; with two equal views, whitened kernel
+    PCA.
+
+    >>> k = jnp.diag(jnp.array([4.0, 1.0]))
+    >>> embed = kernel_embedding(k, k, k, 1)
+    >>> embed(k, k).round(6).tolist()  # the first point alone, of mean square 1
+    [[1.414214], [0.0]]
+    """
+    c = kernel_modes(k_xx, k_xxp, k_xpxp, dim).coefficients
+    pairs = len(c) // 2
+
+    def embed(k_test_x: Any, k_test_xp: Any) -> jax.Array:
+        first, second = jnp.asarray(k_test_x), jnp.asarray(k_test_xp)
+        if first.ndim != 2 or first.shape != second.shape or first.shape[1] != pairs:
+            raise ValueError(
+                f"test kernels must both be [tests, {pairs}], got {list(first.shape)} "
+                f"and {list(second.shape)}"
+            )
+        return first @ c[:pairs] + second @ c[pairs:]
+
+    return embed
+
+
+@in_float64
+def kernel_start(
+    k_xx: Any, k_xxp: Any, k_xpxp: Any, f_x: Any, f_xp: Any
+) -> KernelStart:
+    """How large each mode is at a small start, along which direction, and its step.
+
+    Args:
+        k_xx: ``[n, n]``, as for `contrastive_kernel`.
+        k_xxp: ``K(X, X')``, ``[n, n]``.
+        k_xpxp: ``[n, n]``.
+        f_x: embeddings of the first views at the start, ``[n, D]``.
+        f_xp: embeddings of the second views at the start, ``[n, D]``.
+
+    Returns:
+        The start of the D leading modes, from a QR decomposition: an earlier mode keeps
+        the directions of the embedding that it occupies, and a later one has what is
+        left. Exact in the limit of a small start.
+
+    Raises:
+        ValueError: as `kernel_modes`, or unless both embeddings are ``[n, D]``.
+
+    Source: Simon et al. 2023, result 4.6 and proposition 5.1.
+
+    >>> k = jnp.diag(jnp.array([4.0, 2.0]))
+    >>> start = kernel_start(k, k, k, 0.1 * k, 0.1 * k)
+    >>> start.gamma.round(6).tolist(), start.scale.round(6).tolist()
+    ([2.0, 1.0], [0.2, 0.141421])
+    """
+    first, second = jnp.asarray(f_x), jnp.asarray(f_xp)
+    if first.ndim != 2 or first.shape != second.shape or len(first) != len(k_xx):
+        raise ValueError(
+            f"embeddings must both be [{len(k_xx)}, D], got {list(first.shape)} and "
+            f"{list(second.shape)}"
+        )
+    gamma, c = kernel_modes(k_xx, k_xxp, k_xpxp, first.shape[1])
+    a = c * jnp.sqrt(gamma)[None, :]
+    q, r = jnp.linalg.qr(jnp.concatenate([first, second]).T @ a)
+    diagonal = jnp.diagonal(r)
+    scale = jnp.abs(diagonal)
+    times = -jnp.log(scale**2 * gamma) / (8.0 * gamma)
+    return KernelStart(gamma, scale, q * jnp.sign(diagonal)[None, :], times)
+
+
+@in_float64
+def kernel_steps(start: KernelStart) -> Callable[[Any], jax.Array]:
+    """Eigenvalues of the embeddings' cross moment through training.
+
+    Args:
+        start: what `kernel_start` returns, or any ``gamma`` and ``scale`` in its place.
+
+    Returns:
+        ``solution(t)``: ``[times, modes]`` at times ``t`` (learning rate x step).
+
+    Source: Simon et al. 2023, proposition 4.1: each mode is a logistic curve,
+    ``d lambda / dt = 8 gamma lambda (1 - lambda)``.
+
+    >>> one = jnp.ones(1)
+    >>> start = KernelStart(one, 1e-3 * one, jnp.eye(1), one)
+    >>> kernel_steps(start)(jnp.array([0.0, 9.0])).round(6).tolist()
+    [[1e-06], [1.0]]
+    """
+    first = start.scale**2 * start.gamma
+    odds = jnp.log(first) - jnp.log1p(-first)
+
+    def solution(t: Any) -> jax.Array:
+        grown = 8.0 * start.gamma[None, :] * jnp.asarray(t)[:, None]
+        return jax.nn.sigmoid(odds[None, :] + grown)
+
+    return solution
+
+
+def _all_views(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
+    """The kernel of first and second views together, symmetric also in rounding."""
+    shapes = [list(jnp.shape(k)) for k in (k_xx, k_xxp, k_xpxp)]
+    n = shapes[0][0] if shapes[0] else 0
+    if n < 1 or any(shape != [n, n] for shape in shapes):
+        raise ValueError(f"three [n, n] kernels are needed, got shapes {shapes}")
+    cross = jnp.asarray(k_xxp)
+    kernel = jnp.block([[jnp.asarray(k_xx), cross], [cross.T, jnp.asarray(k_xpxp)]])
+    return 0.5 * (kernel + kernel.T)

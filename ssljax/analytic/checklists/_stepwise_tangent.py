@@ -1,0 +1,260 @@
+"""Stepwise learning, items 15 to 17: ReLU networks beside their tangent kernels."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax import losses
+from ssljax.analytic._stepwise_kernel import (
+    KernelStart,
+    kernel_embedding,
+    kernel_modes,
+    kernel_start,
+    kernel_steps,
+)
+from ssljax.analytic.checklist import (
+    Finding,
+    Given,
+    Item,
+    Panel,
+    Picture,
+    at_least,
+    at_most,
+    near,
+)
+from ssljax.analytic.checklists._stepwise_crops import (
+    PIXELS,
+    Crops,
+    blocks,
+    crops,
+    embed,
+    tangent,
+    whole,
+)
+from ssljax.analytic.comparison import (
+    convergence_slope,
+    crossing_times,
+    subspace_overlap,
+)
+from ssljax.analytic.ntk import (
+    empirical_ntk,
+    relu_network,
+    relu_network_init,
+    relu_ntk,
+)
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import Simulation, gradient_descent
+
+
+def start_of(params: Sequence[jax.Array], train: jax.Array) -> KernelStart:
+    n, embedded = len(train) // 2, embed(params, train)
+    kernel = tangent(params, train, train)
+    return kernel_start(*blocks(kernel), embedded[:n], embedded[n:])
+
+
+def trained(
+    views: jax.Array,
+    start: list[jax.Array],
+    steps: int,
+    rate: float,
+    every: int,
+    record: Callable[[Any], Any] | None = None,
+) -> Simulation:
+    """Full-batch descent; records the cross moment's eigenvalues, descending.
+
+    Only the first-layer columns that the training crops reach are trained.
+    """
+    n, used = len(views) // 2, len(views)
+
+    def loss(params):
+        embedded = embed(params, views)
+        return losses.linearized_barlow_twins(embedded[:n], embedded[n:])
+
+    def spectrum(params):
+        embedded = embed(params, views)
+        moment = embedded[:n].T @ embedded[n:] / n
+        return jnp.linalg.eigvalsh(0.5 * (moment + moment.T))[::-1]
+
+    seen = [start[0][:, :used], start[1]]
+    record = spectrum if record is None else record
+    return gradient_descent(loss, seen, steps, rate, record=record, every=every)
+
+
+def predicted_overlap(
+    points: Crops, params: list[jax.Array], kernel_of: list[jax.Array]
+) -> tuple[float, float]:
+    """Overlap on held-out crops of a network's embedding with a kernel's prediction.
+
+    Also what chance would give.
+    """
+    n, dim = len(points.train) // 2, len(params[1])
+    predict = kernel_embedding(
+        *blocks(tangent(kernel_of, points.train, points.train)), dim
+    )
+    test = tangent(kernel_of, points.held, points.train)
+    expected = predict(test[:, :n], test[:, n:])
+    return subspace_overlap(embed(params, points.held), expected)
+
+
+@in_float64
+def infinite_width(given: Given) -> Sequence[Finding]:
+    """15: arc-cosine kernels, and what autodiff finds at random weights."""
+    points = crops(given, 12, 0).train
+    scaled = points * np.sqrt(points.shape[1] / PIXELS)
+    scales = jnp.array([1.0, 1e-4])
+    names = "all layers", "tiny readout"
+    limits = jnp.stack([relu_ntk(scaled, readout_scale=scale) for scale in scales])
+    keys = jax.random.split(jax.random.key(given.seed), 4)
+    widths, gaps = (1024, 4096, 16384), []
+    for width in widths:
+
+        def kernel(drawn, width=width):
+            key, scale = drawn
+            params = relu_network_init(
+                key, (points.shape[1], width, 1), readout_scale=scale
+            )
+            return empirical_ntk(relu_network, params, scaled)
+
+        def distances(scale, limit, kernel=kernel):
+            drawn = jax.lax.map(lambda key: kernel((key, scale)), keys)
+            gap = jnp.linalg.norm(drawn - limit[None], axis=(1, 2))
+            return jnp.sqrt(jnp.mean(gap**2)) / jnp.linalg.norm(limit)
+
+        gaps.append(jax.jit(jax.vmap(distances))(scales, limits))
+    found = []
+    for name, of_widths in zip(names, jnp.stack(gaps, axis=1), strict=True):
+        what = f"relative gap at width {widths[-1]}, {name}"
+        found.append(at_most(what, of_widths[-1], 0.04))
+        # Halved per fourfold width, within 40 %.
+        gain = 4.0 ** -convergence_slope(widths, of_widths.tolist())
+        found.append(near(f"gain per fourfold width, {name}", gain, 2.0, 0.8))
+    return found
+
+
+@in_float64
+def wide_network(given: Given) -> Sequence[Finding]:
+    """16: a wide network learns what its kernel at the start says, when it says so."""
+    points = crops(given, 50, 100)
+    key = jax.random.key(given.seed)
+    found, drifts, dim = [], [], 0
+    for width in (2048, 256):
+        shape = (points.held.shape[1], width, 10)
+        start = relu_network_init(key, shape, readout_scale=1e-5)
+        kernel = tangent(start, points.train, points.train)
+        if width == 2048:
+            # What leaks into the next mode is the start to the power 1 - (ratio of
+            # the eigenvalues): the dimension with the widest gap shows the theory.
+            spectrum = kernel_modes(*blocks(kernel), 9).gamma
+            ratios = spectrum[4:] / spectrum[3:-1]
+            dim = 4 + int(jnp.argmin(ratios))
+            found.append(at_most(f"gamma_{dim + 1} / gamma_{dim}", ratios.min(), 0.95))
+        start[1] = start[1][:dim]
+        theory = start_of(start, points.train)
+        rate, every = 0.1, 10
+        steps = every * int(1.25 * float(theory.critical_times.max()) / rate / every)
+        path = trained(points.train, start, steps, rate, every)
+        end = whole(start, path.params)
+        after = tangent(end, points.train, points.train)
+        drifts.append(float(jnp.linalg.norm(after - kernel) / jnp.linalg.norm(kernel)))
+        if width != 2048:
+            continue
+        expected = -jnp.sort(-kernel_steps(theory)(path.times), axis=1)
+        crossed = crossing_times(path.times, path.values, 0.5)
+        ratio = crossed / np.sort(theory.critical_times) - 1.0
+        late = np.max(np.abs(ratio[1:]))
+        found.append(at_most("step times from the second on, relative", late, 0.05))
+        error = jnp.mean(jnp.abs(path.values - expected))
+        found.append(at_most("mean error of the eigenvalues", error, 0.01))
+        overlap, chance = predicted_overlap(points, end, start)
+        what = f"overlap on held-out crops (chance {chance:.2f})"
+        found.append(at_least(what, overlap, 0.97))
+    found.append(at_most("change of the kernel, relative", drifts[0], 0.1))
+    found.append(at_most("the same over that at width 256", drifts[0] / drifts[1], 0.6))
+    return found
+
+
+@in_float64
+def rich_regime(given: Given) -> Sequence[Finding]:
+    """17: features are learned, and the kernel at the end says what was learned."""
+    points = crops(given, 50, 100)
+    shape = (points.held.shape[1], 256, 10)
+    start = relu_network_init(
+        jax.random.key(given.seed), shape, hidden_scale=0.1, readout_scale=1e-3
+    )
+    path = trained(points.train, start, 5500, 2.0, 100)
+    end = whole(start, path.params)
+    final, chance = predicted_overlap(points, end, end)
+    initial, _ = predicted_overlap(points, end, start)
+    before, after = (tangent(p, points.train, points.train) for p in (start, end))
+    growth = jnp.linalg.norm(after) / jnp.linalg.norm(before)
+    crossed = crossing_times(path.times, path.values, 0.5)
+    earlier = crossed[-1] / start_of(start, points.train).critical_times.max()
+    return [
+        at_least(f"overlap with the final kernel's (chance {chance:.2f})", final, 0.95),
+        at_least(
+            f"above that of the first kernel, {initial:.3f}", final - initial, 0.15
+        ),
+        at_least("growth of the kernel", growth, 10.0),
+        at_most("last step over its time by the first kernel", earlier, 0.6),
+        at_most("loss at the end", jnp.sum((path.values[-1] - 1.0) ** 2), 1e-2),
+    ]
+
+
+@in_float64
+def pictures(given: Given) -> Sequence[Picture]:
+    """Steps of a wide network, and which kernel tells what a rich one learns."""
+    points = crops(given, 20, 40)
+    key = jax.random.key(given.seed)
+    shape = (points.held.shape[1], 512, 5)
+    start = relu_network_init(key, shape, readout_scale=1e-5)
+    theory = start_of(start, points.train)
+    rate, records = 0.1, 60
+    every = int(1.2 * float(theory.critical_times.max()) / rate / records)
+    path = trained(points.train, start, records * every, rate, every)
+    expected = -jnp.sort(-kernel_steps(theory)(path.times), axis=1)
+    steps = Panel(
+        "Wide network (points) and its tangent kernel at the start (lines)",
+        "time (learning rate x step)",
+        "eigenvalue of the cross moment",
+        lines=[(path.times, expected)],
+        points=[(path.times, path.values)],
+    )
+    start = relu_network_init(
+        key, (shape[0], 256, 5), hidden_scale=0.1, readout_scale=1e-3
+    )
+    path = trained(points.train, start, 4000, 2.0, 250, record=list)
+    kernels = [
+        whole(start, jax.tree.map(lambda w, i=i: w[i], path.values))
+        for i in range(len(path.times))
+    ]
+    found = [predicted_overlap(points, kernels[-1], kernel) for kernel in kernels]
+    overlap, chance = np.array(found).T
+    ends = np.array([path.times[0], path.times[-1]])
+    rich = Panel(
+        "Learned features on held-out crops, and what a kernel predicts",
+        "time at which the kernel is taken (learning rate x step)",
+        "overlap with the final embedding",
+        lines=[(ends, np.full(2, overlap[0])), (ends, chance[:2])],
+        points=[(path.times, overlap)],
+        line_labels=["kernel at the start", "chance"],
+        point_labels=["kernel at this time"],
+    )
+    return [Picture("stepwise_kernel", [steps, rich])]
+
+
+ITEMS: tuple[Item, ...] = (
+    Item("15", "Analytic ReLU kernel and random networks", infinite_width),
+    Item(
+        "16", "A wide network follows its kernel", wide_network, slow=True, images=True
+    ),
+    Item(
+        "17",
+        "The rich regime and the final kernel",
+        rich_regime,
+        slow=True,
+        images=True,
+    ),
+)

@@ -1,0 +1,243 @@
+"""Neural tangent kernels of ReLU networks: infinitely wide, and of given parameters."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ssljax.analytic.precision import in_float64
+
+__all__ = ["empirical_ntk", "relu_network", "relu_network_init", "relu_ntk"]
+
+
+def relu_network_init(
+    key: jax.Array,
+    widths: Sequence[int],
+    *,
+    hidden_scale: float = 1.0,
+    readout_scale: float = 1.0,
+) -> list[jax.Array]:
+    """Gaussian weights of a `relu_network` in the parameterization of the kernel.
+
+    Args:
+        key: of the draw.
+        widths: ``[inputs, hidden, ..., outputs]``, at least three.
+        hidden_scale: standard deviation of all weights but the last layer's.
+        readout_scale: standard deviation of the last layer's weights.
+
+    Returns:
+        One matrix ``[out, in]`` per layer, in JAX's default precision.
+
+    Raises:
+        ValueError: with fewer than three widths.
+
+    >>> [w.shape for w in relu_network_init(jax.random.key(0), (5, 7, 2))]
+    [(7, 5), (2, 7)]
+    """
+    if len(widths) < 3:
+        raise ValueError(f"widths must be inputs, hidden, outputs, got {list(widths)}")
+    shapes = list(zip(widths[1:], widths[:-1], strict=True))
+    scales = [hidden_scale] * (len(shapes) - 1) + [readout_scale]
+    keys = jax.random.split(key, len(shapes))
+    return [
+        scale * jax.random.normal(k, shape)
+        for k, shape, scale in zip(keys, shapes, scales, strict=True)
+    ]
+
+
+def relu_network(params: Sequence[jax.Array], x: jax.Array) -> jax.Array:
+    """A bias-free network ``A h``, ``h = sqrt(2) relu(B x / sqrt(m)) / sqrt(width)``.
+
+    Every layer divides by the root of its fan-in rather than having small weights, so
+    that all layers train at comparable rates at any width.
+
+    Args:
+        params: one matrix ``[out, in]`` per layer, as `relu_network_init` makes them.
+        x: inputs ``[N, m]``.
+
+    Returns:
+        ``[N, outputs]``, in the precision of the arguments.
+
+    >>> found = relu_network([2.0 * jnp.eye(2), jnp.eye(2)], jnp.array([[1.0, -1.0]]))
+    >>> [round(float(f), 4) for f in found[0]]
+    [1.4142, 0.0]
+    """
+    *hidden, readout = params
+    for weights in hidden:
+        x = jnp.sqrt(2.0) * jax.nn.relu(x @ weights.T / jnp.sqrt(weights.shape[1]))
+    return x @ readout.T / jnp.sqrt(readout.shape[1])
+
+
+@in_float64
+def relu_ntk(
+    x: Any,
+    x_other: Any = None,
+    *,
+    hidden_layers: int = 1,
+    hidden_scale: float = 1.0,
+    readout_scale: float = 1.0,
+) -> jax.Array:
+    """Tangent kernel of an infinitely wide `relu_network`.
+
+    Args:
+        x: inputs ``[N, m]``.
+        x_other: inputs ``[M, m]``; None takes ``x``.
+        hidden_layers: number of ReLU layers.
+        hidden_scale: standard deviation of the hidden layers' weights.
+        readout_scale: standard deviation of the last layer's weights; at 0 the kernel
+            of the last hidden layer's features is left, which a small readout follows.
+
+    Returns:
+        ``[N, M]``, the kernel of any one output.
+
+    Raises:
+        ValueError: for inputs that do not fit or less than one hidden layer.
+
+    Source: Cho and Saul, "Kernel methods for deep learning", 2009 (arc-cosine kernels
+    of order 0 and 1); Jacot et al., "Neural tangent kernel", 2018 (the recursion).
+
+    >>> relu_ntk(jnp.eye(2), readout_scale=0.0).round(6).tolist()  # 1/2 and 1/(2 pi)
+    [[0.5, 0.159155], [0.159155, 0.5]]
+    """
+    x = jnp.asarray(x)
+    other = x if x_other is None else jnp.asarray(x_other)
+    if x.ndim != 2 or other.ndim != 2 or x.shape[1] != other.shape[1]:
+        raise ValueError(
+            f"inputs must be [N, m] and [M, m], got {list(x.shape)} and "
+            f"{list(other.shape)}"
+        )
+    if hidden_layers < 1:
+        raise ValueError(f"hidden_layers must be at least 1, got {hidden_layers}")
+    fan_in = x.shape[1]
+    covariance = x @ other.T / fan_in
+    squares = jnp.sum(x**2, axis=1)[:, None] * jnp.sum(other**2, axis=1)[None, :]
+    # A zero input has no direction; its kernel with everything is 0.
+    nowhere = squares == 0
+    sizes = jnp.sqrt(jnp.where(nowhere, 1.0, squares)) / fan_in
+    tangent = jnp.zeros_like(covariance)
+    for _ in range(hidden_layers):
+        cosine = covariance / sizes
+        slope = hidden_scale**2 * _arccosine_0(cosine)
+        tangent = slope * tangent + _arccosine_0(cosine) * covariance
+        sizes = hidden_scale**2 * sizes
+        covariance = sizes * _arccosine_1(cosine)
+    kernel = covariance + readout_scale**2 * tangent
+    return jnp.where(nowhere, 0.0, kernel)
+
+
+@in_float64
+def empirical_ntk(
+    apply: Callable[[Any, jax.Array], jax.Array],
+    params: Any,
+    x: Any,
+    x_other: Any = None,
+    *,
+    directions: Any = None,
+    block: int = 32,
+) -> jax.Array:
+    """Tangent kernel of a network at given parameters, averaged over its outputs.
+
+    Args:
+        apply: ``apply(params, x)`` gives embeddings ``[N, D]``; every row must depend
+            on its own input alone (no batch statistics).
+        params: a pytree of floating arrays.
+        x: inputs ``[N, ...]``.
+        x_other: inputs ``[M, ...]``; None takes ``x``.
+        directions: rows v, ``[K, D]``, with mean of ``v v^T`` the identity; None takes
+            all D outputs. A few random rows of +-1 estimate the average more cheaply.
+        block: samples whose gradients are held at once; two blocks of gradients of all
+            parameters must fit in memory.
+
+    Returns:
+        ``[N, M]``: the mean over outputs k of ``<grad f_k(x), grad f_k(x')>``. Each
+        output's own kernel is the same at infinite width.
+
+    Raises:
+        ValueError: if ``directions`` are not ``[K, D]``.
+
+    Source: Jacot et al., "Neural tangent kernel", 2018, definition of the kernel.
+
+    >>> x = jnp.array([[1.0, 2.0], [0.0, 1.0]])
+    >>> linear = lambda w, x: x @ w.T  # whose kernel is that of its inputs
+    >>> empirical_ntk(linear, jnp.ones((4, 2)), x).tolist()
+    [[5.0, 2.0], [2.0, 1.0]]
+    """
+    x = jnp.asarray(x)
+    other = x if x_other is None else jnp.asarray(x_other)
+    outputs = jax.eval_shape(apply, params, x[:1]).shape[-1]
+    average = 1.0 / outputs
+    if directions is None:
+        directions = jnp.eye(outputs)
+    else:
+        directions = jnp.asarray(directions)
+        average = average / len(directions)
+    if directions.ndim != 2 or directions.shape[1] != outputs:
+        raise ValueError(
+            f"directions must be [K, {outputs}], got {list(directions.shape)}"
+        )
+
+    def gradients(samples: jax.Array, direction: jax.Array) -> list[jax.Array]:
+        def along(params: Any, sample: jax.Array) -> jax.Array:
+            return apply(params, sample[None])[0] @ direction
+
+        found = jax.vmap(jax.grad(along), (None, 0))(params, samples)
+        return [g.reshape(len(samples), -1) for g in jax.tree.leaves(found)]
+
+    @jax.jit
+    def part(rows: jax.Array, columns: jax.Array) -> jax.Array:
+        def one(total: jax.Array, direction: jax.Array) -> tuple[jax.Array, None]:
+            pairs = zip(
+                gradients(rows, direction), gradients(columns, direction), strict=True
+            )
+            return total + sum(a @ b.T for a, b in pairs), None
+
+        empty = jnp.zeros((len(rows), len(columns)))
+        total, _ = jax.lax.scan(one, empty, directions)
+        return average * total
+
+    return jnp.concatenate(
+        [
+            jnp.concatenate(
+                [
+                    part(x[i : i + block], other[j : j + block])
+                    for j in range(0, len(other), block)
+                ],
+                axis=1,
+            )
+            for i in range(0, len(x), block)
+        ]
+    )
+
+
+def _arccosine_0(cosine: jax.Array) -> jax.Array:
+    """``(pi - angle) / pi``, twice the probability that two ReLUs are active."""
+    return 1.0 - _angle(cosine) / jnp.pi
+
+
+@jax.custom_jvp
+def _angle(cosine: jax.Array) -> jax.Array:
+    return jnp.arccos(jnp.clip(cosine, -1.0, 1.0))
+
+
+@_angle.defjvp
+def _angle_jvp(primals, tangents):
+    # The kernel has a cone's tip where two inputs are parallel; 0 is its middle slope.
+    (cosine,), (tangent,) = primals, tangents
+    rest = 1.0 - cosine**2
+    inside = rest > 4.0 * jnp.finfo(cosine.dtype).eps
+    slope = jnp.where(inside, -jax.lax.rsqrt(jnp.where(inside, rest, 1.0)), 0.0)
+    return _angle(cosine), slope * tangent
+
+
+@jax.custom_jvp
+def _arccosine_1(cosine: jax.Array) -> jax.Array:
+    """``2 E[relu(a) relu(b)]`` of unit Gaussians with this correlation."""
+    sine = jnp.sqrt(jnp.maximum(1.0 - cosine**2, 0.0))
+    return (cosine * (jnp.pi - _angle(cosine)) + sine) / jnp.pi
+
+
+@_arccosine_1.defjvp
+def _arccosine_1_jvp(primals, tangents):
+    (cosine,), (tangent,) = primals, tangents
+    return _arccosine_1(cosine), _arccosine_0(cosine) * tangent
