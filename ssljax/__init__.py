@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ssljax import analytic as analytic
     from ssljax import losses as losses
     from ssljax.config import Config as Config
     from ssljax.encoder import load_encoder as load_encoder
@@ -20,7 +21,7 @@ _LAZY = {
     "replay": "ssljax.training.loop",
 }
 
-__all__ = ["Config", "load_encoder", "losses", "pretrain", "replay"]
+__all__ = ["Config", "analytic", "load_encoder", "losses", "pretrain", "replay"]
 
 
 def __getattr__(name: str) -> Any:
@@ -28,6 +29,6 @@ def __getattr__(name: str) -> Any:
 
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
-    if name == "losses":
-        return importlib.import_module("ssljax.losses")
+    if name in ("analytic", "losses"):
+        return importlib.import_module(f"ssljax.{name}")
     raise AttributeError(f"module 'ssljax' has no attribute {name!r}")

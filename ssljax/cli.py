@@ -215,10 +215,17 @@ def _list(words: list[str]) -> int:
     return 0
 
 
+def _theory(words: list[str]) -> int:
+    from ssljax import theory_command
+
+    return theory_command.run(words, _parse)
+
+
 COMMANDS = {
     "pretrain": _pretrain,
     "evaluate": _evaluate,
     "report": _report,
+    "theory": _theory,
     "data": _data,
     "list": _list,
     "replay": _replay,
@@ -229,6 +236,7 @@ _USAGE = """usage: ssljax COMMAND ...
   pretrain RECIPE --workdir DIR [--KEY VALUE ...] [--dry-run] [--smoke]
   evaluate DIR [--protocol knn linear spectrum]
   report DIR
+  theory list | theory NAME [--items N ...] [--out DIR] [--json FILE] | theory all
   data list | data prepare NAME
   list methods
   replay DIR
@@ -371,7 +379,14 @@ def _positional(tyro: Any, cls: type) -> Any:
     return tyro.conf.PositionalRequiredArgs[cls]
 
 
-def _parse(kind: Any, words: list[str], *, command: str, **options: Any) -> Any:
+def _parse(
+    kind: Any,
+    words: list[str],
+    *,
+    command: str,
+    flags: Sequence[str] = ("protocol", "data_dir"),
+    **options: Any,
+) -> Any:
     """`tyro.cli`, with its boxed complaint folded into one line."""
     import tyro
 
@@ -385,7 +400,7 @@ def _parse(kind: Any, words: list[str], *, command: str, **options: Any) -> Any:
         default = options.get("default")
         flags = [
             f"--{key.removeprefix('config.')}".replace("_", "-")
-            for key in (flatten(default) if default else ("protocol", "data_dir"))
+            for key in (flatten(default) if default else flags)
         ]
         raise ConfigError(_one_line(said.getvalue(), command, words, flags)) from None
 

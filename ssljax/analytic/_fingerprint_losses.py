@@ -81,7 +81,8 @@ def iterated(z: jax.Array) -> jax.Array:
 
 
 def _traces(z1: jax.Array, z2: jax.Array) -> jax.Array:
-    return sum(losses.trace_loss(iterated(z), axis="batch") for z in (z1, z2))
+    first, second = (losses.trace_loss(iterated(z), axis="batch") for z in (z1, z2))
+    return first + second
 
 
 _ROOT = "predictor C^(1/2)"

@@ -41,13 +41,15 @@ class TwoViews(NamedTuple):
 def gaussian_views(
     modes: int = 16, *, samples: int = 256, basis: str = "spread", seed: int = 0
 ) -> TwoViews:
-    """Gaussian inputs whose first and second moments are exact, not sampled.
+    """Gaussian inputs with exact means and covariances, alike in all modes.
+
+    Every draw comes with its shifts along the modes and with minus all of them, and the
+    whole is whitened: odd moments vanish, a loss of second moments has no sampling
+    error, and modes of equal size move alike under any loss that rotations leave alone.
 
     Args:
         modes: number M of modes and of channels; a power of two for "spread".
-        samples: number N of pairs, even and at least ``4 modes + 2``. The second half
-            is minus the first, so that all odd moments vanish, and the first is
-            whitened: a loss of second moments has no sampling error.
+        samples: number N of pairs, a multiple of ``2 modes`` and at least ``8 modes``.
         basis: "spread" gives every mode the same share of every channel, and of their
             mean, as in a network where no channel is special; "axes" makes every mode
             a channel. Losses that see only rotations of the embedding do not tell.
@@ -58,7 +60,7 @@ def gaussian_views(
 
     Raises:
         ValueError: for an unknown basis, a number of modes that is not a power of two,
-            or samples that are odd or too few.
+            or samples that do not divide or are too few.
 
     >>> views = gaussian_views(4, samples=32)
     >>> np.allclose(views.source.T @ views.source / 32, np.eye(4))
@@ -66,11 +68,14 @@ def gaussian_views(
     """
     if basis not in BASES:
         raise ValueError(f"basis must be one of {', '.join(BASES)}, got {basis!r}")
-    if samples % 2 or samples < 4 * modes + 2:
+    if samples % (2 * modes) or samples < 8 * modes:
         raise ValueError(
-            f"samples must be even and at least {4 * modes + 2}, got {samples}"
+            f"samples must be a multiple of {2 * modes} and at least {8 * modes} for "
+            f"{modes} modes, got {samples}"
         )
-    half = np.random.default_rng(seed).normal(size=(samples // 2, 2 * modes))
+    draws = np.random.default_rng(seed).normal(size=(samples // (2 * modes), 2, modes))
+    half = np.concatenate([np.roll(draws, k, axis=2) for k in range(modes)])
+    half = half.reshape(samples // 2, 2 * modes)
     values, vectors = np.linalg.eigh(2.0 * half.T @ half / samples)
     half = half @ (vectors / np.sqrt(values)) @ vectors.T
     both = np.concatenate([half, -half])
@@ -152,7 +157,7 @@ def eigenvalue_rates(
         raise ValueError("spectrum must be [M] and positive")
     modes = len(spectrum)
     if views is None:
-        views = gaussian_views(modes, samples=max(256, 8 * modes))
+        views = gaussian_views(modes, samples=2 * modes * max(4, 128 // modes))
     if views.source.shape[1] != modes:
         raise ValueError(
             f"the views have {views.source.shape[1]} modes, the spectrum {modes}"
@@ -165,11 +170,14 @@ def compiled_rates(loss: Loss, views: TwoViews) -> Callable[..., jax.Array]:
     views = TwoViews(*map(jnp.asarray, views))
     modes = views.source.shape[1]
 
-    @jax.jit
     def rates(spectrum: jax.Array, correlation: jax.Array) -> jax.Array:
         return spectrum * log_rates(loss, views, jnp.sqrt(spectrum), correlation)
 
-    return lambda spectrum, correlation: rates(
+    # Run a few times only: on a CPU, optimising takes longer than it saves.
+    cpu = jax.default_backend() == "cpu"
+    options = {"xla_backend_optimization_level": 0} if cpu else None
+    compiled = jax.jit(rates, compiler_options=options)
+    return lambda spectrum, correlation: compiled(
         jnp.asarray(spectrum, jnp.float64), checked_correlation(correlation, modes)
     )
 

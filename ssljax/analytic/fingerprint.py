@@ -6,7 +6,6 @@ By automatic differentiation alone, on the two-view linear model, for any pure l
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,7 +15,19 @@ from ssljax.analytic._fingerprint_model import (
     TwoViews,
     eigenvalue_rates,
     gaussian_views,
-    log_rates,
+)
+from ssljax.analytic._fingerprint_probe import (
+    LEVELS,
+    NO_FORCE,
+    NOISE,
+    SMALL,
+    SMALLER,
+    equalisation_of,
+    mapped,
+    plateau,
+    probe,
+    resting_level,
+    threshold,
 )
 from ssljax.analytic.precision import in_float64
 
@@ -31,15 +42,8 @@ __all__ = [
     "spectral_fingerprint",
 ]
 
-LEVELS = np.logspace(-4, 1, 16)
-_SCALES = np.logspace(-6, 4, 24)
-_BATCH = len(_SCALES)
-_SMALL = 1e-4
-_SMALLER = 1e-5
-# Below, a rate is rounding: the inverse roots of whitening have condition 1 / _SMALL.
-_NO_FORCE = 1e-6
-_NOISE = 1e-7
-# Share of the largest rate that counts as none: eps in a standardisation sees a scale.
+# A drift below this share of the largest rate counts as none: an eps in a
+# standardisation sees a scale.
 _NEGLIGIBLE = 1e-3
 
 
@@ -82,7 +86,7 @@ class Fingerprint(NamedTuple):
     @property
     def verdict(self) -> str:
         """In a few words, from the numbers."""
-        if self.force < _NO_FORCE:
+        if self.force < NO_FORCE:
             return "no force"
         if self.drift < -_NEGLIGIBLE * self.force:
             return "collapse: all modes shrink"
@@ -99,7 +103,7 @@ class Fingerprint(NamedTuple):
         """What becomes of the scale: its rest, or a word."""
         if not np.isnan(self.scale):
             return f"{self.scale:.3g}"
-        if abs(self.drift) <= _NEGLIGIBLE * self.force or self.force < _NO_FORCE:
+        if abs(self.drift) <= _NEGLIGIBLE * self.force or self.force < NO_FORCE:
             return "free"
         return "grows" if self.drift > 0 else "shrinks"
 
@@ -151,7 +155,7 @@ def spectral_fingerprint(
         views = gaussian_views(modes, samples=samples, basis=basis, seed=seed)
     views = TwoViews(*map(jnp.asarray, views))
     modes = views.source.shape[1]
-    rates = _mapped(loss, views)
+    rates = mapped(loss, views)
     even = np.full(modes, correlation)
 
     def isotropic(levels: np.ndarray) -> np.ndarray:
@@ -159,24 +163,24 @@ def spectral_fingerprint(
             np.repeat(levels[:, None], modes, 1), np.tile(even, (len(levels), 1))
         ).mean(axis=1)
 
-    scale = _resting_level(isotropic)
+    scale = resting_level(isotropic)
     reference = 1.0 if np.isnan(scale) else scale
 
-    small = [(_SMALLER, correlation), (_SMALL, 0.0), (_SMALL, 1.0)]
+    small = [(SMALLER, correlation), (SMALL, 0.0), (SMALL, 1.0)]
     cases = [(x, c) for c in (correlation, correlation / 2) for x in LEVELS] + small
-    probed = _probe(rates, reference, even, np.array(cases))
+    probed = probe(rates, reference, even, np.array(cases))
     curves = probed[: 2 * len(LEVELS)].reshape(2, -1).T
     smaller, uncorrelated, equal_views = probed[2 * len(LEVELS) :]
 
     def weak(levels: np.ndarray) -> np.ndarray:
         cases = np.stack([levels, np.full_like(levels, correlation / 2)], axis=1)
-        return _probe(rates, reference, even, cases)
+        return probe(rates, reference, even, cases)
 
     growth = curves[0, 0]
     size = np.abs(curves).max()
-    moved = size > _NO_FORCE and abs(growth) > _NOISE * size
-    exponent = np.log(abs(growth / smaller)) / np.log(_SMALL / _SMALLER) if moved else 0
-    floor = max(_NOISE * size, _NO_FORCE)
+    moved = size > NO_FORCE and abs(growth) > NOISE * size
+    exponent = np.log(abs(growth / smaller)) / np.log(SMALL / SMALLER) if moved else 0
+    floor = max(NOISE * size, NO_FORCE)
     return Fingerprint(
         correlation=correlation,
         scale=scale,
@@ -184,9 +188,9 @@ def spectral_fingerprint(
         reference=reference,
         growth=float(growth) if moved else 0.0,
         exponent=float(exponent) if moved else float("nan"),
-        threshold=_threshold(uncorrelated, equal_views, floor),
-        plateau=_plateau(weak, curves[:, 1], floor),
-        equalisation=_equalisation(rates, reference, even),
+        threshold=threshold(uncorrelated, equal_views, floor),
+        plateau=plateau(weak, curves[:, 1], floor),
+        equalisation=equalisation_of(rates, reference, even),
         levels=LEVELS,
         rates=curves,
     )
@@ -213,7 +217,7 @@ def equalisation_rate(
     """
     views = TwoViews(*map(jnp.asarray, views))
     even = np.full(views.source.shape[1], correlation)
-    return _equalisation(_mapped(loss, views), level, even)
+    return equalisation_of(mapped(loss, views), level, even)
 
 
 def fingerprints(
@@ -244,124 +248,3 @@ def fingerprints(
         report(name)
         found[name] = spectral_fingerprint(FINGERPRINTED[name].loss, **options)
     return found
-
-
-def _mapped(loss: Loss, views: TwoViews) -> Callable[..., np.ndarray]:
-    """Rates of many spectra by one compiled program: it takes most of the time."""
-
-    @jax.jit
-    def batch(amplitudes: jax.Array, correlation: jax.Array) -> jax.Array:
-        return jax.lax.map(
-            lambda case: log_rates(loss, views, *case), (amplitudes, correlation)
-        )
-
-    def rates(
-        spectra: np.ndarray, correlations: np.ndarray, signs: np.ndarray | None = None
-    ) -> np.ndarray:
-        amplitudes = np.sqrt(spectra) * (1.0 if signs is None else signs)
-        parts = []
-        for start in range(0, len(amplitudes), _BATCH):
-            part = slice(start, start + _BATCH)
-            fill = ((0, _BATCH - len(amplitudes[part])), (0, 0))
-            padded = (np.pad(x[part], fill, "edge") for x in (amplitudes, correlations))
-            parts.append(np.asarray(batch(*map(jnp.asarray, padded))))
-        return np.concatenate(parts)[: len(amplitudes)]
-
-    return rates
-
-
-def _resting_level(isotropic: Callable[[np.ndarray], np.ndarray]) -> float:
-    """Where the rate of an isotropic spectrum falls through zero."""
-    levels = _SCALES
-    for _ in range(3):
-        rates = isotropic(levels)
-        # A loss without a scale has rates that are rounding, of either sign.
-        real = np.abs(rates) > _NOISE
-        falls = (rates[:-1] > 0) & (rates[1:] < 0) & real[:-1] & real[1:]
-        if not falls.any():
-            break
-        first = int(np.argmax(falls))
-        low, high = levels[first : first + 2]
-        below, above = rates[first : first + 2]
-        levels = np.geomspace(low, high, _BATCH)
-    else:
-        return float(low * (high / low) ** (below / (below - above)))
-    return float("nan") if levels is _SCALES else float(np.sqrt(low * high))
-
-
-def _probe(
-    rates: Callable[..., np.ndarray],
-    reference: float,
-    even: np.ndarray,
-    cases: np.ndarray,
-) -> np.ndarray:
-    """Rates of the first mode at (level, correlation), the others at the reference.
-
-    Both signs of its amplitude are averaged: on a finite sample a loss can depend on
-    the sign, with a slope that would pass for a force ~ 1 / amplitude on small modes.
-    """
-    spectra = np.full((len(cases), len(even)), reference)
-    spectra[:, 0] *= cases[:, 0]
-    correlations = np.tile(even, (len(cases), 1))
-    correlations[:, 0] = cases[:, 1]
-    signs = np.ones_like(spectra)
-    signs[:, 0] = -1.0
-    both = rates(
-        np.concatenate([spectra, spectra]),
-        np.concatenate([correlations, correlations]),
-        np.concatenate([np.ones_like(signs), signs]),
-    )
-    return both[:, 0].reshape(2, -1).mean(axis=0)
-
-
-def _equalisation(
-    rates: Callable[..., np.ndarray],
-    reference: float,
-    even: np.ndarray,
-    *,
-    step: float = 1e-4,
-) -> float:
-    """Mean decay rate of the differences between modes i and i + M/2."""
-    modes = len(even)
-    pairs = np.arange(modes // 2)
-    tilt = np.zeros((modes // 2, modes))
-    tilt[pairs, pairs], tilt[pairs, pairs + modes // 2] = 1.0, -1.0
-    spectra = reference * np.exp(step * np.concatenate([tilt, -tilt]))
-    found = rates(spectra, np.tile(even, (len(spectra), 1)))
-    up, down = found[: modes // 2], found[modes // 2 :]
-    return float(-np.mean(np.sum((up - down) * tilt, axis=1)) / (4.0 * step))
-
-
-def _threshold(uncorrelated: float, equal_views: float, floor: float) -> float:
-    """Root of the rate of a small mode, which is linear in its correlation."""
-    if max(abs(uncorrelated), abs(equal_views)) < floor:
-        return float("nan")
-    slope = equal_views - uncorrelated
-    if slope <= floor:
-        return float("-inf") if equal_views > 0 else float("inf")
-    root = -uncorrelated / slope
-    if root > 1:
-        return float("inf")
-    return float(root) if root > -1 else float("-inf")
-
-
-def _plateau(
-    weak: Callable[[np.ndarray], np.ndarray], rates: np.ndarray, floor: float
-) -> float:
-    """First fall through zero of a curve over `LEVELS`, looked at once more closely."""
-    if np.abs(rates).max() < floor:
-        return float("nan")
-    if rates[0] < -floor:
-        return 0.0
-    levels = LEVELS
-    for _ in range(2):
-        falls = np.flatnonzero((rates[:-1] > 0) & (rates[1:] <= 0))
-        if not len(falls):
-            return float("nan")
-        i = falls[0]
-        part = rates[i] / (rates[i] - rates[i + 1])
-        found = levels[i] * (levels[i + 1] / levels[i]) ** part
-        if levels is LEVELS:
-            levels = np.geomspace(levels[i], levels[i + 1], _BATCH // 2)
-            rates = weak(levels)
-    return float(found)

@@ -1,0 +1,266 @@
+"""Figures of theory against simulation: theory as lines, simulation as open markers.
+
+Everything is grey: modes are told apart by dashes and markers, so that a printed page
+says as much as the screen. The same data give the same bytes.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ssljax.report.style import house_style, new_figure, plain_numbers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ssljax.analytic.checklist import Panel, Picture
+
+FORMATS = ("svg", "png")
+_DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 3)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+_POINTS = 22
+_LINE_POINTS = 300
+_SMALL_MULTIPLES = 7
+_MOST_LABELS = 10
+_SMALL_TEXT: dict[Any, Any] = {
+    "axes.titlesize": 8.0,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+}
+# Text stays text: smaller files, and readers can search them.
+_SVG: dict[Any, Any] = {"svg.hashsalt": "ssljax", "svg.fonttype": "none"}
+
+
+def draw(picture: "Picture") -> "Figure":
+    """A figure with one set of axes per panel.
+
+    Args:
+        picture: an `ssljax.analytic.checklist.Picture`. Labels are one per pair of x
+            and y, or one per curve; without any, "theory" and "simulation". From seven
+            panels on they are small and share labels and legend.
+
+    Returns:
+        A matplotlib figure without a window.
+
+    Raises:
+        ValueError: for a picture without panels, or x and y that do not fit.
+
+    >>> from ssljax.analytic.checklist import Panel, Picture
+    >>> x = np.linspace(0, 1, 50)
+    >>> panel = Panel("growth", "time", "size", lines=[(x, x)], points=[(x, x)])
+    >>> figure = draw(Picture("one", [panel]))
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ['theory', 'simulation']
+    """
+    panels = list(picture.panels)
+    if not panels:
+        raise ValueError(f"picture {picture.name!r} has no panels")
+    small = len(panels) >= _SMALL_MULTIPLES
+    columns = _columns(len(panels))
+    rows = -(-len(panels) // columns)
+    with house_style():
+        import matplotlib
+
+        if small:
+            matplotlib.rcParams.update(_SMALL_TEXT)
+        width, height = (2.15, 1.45) if small else (3.4, 2.7)
+        figure = new_figure(max(width * columns, 4.2), height * rows + 0.4 * small)
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=small, sharey=small)
+        axes_of = list(grid.flat)
+        for axes in axes_of[len(panels) :]:
+            axes.remove()
+        for i, (axes, panel) in enumerate(zip(axes_of, panels, strict=False)):
+            _draw_panel(axes, panel, size=2.6 if small else 3.8)
+            if small:
+                # What a panel below would share is shown where there is none.
+                axes.tick_params(labelbottom=i + columns >= len(panels))
+                axes.minorticks_off()
+            else:
+                axes.set_xlabel(panel.x_label)
+                axes.set_ylabel(panel.y_label)
+                _legend(axes)
+        if small:
+            figure.supxlabel(panels[0].x_label, fontsize=8.5)
+            figure.supylabel(panels[0].y_label, fontsize=8.5)
+            _shared_legend(figure)
+    return figure
+
+
+def to_bytes(figure: "Figure", kind: str = "svg") -> bytes:
+    """The figure as SVG or PNG, the same bytes for the same figure, then cleared.
+
+    >>> to_bytes(new_figure(1, 1), "png")[1:4]
+    b'PNG'
+    """
+    if kind not in FORMATS:
+        raise ValueError(f"kind must be one of {', '.join(FORMATS)}, got {kind!r}")
+    buffer = io.BytesIO()
+    nothing = {"svg": ("Date", "Creator"), "png": ("Software",)}[kind]
+    with house_style():
+        import matplotlib
+
+        matplotlib.rcParams.update(_SVG)
+        figure.savefig(buffer, format=kind, metadata=dict.fromkeys(nothing))
+    figure.clear()
+    return _compact(buffer.getvalue()) if kind == "svg" else buffer.getvalue()
+
+
+def save(picture: "Picture", folder: Path, kind: str = "svg") -> Path:
+    """Draw a picture into ``folder / name.kind``; the folder is made."""
+    path = Path(folder) / f"{picture.name}.{kind}"
+    data = to_bytes(draw(picture), kind)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def _compact(svg: bytes) -> bytes:
+    """The same drawing in a third of the bytes.
+
+    Hundredths of a point, one CSS class per style, and neither indentation nor the
+    names of groups, which nothing refers to.
+    """
+    text = re.sub(r">\s+<", "><", svg.decode("utf-8"))
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+
+    def rounded(match: re.Match) -> str:
+        body = re.sub(r"-?\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", match[2])
+        return f'{match[1]}="{" ".join(body.split())}"'
+
+    text = re.sub(r'( d| x| y)="([^"]*)"', rounded, text)
+    classes: dict[str, str] = {}
+
+    def named(match: re.Match) -> str:
+        return f' class="{classes.setdefault(match[1], f"s{len(classes)}")}"'
+
+    text = re.sub(r' style="([^"]*)"', named, text)
+    rules = "".join(f".{name}{{{style}}}" for style, name in classes.items())
+    return text.replace("</style>", rules + "</style>", 1).encode("utf-8")
+
+
+def _columns(panels: int) -> int:
+    if panels >= _SMALL_MULTIPLES:
+        return 4
+    return {4: 2}.get(panels, min(panels, 3))
+
+
+def _draw_panel(axes: "Axes", panel: "Panel", *, size: float) -> None:
+    axes.set_title(panel.title)
+    if panel.log_x:
+        axes.set_xscale("log")
+        plain_numbers(axes.xaxis)
+    if panel.log_y:
+        axes.set_yscale("log")
+        plain_numbers(axes.yaxis)
+    line_count = _curves_in(panel.lines)
+    for k, x, y, label in _curves(panel.lines, panel.line_labels, "theory"):
+        chosen = _spaced(x, log=panel.log_x, most=_LINE_POINTS)
+        axes.plot(
+            x[chosen],
+            y[chosen],
+            linestyle=_DASHES[k % len(_DASHES)],
+            color=_grey(k, line_count),
+            linewidth=1.1,
+            label=label,
+        )
+    point_count = _curves_in(panel.points)
+    for k, x, y, label in _curves(panel.points, panel.point_labels, "simulation"):
+        chosen = _spaced(x, log=panel.log_x, most=_POINTS)
+        axes.plot(
+            x[chosen],
+            y[chosen],
+            linestyle="none",
+            marker=_MARKERS[k % len(_MARKERS)],
+            markersize=size,
+            markeredgewidth=0.8,
+            markeredgecolor=_grey(k, point_count),
+            markerfacecolor="none",
+            label=label,
+        )
+    if not panel.log_y:
+        low, high = axes.get_ylim()
+        if low < 0 < high:
+            axes.axhline(0.0, color="0.6", linewidth=0.7, zorder=0.5)
+
+
+def _curves(
+    pairs: Sequence[tuple[Any, Any]], labels: Sequence[str], default: str
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, str | None]]:
+    """Number, x, y and label of every column of every pair."""
+    labels = list(labels) or [default]
+    per_curve = len(labels) == _curves_in(pairs)
+    k = 0
+    for number, (x, y) in enumerate(pairs):
+        x, y = np.asarray(x, float), _matrix(y)
+        if len(x) != len(y):
+            raise ValueError(f"{len(x)} places do not fit {len(y)} values")
+        for column in range(y.shape[1]):
+            place = k if per_curve else number
+            first = per_curve or column == 0
+            yield (
+                k,
+                x,
+                y[:, column],
+                labels[place] if (first and place < len(labels)) else None,
+            )
+            k += 1
+
+
+def _curves_in(pairs: Sequence[tuple[Any, Any]]) -> int:
+    return sum(_matrix(y).shape[1] for _, y in pairs)
+
+
+def _matrix(y: Any) -> np.ndarray:
+    y = np.asarray(y, float)
+    return y[:, None] if y.ndim == 1 else y
+
+
+def _spaced(x: np.ndarray, *, log: bool, most: int) -> np.ndarray:
+    """Indices of at most so many places, even along the axis as it is drawn."""
+    if len(x) <= most:
+        return np.arange(len(x))
+    place = x
+    if log:
+        place = np.log(np.where(x > 0, x, x[x > 0].min(initial=1.0)))
+    wanted = np.linspace(place.min(), place.max(), most)
+    order = np.argsort(place, kind="stable")
+    nearest = np.searchsorted(place[order], wanted).clip(0, len(x) - 1)
+    return order[np.unique(nearest)]
+
+
+def _grey(k: int, count: int) -> str:
+    """Dark first; the palest still stands out on white."""
+    return f"{0.1 + 0.5 * k / max(count - 1, 1):.2f}"
+
+
+def _legend(axes: "Axes") -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        columns = 1 if len(labels) < 6 else 2
+        axes.legend(
+            handles[:_MOST_LABELS],
+            labels[:_MOST_LABELS],
+            fontsize=6.8,
+            ncols=columns,
+            handlelength=2.2,
+        )
+
+
+def _shared_legend(figure: "Figure") -> None:
+    found: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        figure.legend(
+            list(found.values()),
+            list(found),
+            loc="outside upper center",
+            ncols=min(len(found), 4),
+            fontsize=7.5,
+        )

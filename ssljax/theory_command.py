@@ -1,0 +1,240 @@
+"""`ssljax theory`: each theory beside a simulation of the losses that train."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ssljax.report.theory_tables import (
+    Outcome,
+    as_json,
+    checklist_page,
+    counts,
+    summary,
+)
+from ssljax.validation import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from ssljax.analytic.checklist import Item, Theory, Verdict
+
+DISAGREES = 1
+FINGERPRINT = "fingerprint"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Check a theory against a simulation that differentiates the losses themselves."""
+
+    name: str
+    """A theory, `fingerprint`, `all`, or `list` for the names."""
+    items: list[str] = field(default_factory=list)
+    """Numbers of the items to check, without figures; all where none is given."""
+    seed: int = 0
+    """Of the weights and samples that an item draws."""
+    out: Path | None = None
+    """Folder for figures, checklist.md and fingerprint.md."""
+    json: Path | None = None
+    """File for every figure measured."""
+    format: Literal["svg", "png"] = "svg"
+    """Of the figures."""
+
+
+def run(words: list[str], parse: Callable[..., Any]) -> int:
+    """The subcommand; ``parse`` is the command line's own parser."""
+    import tyro
+
+    if not words:
+        raise ConfigError(f"name a theory: ssljax theory {' | '.join(_allowed())}")
+    asked = parse(
+        tyro.conf.PositionalRequiredArgs[Asked],
+        words,
+        command="ssljax theory",
+        flags=("items", "seed", "out", "json", "format"),
+    )
+    if asked.name == "list":
+        print(_listing())
+        return 0
+    chosen = _chosen(asked)
+    for path, what in ((asked.json, "--json"), (asked.out, "--out")):
+        if path is not None and path.exists() and path.is_dir() == (what == "--json"):
+            raise ConfigError(f"{what} is {str(path)!r}, which is there already")
+    start = time.perf_counter()
+    outcomes = []
+    for theory, items in chosen:
+        outcomes.append(check(theory, items, asked))
+    print(summary(outcomes, time.perf_counter() - start), flush=True)
+    if asked.out is not None:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        path = asked.out / "checklist.md"
+        path.write_text(checklist_page(outcomes, asked.seed), "utf-8")
+        print(path)
+    if asked.json is not None:
+        asked.json.parent.mkdir(parents=True, exist_ok=True)
+        asked.json.write_text(as_json(outcomes, asked.seed), "utf-8")
+        print(asked.json)
+    return DISAGREES if any(outcome.wrong for outcome in outcomes) else 0
+
+
+def names() -> tuple[str, ...]:
+    """The theories that can be checked, in order."""
+    from ssljax.analytic import checklists
+
+    return (*checklists.NAMES, FINGERPRINT)
+
+
+def _allowed() -> tuple[str, ...]:
+    return ("list", "all", *names())
+
+
+def load(name: str) -> "Theory":
+    """The theory of that name.
+
+    Raises:
+        ConfigError: unknown name; the message has the nearest.
+    """
+    if name not in names():
+        raise ConfigError(
+            f"unknown theory {name!r}; allowed: {', '.join(_allowed())}"
+            f"{nearest(name, _allowed())}"
+        )
+    if name == FINGERPRINT:
+        from ssljax.analytic._fingerprint_checklist import THEORY
+
+        return THEORY
+    from ssljax.analytic import checklists
+
+    return checklists.load(name)
+
+
+def _chosen(asked: Asked) -> list[tuple["Theory", list["Item"]]]:
+    if asked.name == "all":
+        if asked.items:
+            raise ConfigError("--items needs one theory: ssljax theory NAME --items 1")
+        return [(theory, list(theory.items)) for theory in map(load, names())]
+    theory = load(asked.name)
+    if not asked.items:
+        return [(theory, list(theory.items))]
+    known = {item.number: item for item in theory.items}
+    for number in asked.items:
+        if number not in known:
+            raise ConfigError(
+                f"{theory.name} has no item {number!r}; it has {', '.join(known)}"
+                f"{nearest(number, known)}"
+            )
+    return [(theory, [known[number] for number in asked.items])]
+
+
+def check(theory: "Theory", items: Sequence["Item"], asked: Asked) -> Outcome:
+    """Run items one by one and print each; one that raises does not stop the rest."""
+    from ssljax.analytic.checklist import Given, Verdict, run_item
+
+    outcome = Outcome(theory)
+    start = time.perf_counter()
+    print(f"{theory.name}: {theory.paper}", flush=True)
+    images, reason = _images(items)
+    given = Given(seed=asked.seed, images=images)
+    width = max((len(item.number) for item in items), default=1)
+    for item in items:
+        if item.images and images is None:
+            verdict = Verdict(item, [], 0.0, reason)
+        else:
+            began = time.perf_counter()
+            try:
+                verdict = run_item(item, given)
+            except Exception as error:
+                verdict = Verdict(item, [], time.perf_counter() - began)
+                outcome.errors[item.number] = _in_a_line(error)
+        outcome.verdicts.append(verdict)
+        print(_told(verdict, outcome.errors.get(item.number), width), flush=True)
+    drawn = asked.out is not None and not asked.items
+    if theory.name != FINGERPRINT:
+        if drawn:
+            _draw(outcome, lambda: theory.pictures(given), asked)
+    elif drawn or (asked.name == FINGERPRINT and not asked.items):
+        _fingerprints(outcome, asked)
+    outcome.seconds = time.perf_counter() - start
+    print(f"{theory.name}: {counts(outcome)}, {outcome.seconds:.1f} s\n", flush=True)
+    return outcome
+
+
+def _fingerprints(outcome: Outcome, asked: Asked) -> None:
+    """The table of all losses, computed once for the page and the figure."""
+    from ssljax.analytic._fingerprint_checklist import fingerprint_picture
+    from ssljax.analytic.fingerprint import fingerprints
+    from ssljax.report.theory_tables import fingerprint_table
+
+    found = fingerprints(seed=asked.seed)
+    table = fingerprint_table(found)
+    print(f"\n{table}\n", flush=True)
+    if asked.out is not None:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        path = asked.out / "fingerprint.md"
+        path.write_text(table + "\n", "utf-8")
+        print(path)
+        _draw(outcome, lambda: [fingerprint_picture(found)], asked)
+
+
+def _draw(outcome: Outcome, pictures: Callable[[], Sequence], asked: Asked) -> None:
+    from ssljax.analytic.checklist import NotHere
+    from ssljax.report.theory import save
+
+    assert asked.out is not None
+    try:
+        for picture in pictures():
+            path = save(picture, asked.out, asked.format)
+            outcome.figures.append(path.name)
+            print(path, flush=True)
+    except NotHere as reason:
+        print(f"figures not drawn: {reason}", flush=True)
+    except Exception as error:
+        outcome.errors["figures"] = _in_a_line(error)
+        print(f"figures FAILED: {outcome.errors['figures']}", flush=True)
+
+
+def _images(items: Sequence["Item"]) -> tuple[np.ndarray | None, str]:
+    """CIFAR-10 images where an item looks at some, or why there are none."""
+    if not any(item.images for item in items):
+        return None, ""
+    from ssljax import data
+
+    try:
+        return data.load("cifar10", split="train[:1000]").images, ""
+    except data.DataError as error:
+        return None, str(error)
+
+
+def _in_a_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _told(verdict: "Verdict", error: str | None, width: int) -> str:
+    item = verdict.item
+    word = "agrees" if verdict.passed else "not run" if verdict.missing else "DISAGREES"
+    head = f"  {item.number:<{width}}  {word:<9}  {verdict.seconds:6.1f} s"
+    lines = [f"{head}  {item.statement}"]
+    if verdict.missing:
+        lines.append(f"      not run: {verdict.missing}")
+    if error:
+        lines.append(f"      {error}")
+    elif not verdict.passed and not verdict.missing and not verdict.findings:
+        lines.append("      nothing was measured")
+    longest = max((len(f.what) for f in verdict.findings), default=0)
+    for finding in verdict.findings:
+        mark = " " if finding.passed else "!"
+        lines.append(
+            f"    {mark} {finding.what:<{longest}}  {finding.measured:<10.4g}  "
+            f"{finding.allowed}"
+        )
+    return "\n".join(lines)
+
+
+def _listing() -> str:
+    theories = [load(name) for name in names()]
+    width = max(len(theory.name) for theory in theories)
+    return "\n".join(
+        f"{theory.name:<{width}}  {len(theory.items):3d} items  {theory.paper}"
+        for theory in theories
+    )
