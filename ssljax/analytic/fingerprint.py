@@ -34,6 +34,7 @@ from ssljax.analytic.precision import in_float64
 __all__ = [
     "FINGERPRINTED",
     "Fingerprint",
+    "LEVELS",
     "TwoViews",
     "eigenvalue_rates",
     "equalisation_rate",
