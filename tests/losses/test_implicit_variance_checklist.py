@@ -239,6 +239,30 @@ def test_implicit_variance_B5_directcopy_needs_no_eigenvectors(convention, float
         assert float(jnp.abs(copied - near).max()) > 0.1
 
 
+@pytest.mark.parametrize("convention", ["fmi", "luckmatters"])
+def test_implicit_variance_B5_directcopy_decomposes_nothing(convention):
+    def copied(c):
+        return direct_predictor(c, exponent=1.0, epsilon=0.25, convention=convention)
+
+    def root(c):
+        return direct_predictor(c, exponent=0.5, convention=convention)
+
+    shape = jax.ShapeDtypeStruct((6, 6), jnp.float32)
+    assert "eigh" not in str(jax.make_jaxpr(copied)(shape))
+    assert "eigh" in str(jax.make_jaxpr(root)(shape))
+
+
+@pytest.mark.parametrize(
+    "spectrum",
+    [[1.0, 1.0, 0.2], [1.0, 1.0 - 1e-6, 0.0], [3e-9, 1e-9, 0.0], [5.0, 0.0, 0.0]],
+)
+def test_implicit_variance_B5_the_top_eigenvalue_may_be_repeated(spectrum, float64):
+    u, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
+    c = (u * np.array(spectrum)[None]) @ u.T
+    copied = direct_predictor(jnp.asarray(c), exponent=1.0)
+    np.testing.assert_allclose(copied, c / max(spectrum), rtol=0, atol=1e-12)
+
+
 def test_implicit_variance_B5_the_conventions_differ_where_epsilon_stands(float64):
     c = jnp.diag(jnp.array([4.0, 1.0, 0.0]))
     options = dict(exponent=0.5, epsilon=0.21)
