@@ -129,7 +129,7 @@ def sweep(given: Given) -> list[Finding]:
     ratios = jnp.repeat(jnp.array([0.0, RATIO, 1.0]), 128)
     w = jnp.tile(jax.vmap(unit_neurons)(starts), (3, 1, 1))
     runs = HeadParams(w, jnp.tile(jnp.eye(2), (len(w), 1, 1)))
-    rule = HeadRule(ratios[:, None, None])
+    rule = HeadRule(ratios[:, None, None], trainable=(OFF,))
 
     @jax.jit
     def descended(runs: HeadParams) -> HeadParams:
@@ -151,7 +151,9 @@ def sweep(given: Given) -> list[Finding]:
         at_least("smallest strong alignment there", strong.min(), 0.5),
         at_least("diverse at a ratio of 0.3", share[1], 0.95),
         at_least("diverse at a ratio of 1", share[2], 0.99),
-        at_most("|E - I| at a ratio of 1", abs(ends.head[2] - jnp.eye(2)).max(), 1e-4),
+        at_most(
+            "|E - I| at a ratio of 1", abs(ends.head[2] - jnp.eye(2)[None]).max(), 1e-4
+        ),
     ]
 
 

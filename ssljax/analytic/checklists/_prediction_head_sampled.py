@@ -106,7 +106,7 @@ def sampled(given: Given) -> list[Finding]:
 def pictures(given: Given) -> list[Picture]:
     """Alignments, head and loss over time: moments (lines), drawn samples (points)."""
     lines = simulate(8000, every=2, ratio=jnp.array([RATIO, 0.0]), loss=expected_loss)
-    points = _sampled(given.seed, 3600, every=10, samples=1024, dimension=4)
+    points = _sampled(given.seed, 3200, every=10, samples=1024, dimension=4)
     shown = [_log_spaced(s.times[0], n) for s, n in ((lines, 400), (points, 30))]
 
     def seen(value: Any) -> tuple[list[tuple[Any, Any]], list[tuple[Any, Any]]]:
