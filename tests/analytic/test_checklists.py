@@ -8,11 +8,20 @@ import pytest
 from ssljax.analytic.checklist import Given, run_item
 from ssljax.analytic.checklists import NAMES, load
 
+# Run every time; the others with the slow tests.
+QUICK = {
+    "implicit-variance": ("C7", "C8"),
+    "stepwise": ("1", "4", "11"),
+    "prediction-head": ("1", "7"),
+    "spectral-transformation": ("13", "16"),
+    "duality": ("1", "4"),
+}
+
 
 def cases():
     for name in NAMES:
         for item in load(name).items:
-            marks = [pytest.mark.slow] if item.slow else []
+            marks = () if item.number in QUICK[name] else pytest.mark.slow
             yield pytest.param(item, id=f"{name}-{item.number}", marks=marks)
 
 

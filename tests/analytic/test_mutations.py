@@ -1,0 +1,37 @@
+"""A loss with the wrong sign must make `ssljax theory` fail."""
+
+import jax
+import pytest
+
+from ssljax import losses
+from ssljax.cli import main
+
+MUTANTS = [
+    ("implicit-variance", "asymmetric_euclidean", "C8"),
+    ("stepwise", "linearized_barlow_twins", "1"),
+    ("prediction-head", "negative_cosine", "1"),
+    ("spectral-transformation", "trace_loss", "17"),
+    ("duality", "sample_contrastive", "1"),
+]
+
+
+@pytest.fixture(autouse=True)
+def fresh_programs():
+    """A program traced with the right loss must not stand in for the wrong one."""
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("theory", "loss", "item"), MUTANTS, ids=[m[0] for m in MUTANTS]
+)
+def test_a_wrong_sign_is_found(theory, loss, item, monkeypatch, capfd):
+    right = getattr(losses, loss)
+    monkeypatch.setattr(losses, loss, lambda *a, **k: -right(*a, **k))
+    assert main(["theory", theory, "--items", item]) == 1
+    monkeypatch.undo()
+    jax.clear_caches()
+    assert main(["theory", theory, "--items", item]) == 0
+    capfd.readouterr()
