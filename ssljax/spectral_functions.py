@@ -60,7 +60,9 @@ def spectral_function(text: str) -> Callable[[jax.Array], jax.Array]:
         tree = ast.parse(NAMED.get(text.strip(), text), mode="eval").body
         # Evaluated once here, so that a bad expression is refused before training.
         _evaluate(tree, jnp.ones(()), text)
-    except (SyntaxError, TypeError):
+    except ConfigError:
+        raise
+    except (SyntaxError, TypeError, ValueError, ArithmeticError):
         raise _refusal(text, "not an expression") from None
 
     def function(x: jax.Array) -> jax.Array:
@@ -72,7 +74,8 @@ def spectral_function(text: str) -> Callable[[jax.Array], jax.Array]:
 def _evaluate(node: ast.expr, x: jax.Array, text: str):
     match node:
         case ast.Constant(value=float() | int() as number) if type(number) is not bool:
-            return number
+            # As a float: a power of whole numbers could run for ever.
+            return float(number)
         case ast.Name(id="x"):
             return x
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:

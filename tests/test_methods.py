@@ -18,6 +18,7 @@ from ssljax.config import (
     flatten,
 )
 from ssljax.methods import METHODS, Outputs
+from ssljax.spectral_functions import spectral_function
 from ssljax.wiring import between_projections, prediction_of_target
 
 PAPERS = {
@@ -345,3 +346,9 @@ def test_the_table_cannot_be_changed_through_a_resolved_config():
     methods.resolve(Config()).method.options["temperature"] = 99.0
     assert METHODS["simclr"].options == {"temperature": 0.1}
     assert dataclasses.replace(METHODS["simclr"]) == METHODS["simclr"]
+
+
+@pytest.mark.parametrize("text", ["1/0", "0**-1", "(9**9)**(9**9)", "9**9**9**9"])
+def test_an_impossible_constant_in_an_expression_is_refused_in_one_line(text):
+    with pytest.raises(ConfigError, match="method.options.g is"):
+        spectral_function(text)

@@ -6,7 +6,7 @@ Command:  ssljax pretrain experiments/configs/cifar10_intl_ema.py \\
 Time:     1000 epochs; not yet measured on an accelerator
 Result:   not yet measured
 Source:   released script of INTL: SGD, rate 0.3 x batch / 256, 2 warm-up epochs;
-          momentum of its ImageNet script
+          momentum of its CIFAR default
 """
 
 from ssljax.config import (
@@ -25,7 +25,7 @@ def config() -> Config:
             "intl_ema",
             options={"trace_weight": 0.05},
             projector="2048-2048-2048",
-            target_momentum=0.996,
+            target_momentum=0.999,
         ),
         data=DataConfig("cifar10"),
         model=ModelConfig(arch="resnet18", dtype="bfloat16"),

@@ -9,7 +9,11 @@ Source:   implicit-var-reg's scripts: LARS clipped, rate 1, weight decay 1e-4, 1
           epochs
 
 Without a moving target: --method.target-momentum 0 --optimizer.name sgd
---optimizer.learning-rate 0.1.
+--optimizer.learning-rate 0.2
+--optimizer.norm-and-bias-learning-rate None --optimizer.weight-decay 5e-5.
+
+Its losses are twice ours. LARS does not see that in the kernels that it adapts; of
+BatchNorm and biases the rate is doubled instead.
 """
 
 from ssljax.config import (
@@ -30,7 +34,11 @@ def config() -> Config:
         data=DataConfig("cifar10"),
         model=ModelConfig(arch="resnet18", dtype="bfloat16"),
         optimizer=OptimizerConfig(
-            name="lars_clip", learning_rate=1.0, weight_decay=1e-4, warmup_epochs=10
+            name="lars_clip",
+            learning_rate=1.0,
+            norm_and_bias_learning_rate=2.0,
+            weight_decay=1e-4,
+            warmup_epochs=10,
         ),
         monitor=MonitorConfig(every_epochs=10, knn_k=200, knn_examples=50_000),
         epochs=1000,

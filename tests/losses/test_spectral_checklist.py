@@ -142,7 +142,7 @@ def test_spectral_01_golden_values(axis, iterations, float64):
         ), name
 
 
-@pytest.mark.parametrize("axis, iterations", [case for case in GOLDEN if case[1] > 1])
+@pytest.mark.parametrize("axis, iterations", GOLDEN)
 def test_spectral_01_golden_values_in_float32(axis, iterations):
     measured = measure(axis, iterations, *golden_views(jnp.float32)[:2])
     for name, expected in GOLDEN[axis, iterations].items():
