@@ -38,7 +38,7 @@ def identity(given: Given) -> list[Finding]:
             # Either side added up by itself: their difference can be tiny.
             left = losses.dimension_contrastive(narrow).astype(z.dtype) + columns
             right = losses.sample_contrastive(narrow).astype(z.dtype) + rows
-            found.append(jnp.abs(left - right) / right)
+            found.append(jnp.abs(left / right - 1.0))
         return jnp.stack(found)
 
     worst = np.zeros(2)
@@ -66,7 +66,7 @@ def transposition(given: Given) -> list[Finding]:
         b = float(losses.sample_contrastive(z.T))
         grams = [float(jnp.sum(g**2)) for g in (z @ z.T, z.T @ z)]
         for name, (left, right) in zip(worst, ((a, b), grams), strict=True):
-            worst[name] = max(worst[name], abs(left - right) / right)
+            worst[name] = max(worst[name], abs(left / right - 1.0))
     return [at_most(name, value, 1e-13) for name, value in worst.items()]
 
 
