@@ -43,6 +43,7 @@ def _powers(seed: int) -> Panel:
         lines=[(fine, np.stack(lines, axis=1))],
         points=[(lam, np.stack(measured(z), axis=1))],
         line_labels=[f"p = {p:g}" for p in POWERS],
+        point_labels=["spectral_transform"],
         log_x=True,
         log_y=True,
     )
@@ -69,6 +70,7 @@ def _iterated(seed: int) -> Panel:
         lines=[(fine, np.stack(lines, axis=1))],
         points=[(x, np.stack(measured(z), axis=1))],
         line_labels=[f"T = {t}" for t in STEPS],
+        point_labels=["iterative_normalization"],
         log_x=True,
     )
 
@@ -106,6 +108,7 @@ def _trace_descent(seed: int) -> Panel:
         lines=[(times, np.stack(lines, axis=1))],
         points=[(path.times, path.values.max(axis=2) / path.values.min(axis=2))],
         line_labels=["T = 4", "T = 7"],
+        point_labels=["descent"],
         log_y=True,
     )
 
@@ -135,6 +138,7 @@ def _alignment(seed: int) -> Panel:
         lines=[(times, np.concatenate(lines, axis=1))],
         points=[(path.times, np.concatenate(path.values, axis=1))],
         line_labels=[f"p = {power:g}, noise {v:g}" for power in POWERS for v in noise],
+        point_labels=["descent"],
     )
 
 

@@ -89,7 +89,7 @@ def saturation(given: Given) -> list[Finding]:
     weak, strong = (
         theory.equalizing_rate(8, iterations, observations=256) for iterations in (7, 4)
     )
-    # Digest's figure, with Adam, is 19.8. Where it stays depends on the optimiser and
+    # With Adam the recorded ratio is 19.8. Where it stays depends on the optimiser and
     # creeps like a logarithm; that it stays far from 1 does not.
     return [
         at_least("eigenvalue ratio at the start", ratios[0], 0.9e4),
