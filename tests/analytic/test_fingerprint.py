@@ -1,5 +1,7 @@
 """The spectral fingerprint: rates by autodiff, and every closed form they must meet."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -144,6 +146,20 @@ def test_a_rest_is_found_where_the_hinge_has_its_kink():
     found = spectral_fingerprint(losses.vicreg, modes=4, samples=64)
     # std = 1 with the variance over N - 1 and 1e-4 inside the root
     assert found.scale == pytest.approx((1.0 - 1e-4) * 63 / 64, rel=2e-3)
+
+
+def test_barlow_twins_recruits_above_a_correlation_set_by_its_weight():
+    rho, weight, modes = 0.8, 0.1, 4
+    found = spectral_fingerprint(
+        partial(losses.barlow_twins, off_diagonal_weight=weight),
+        correlation=rho,
+        modes=modes,
+        samples=64,
+    )
+    # Zero of (1 - rho)(x - rho) + w rho x + w rho^2 / (M - 1), the rate of a small mode
+    # of correlation x; the last term vanishes with many channels.
+    expected = rho * (1 - rho - weight * rho / (modes - 1)) / (1 - rho + weight * rho)
+    assert found.threshold == pytest.approx(expected, rel=1e-3)
 
 
 def test_equalisation_can_be_asked_at_any_level():
