@@ -147,10 +147,10 @@ def eigenvalue_rates(
 
     >>> from ssljax import losses
     >>> rates = eigenvalue_rates(
-    ...     losses.linearized_barlow_twins, np.array([0.5, 1, 2, 4]), correlation=0.5
+    ...     losses.linearized_barlow_twins, np.array([0.5, 1, 2.5, 4]), correlation=0.5
     ... )  # 8 rho lambda (1 - rho lambda)
     >>> np.round(rates, 6).tolist()
-    [1.5, 2.0, 0.0, -16.0]
+    [1.5, 2.0, -2.5, -16.0]
     """
     spectrum = jnp.asarray(spectrum, jnp.float64)
     if spectrum.ndim != 1 or not bool(jnp.all(spectrum > 0)):
