@@ -222,6 +222,7 @@ ITEMS = (
         "D14",
         "weight decay: a threshold and a limit, for IsoLoss only the limit",
         weight_decay,
+        slow=True,
     ),
     Item(
         "D15",
