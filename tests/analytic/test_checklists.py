@@ -35,7 +35,7 @@ def images():
     return load_data("cifar10", split="train[:1000]").images
 
 
-@pytest.mark.parametrize("item", cases())
+@pytest.mark.parametrize("item", list(cases()))
 def test_the_item_of_the_checklist_holds(item, request):
     images = request.getfixturevalue("images") if item.images else None
     verdict = run_item(item, Given(seed=0, images=images))
