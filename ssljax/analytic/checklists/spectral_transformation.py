@@ -35,6 +35,7 @@ THEORY = Theory(
             "17",
             "the trace weight that revives a dead direction",
             limits.revival,
+            slow=True,
         ),
         Item(
             "18",
