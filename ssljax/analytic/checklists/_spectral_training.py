@@ -179,8 +179,8 @@ def _plane(seed: int) -> list[Finding]:
     findings = [
         at_most("plane, p = 0", largest[0.0], 1e-15),
         at_most("plane, p = 0.25", largest[0.25], 1e-2),
-        # Where both views have one covariance S and cross covariance C, whitening leaves
-        # 2 (d - tr(C S^-1)), which no encoder changes.
+        # Where both views have the covariance S, and C with each other, whitening makes
+        # the loss 2 (d - tr(C S^-1)), which no encoder changes.
         near("plane, p = 0.5, logarithm of the change", moved, 0.0, 1e-9),
     ]
     time = jnp.array([10.0 * 5000 * 5e-3])
