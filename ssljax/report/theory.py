@@ -6,6 +6,7 @@ says as much as the screen. The same data give the same bytes.
 
 import io
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
 FORMATS = ("svg", "png")
 _DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (3, 3)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-_POINTS = 22
+_POINTS = (12, 22)  # of a curve: at least, and at most
+_ALL_POINTS = 800
 _LINE_POINTS = 300
 _SMALL_MULTIPLES = 7
+_WIDEST = 42  # characters of a title or label
 _MOST_LABELS = 10
 _SMALL_TEXT: dict[Any, Any] = {
     "axes.titlesize": 8.0,
@@ -69,25 +72,32 @@ def draw(picture: "Picture") -> "Figure":
         if small:
             matplotlib.rcParams.update(_SMALL_TEXT)
         width, height = (2.15, 1.45) if small else (3.4, 2.7)
-        figure = new_figure(max(width * columns, 4.2), height * rows + 0.4 * small)
+        figure = new_figure(max(width * columns, 4.2), height * rows + 0.4)
         grid = figure.subplots(rows, columns, squeeze=False, sharex=small, sharey=small)
         axes_of = list(grid.flat)
         for axes in axes_of[len(panels) :]:
             axes.remove()
+        shown = sum(_curves_in(panel.points) for panel in panels)
+        points = int(np.clip(_ALL_POINTS // max(shown, 1), *_POINTS))
         for i, (axes, panel) in enumerate(zip(axes_of, panels, strict=False)):
-            _draw_panel(axes, panel, size=2.6 if small else 3.8)
+            _draw_panel(axes, panel, size=2.6 if small else 3.8, points=points)
             if small:
                 # What a panel below would share is shown where there is none.
                 axes.tick_params(labelbottom=i + columns >= len(panels))
                 axes.minorticks_off()
             else:
-                axes.set_xlabel(panel.x_label)
-                axes.set_ylabel(panel.y_label)
-                _legend(axes)
+                axes.set_xlabel(textwrap.fill(panel.x_label, _WIDEST))
+                axes.set_ylabel(textwrap.fill(panel.y_label, _WIDEST - 8))
+        words = [axes.get_legend_handles_labels()[1] for axes in figure.axes]
+        alike = len(panels) > 1 and all(labels == words[0] for labels in words)
         if small:
             figure.supxlabel(panels[0].x_label, fontsize=8.5)
             figure.supylabel(panels[0].y_label, fontsize=8.5)
+        if small or alike:
             _shared_legend(figure)
+        else:
+            for axes in figure.axes:
+                _legend(axes)
     return figure
 
 
@@ -149,8 +159,8 @@ def _columns(panels: int) -> int:
     return {4: 2}.get(panels, min(panels, 3))
 
 
-def _draw_panel(axes: "Axes", panel: "Panel", *, size: float) -> None:
-    axes.set_title(panel.title)
+def _draw_panel(axes: "Axes", panel: "Panel", *, size: float, points: int) -> None:
+    axes.set_title(textwrap.fill(panel.title, _WIDEST))
     if panel.log_x:
         axes.set_xscale("log")
         plain_numbers(axes.xaxis)
@@ -159,7 +169,11 @@ def _draw_panel(axes: "Axes", panel: "Panel", *, size: float) -> None:
         plain_numbers(axes.yaxis)
     line_count = _curves_in(panel.lines)
     for k, x, y, label in _curves(panel.lines, panel.line_labels, "theory"):
+        if np.ptp(x) == 0:  # a time, not a curve
+            axes.plot(x, y, ":", color="0.5", linewidth=0.9, label=label, zorder=1)
+            continue
         chosen = _spaced(x, log=panel.log_x, most=_LINE_POINTS)
+        chosen = chosen[_bends(x[chosen], y[chosen], panel)]
         axes.plot(
             x[chosen],
             y[chosen],
@@ -170,7 +184,7 @@ def _draw_panel(axes: "Axes", panel: "Panel", *, size: float) -> None:
         )
     point_count = _curves_in(panel.points)
     for k, x, y, label in _curves(panel.points, panel.point_labels, "simulation"):
-        chosen = _spaced(x, log=panel.log_x, most=_POINTS)
+        chosen = _spaced(x, log=panel.log_x, most=points)
         axes.plot(
             x[chosen],
             y[chosen],
@@ -227,10 +241,34 @@ def _spaced(x: np.ndarray, *, log: bool, most: int) -> np.ndarray:
     place = x
     if log:
         place = np.log(np.where(x > 0, x, x[x > 0].min(initial=1.0)))
-    wanted = np.linspace(place.min(), place.max(), most)
     order = np.argsort(place, kind="stable")
+    gaps = np.diff(place[order])
+    if gaps.max() < 2 * gaps.min() and len(x) < 8 * most:
+        return order[:: -(-len(x) // most)]
+    wanted = np.linspace(place.min(), place.max(), most)
     nearest = np.searchsorted(place[order], wanted).clip(0, len(x) - 1)
     return order[np.unique(nearest)]
+
+
+def _bends(x: np.ndarray, y: np.ndarray, panel: "Panel") -> np.ndarray:
+    """Indices of the points that a line needs: the rest is straight to a thousandth."""
+    across = np.log(np.where(x > 0, x, np.nan)) if panel.log_x else x
+    up = np.log(np.where(y > 0, y, np.nan)) if panel.log_y else y
+    finite = np.isfinite(across).all() and np.isfinite(up).all()
+    if len(x) < 3 or not finite or np.diff(across).min() <= 0:
+        return np.arange(len(x))
+    tolerance = 1e-3 * max(np.ptp(up), 1e-3 * np.abs(up).max())
+    kept, spans = {0, len(x) - 1}, [(0, len(x) - 1)]
+    while spans:
+        first, last = spans.pop()
+        inside = slice(first + 1, last)
+        chord = np.interp(across[inside], across[[first, last]], up[[first, last]])
+        away = np.abs(up[inside] - chord)
+        if len(away) and away.max() > tolerance:
+            worst = first + 1 + int(away.argmax())
+            kept.add(worst)
+            spans += [(first, worst), (worst, last)]
+    return np.array(sorted(kept))
 
 
 def _grey(k: int, count: int) -> str:
@@ -239,16 +277,29 @@ def _grey(k: int, count: int) -> str:
 
 
 def _legend(axes: "Axes") -> None:
+    """Under the panel: inside, it would hide curves sooner or later."""
     handles, labels = axes.get_legend_handles_labels()
     if labels:
-        columns = 1 if len(labels) < 6 else 2
         axes.legend(
             handles[:_MOST_LABELS],
             labels[:_MOST_LABELS],
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.2 - 0.06 * axes.get_xlabel().count("\n")),
+            ncols=_legend_columns(labels[:_MOST_LABELS]),
             fontsize=6.8,
-            ncols=columns,
             handlelength=2.2,
+            columnspacing=1.2,
         )
+
+
+def _legend_columns(labels: Sequence[str], *, widest: int = 68) -> int:
+    """As many columns, filled one after the other, as fit under a panel."""
+    for columns in range(min(len(labels), 3), 1, -1):
+        rows = -(-len(labels) // columns)
+        starts = range(0, len(labels), rows)
+        if sum(9 + max(map(len, labels[i : i + rows])) for i in starts) <= widest:
+            return columns
+    return 1
 
 
 def _shared_legend(figure: "Figure") -> None:

@@ -64,7 +64,7 @@ def test_theory_is_lines_and_simulation_open_markers():
     assert len(curves(axes)) == len(markers(axes)) == 3
     for line in markers(axes):
         assert line.get_markerfacecolor() == "none"
-        assert 10 < len(line.get_xdata()) <= 22
+        assert 12 <= len(line.get_xdata()) <= 22
     for line, rate in zip(markers(axes), (0.5, 1.0, 2.0), strict=True):
         expected = np.exp(-rate * line.get_xdata())
         np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-12)
@@ -119,6 +119,43 @@ def test_a_log_axis_that_starts_at_zero_is_drawn():
     x = np.concatenate([[0.0], np.geomspace(1e-2, 1.0, 500)])
     figure = draw(Picture("log", [panel(lines=[(x, x)], points=[], log_x=True)]))
     assert to_bytes(figure, "png")
+
+
+def test_a_line_at_one_place_is_a_mark_and_not_a_mode():
+    content = panel(
+        lines=[(X, MODES[:, 0]), ([2.0, 2.0], [0.0, 1.0])],
+        line_labels=["prediction", "critical time"],
+    )
+    (axes,) = draw(Picture("decay", [content])).axes
+    mark = [line for line in axes.lines if line.get_label() == "critical time"][0]
+    assert mark.get_linestyle() == ":" and mark.get_linewidth() < 1.0
+
+
+def test_a_line_keeps_the_points_where_it_bends():
+    steep = 1.0 / (1.0 + np.exp(-20.0 * (X - 2.0)))
+    content = panel(lines=[(X, steep), (X, 0.3 * X)], points=[])
+    (axes,) = draw(Picture("step", [content])).axes
+    curved, straight = (line.get_xydata() for line in axes.lines[:2])
+    assert len(straight) == 2 and 8 < len(curved) < 60
+    seen = np.interp(X, curved[:, 0], curved[:, 1])
+    np.testing.assert_allclose(seen, steep, atol=5e-3)
+
+
+def test_long_titles_and_labels_are_broken():
+    words = "the overlap of the learned features with those of a kernel"
+    (axes,) = draw(Picture("long", [panel(title=words, x_label=words)])).axes
+    for text in (axes.get_title(loc="left"), axes.get_xlabel()):
+        assert text.split() == words.split()
+        assert max(map(len, text.splitlines())) <= 42
+
+
+def test_panels_with_the_same_labels_share_one_legend():
+    figure = draw(Picture("two", [panel(), panel()]))
+    assert len(figure.legends) == 1
+    assert all(axes.get_legend() is None for axes in figure.axes)
+    figure = draw(Picture("two", [panel(), panel(line_labels=["another"])]))
+    assert not figure.legends
+    assert all(axes.get_legend() for axes in figure.axes)
 
 
 @pytest.mark.parametrize("panels", [1, 2, 3, 4, 5, 7, 9])
