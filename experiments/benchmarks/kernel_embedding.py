@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from ssljax import losses
-from ssljax.analytic._stepwise_kernel import kernel_embedding
+from ssljax.analytic.stepwise import kernel_embedding
 from ssljax.analytic.ntk import relu_ntk
 
 SIZES = (500, 1000, 2000, 4000)

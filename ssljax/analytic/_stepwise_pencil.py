@@ -135,13 +135,15 @@ def krylov_modes(kernel: jax.Array, dim: int) -> tuple[jax.Array, jax.Array, jax
             w = w - basis @ (image.T @ w)
             w = w / jnp.maximum(jnp.linalg.norm(w, axis=0), 1e-300)[None, :]
         for _ in range(2):
-            gram = w.T @ (kernel @ w)
+            kernel_w = kernel @ w
+            gram = w.T @ kernel_w
             lengths, axes = jnp.linalg.eigh(0.5 * (gram + gram.T))
             # Directions that the kernel does not see are dropped: zero columns.
             seen = lengths > 1e-13 * bound
             inverse = jnp.where(seen, 1.0 / jnp.sqrt(jnp.where(seen, lengths, 1.0)), 0)
-            w = w @ (axes * inverse[None, :])
-        return w, kernel @ w
+            scaled = axes * inverse[None, :]
+            w, kernel_w = w @ scaled, kernel_w @ scaled
+        return w, kernel_w
 
     def cycle(state):
         start, _, previous, _, number = state

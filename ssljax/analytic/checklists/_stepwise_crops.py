@@ -60,6 +60,7 @@ def crops(given: Given, pairs: int, held: int) -> Crops:
     )
 
 
+@jax.jit
 def embed(params: Sequence[jax.Array], points: jax.Array) -> jax.Array:
     """`relu_network` as on all pixels, by the first-layer columns that points reach."""
     used = points.shape[1]
@@ -67,6 +68,7 @@ def embed(params: Sequence[jax.Array], points: jax.Array) -> jax.Array:
     return relu_network([hidden[:, :used], readout], points * np.sqrt(used / PIXELS))
 
 
+@jax.jit
 def tangent(params: Sequence[jax.Array], x: jax.Array, other: jax.Array) -> jax.Array:
     """Kernel of these weights, written out: `empirical_ntk` holds all gradients."""
     hidden, readout = params

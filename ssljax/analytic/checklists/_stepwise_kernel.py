@@ -185,12 +185,20 @@ def function_space(given: Given) -> Sequence[Finding]:
         by_kernel = jax.vmap(function)(state[0], x, xp, weights, test)
         return by_kernel, test @ jnp.swapaxes(state[1], 1, 2)
 
+    # The field itself: -4 (F P F^T - I) F P, in the paper's letters.
+    views = jnp.concatenate([x[0], xp[0]])
+    embedded = views @ weights[0].T
+    paired = jnp.concatenate([embedded[PAIRS:], embedded[:PAIRS]]) / (2 * PAIRS)
+    expected = 4.0 * paired @ (embedded.T @ paired - jnp.eye(DIM))
+    gap = jnp.max(jnp.abs(jax.grad(of_views)(embedded) - expected))
+    error = gap / jnp.max(jnp.abs(expected))
+    found = [at_most("gradient by the embeddings, relative", error, 1e-12)]
     nothing = jnp.zeros((len(data), DIM, 2 * PAIRS))
     flow = integrate(
         velocity, (nothing, weights), times, record=record, estimate_error=False
     )
     by_kernel, by_weights = flow.values
-    found = [
+    found += [
         at_most(f"held-out embeddings, {name}", gap, 1e-8)
         for name, gap in zip(
             FEATURES, jnp.max(jnp.abs(by_kernel - by_weights), (0, 2, 3)), strict=True

@@ -1,6 +1,7 @@
 """Stepwise learning, items 15 to 17: ReLU networks beside their tangent kernels."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -49,6 +50,7 @@ from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import Simulation, gradient_descent
 
 
+@jax.jit
 def start_of(params: Sequence[jax.Array], train: jax.Array) -> KernelStart:
     n, embedded = len(train) // 2, embed(params, train)
     kernel = tangent(params, train, train)
@@ -83,19 +85,20 @@ def trained(
     return gradient_descent(loss, seen, steps, rate, record=record, every=every)
 
 
-def predicted_overlap(
+@partial(jax.jit, static_argnums=2)
+def predicted(points: Crops, params: list[jax.Array], dim: int) -> jax.Array:
+    """Embedding of the held-out crops that the kernel of these weights predicts."""
+    n = len(points.train) // 2
+    learn = kernel_embedding(*blocks(tangent(params, points.train, points.train)), dim)
+    test = tangent(params, points.held, points.train)
+    return learn(test[:, :n], test[:, n:])
+
+
+def overlap_with(
     points: Crops, params: list[jax.Array], kernel_of: list[jax.Array]
 ) -> tuple[float, float]:
-    """Overlap on held-out crops of a network's embedding with a kernel's prediction.
-
-    Also what chance would give.
-    """
-    n, dim = len(points.train) // 2, len(params[1])
-    predict = kernel_embedding(
-        *blocks(tangent(kernel_of, points.train, points.train)), dim
-    )
-    test = tangent(kernel_of, points.held, points.train)
-    expected = predict(test[:, :n], test[:, n:])
+    """Overlap of a network's held-out embedding with the predicted one, and chance."""
+    expected = predicted(points, kernel_of, len(params[1]))
     return subspace_overlap(embed(params, points.held), expected)
 
 
@@ -168,7 +171,7 @@ def wide_network(given: Given) -> Sequence[Finding]:
         found.append(at_most("step times from the second on, relative", late, 0.05))
         error = jnp.mean(jnp.abs(path.values - expected))
         found.append(at_most("mean error of the eigenvalues", error, 0.01))
-        overlap, chance = predicted_overlap(points, end, start)
+        overlap, chance = overlap_with(points, end, start)
         what = f"overlap on held-out crops (chance {chance:.2f})"
         found.append(at_least(what, overlap, 0.97))
     found.append(at_most("change of the kernel, relative", drifts[0], 0.1))
@@ -186,8 +189,8 @@ def rich_regime(given: Given) -> Sequence[Finding]:
     )
     path = trained(points.train, start, 5500, 2.0, 100)
     end = whole(start, path.params)
-    final, chance = predicted_overlap(points, end, end)
-    initial, _ = predicted_overlap(points, end, start)
+    final, chance = overlap_with(points, end, end)
+    initial, _ = overlap_with(points, end, start)
     before, after = (tangent(p, points.train, points.train) for p in (start, end))
     growth = jnp.linalg.norm(after) / jnp.linalg.norm(before)
     crossed = crossing_times(path.times, path.values, 0.5)
@@ -206,12 +209,12 @@ def rich_regime(given: Given) -> Sequence[Finding]:
 @in_float64
 def pictures(given: Given) -> Sequence[Picture]:
     """Steps of a wide network, and which kernel tells what a rich one learns."""
-    points = crops(given, 20, 40)
+    points = crops(given, 15, 40)
     key = jax.random.key(given.seed)
-    shape = (points.held.shape[1], 512, 5)
+    shape = (points.held.shape[1], 512, 4)
     start = relu_network_init(key, shape, readout_scale=1e-5)
     theory = start_of(start, points.train)
-    rate, records = 0.1, 60
+    rate, records = 0.1, 100
     every = int(1.2 * float(theory.critical_times.max()) / rate / records)
     path = trained(points.train, start, records * every, rate, every)
     expected = -jnp.sort(-kernel_steps(theory)(path.times), axis=1)
@@ -222,15 +225,13 @@ def pictures(given: Given) -> Sequence[Picture]:
         lines=[(path.times, expected)],
         points=[(path.times, path.values)],
     )
-    start = relu_network_init(
-        key, (shape[0], 256, 5), hidden_scale=0.1, readout_scale=1e-3
-    )
-    path = trained(points.train, start, 4000, 2.0, 250, record=list)
+    start = relu_network_init(key, shape, hidden_scale=0.1, readout_scale=1e-3)
+    path = trained(points.train, start, 2000, 2.0, 200, record=list)
     kernels = [
         whole(start, jax.tree.map(lambda w, i=i: w[i], path.values))
         for i in range(len(path.times))
     ]
-    found = [predicted_overlap(points, kernels[-1], kernel) for kernel in kernels]
+    found = [overlap_with(points, kernels[-1], kernel) for kernel in kernels]
     overlap, chance = np.array(found).T
     ends = np.array([path.times[0], path.times[-1]])
     rich = Panel(
