@@ -19,8 +19,8 @@ import jax
 import numpy as np
 
 from ssljax import losses
-from ssljax.analytic.stepwise import kernel_embedding
 from ssljax.analytic.ntk import relu_ntk
+from ssljax.analytic.stepwise import kernel_embedding
 
 SIZES = (500, 1000, 2000, 4000)
 FEATURES = 1200
