@@ -10,7 +10,7 @@ MUTANTS = [
     ("implicit-variance", "asymmetric_euclidean", "C8"),
     ("stepwise", "linearized_barlow_twins", "1"),
     ("prediction-head", "negative_cosine", "1"),
-    ("spectral-transformation", "trace_loss", "17"),
+    ("spectral-transformation", "trace_loss", "13"),
     ("duality", "sample_contrastive", "1"),
 ]
 
