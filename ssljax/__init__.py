@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ssljax.config import Config as Config
     from ssljax.encoder import load_encoder as load_encoder
     from ssljax.training.loop import pretrain as pretrain
-    from ssljax.training.loop import replay as replay
+    from ssljax.training.replay import replay as replay
 
 # Loaded on first use, so that `import ssljax` and `from ssljax import losses` stay
 # quick and need nothing but JAX.
@@ -18,7 +18,7 @@ _LAZY = {
     "Config": "ssljax.config",
     "load_encoder": "ssljax.encoder",
     "pretrain": "ssljax.training.loop",
-    "replay": "ssljax.training.loop",
+    "replay": "ssljax.training.replay",
 }
 
 __all__ = ["Config", "analytic", "load_encoder", "losses", "pretrain", "replay"]

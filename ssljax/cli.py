@@ -12,16 +12,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from ssljax.config import Config, MethodConfig, flatten
+from ssljax.config import Config, MethodConfig
+from ssljax.config_json import flatten
 from ssljax.validation import ConfigError, nearest
 
 BAD_INPUT = 2
 FAILED = 1
+AGAIN = 75  # EX_TEMPFAIL: the same command goes on from the last checkpoint
+# By name, since importing the classes would import JAX for every command.
+_STOPPED = {"TrainingFailed": FAILED, "Preempted": AGAIN, "ProcessLost": AGAIN}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; a setting that cannot be used is one line and exit code 2."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    code = _run(list(sys.argv[1:] if arguments is None else arguments))
+    if code and "ssljax.training.processes" in sys.modules:
+        from ssljax.training import processes
+
+        # The others may hang in a computation that this process has left.
+        processes.leave_if_several(code)
+    return code
+
+
+def _run(words: list[str]) -> int:
     try:
         if not words or words[0] in ("-h", "--help"):
             print(_USAGE, end="")
@@ -46,10 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ssljax: {error}", file=sys.stderr)
         return BAD_INPUT
     except RuntimeError as error:
-        if type(error).__name__ != "TrainingFailed":
+        code = _STOPPED.get(type(error).__name__)
+        if code is None:
             raise
         print(f"ssljax: {error}", file=sys.stderr)
-        return FAILED
+        return code
 
 
 def _is_ours(error: Exception) -> bool:
@@ -106,7 +120,11 @@ def _dry_run(config: Config) -> int:
 
     source = load_split(config, train=True)
     setup = prepare(config, source)
-    devices.make_mesh(count=config.devices.count, batch_size=config.batch_size)
+    devices.make_mesh(
+        count=config.devices.count,
+        batch_size=config.batch_size,
+        microbatch=config.devices.microbatch,
+    )
     for name, value in flatten(setup.config).items():
         print(f"{name} = {value!r}")
     print()
@@ -164,7 +182,7 @@ def _replay(words: list[str]) -> int:
     import tyro
 
     asked = _parse(_positional(tyro, _Replay), words, command="ssljax replay")
-    from ssljax.training.loop import replay
+    from ssljax.training.replay import replay
 
     for name, value in replay(asked.workdir).items():
         print(f"{name} = {value}")

@@ -1,20 +1,15 @@
 """Typed, validated configuration: the only place where run defaults live."""
 
-import dataclasses
 import itertools
-import json
 import os
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from ssljax.validation import (
-    ConfigError,
     as_tuples,
     at_least,
     check_types,
     fraction,
-    nearest,
     positive,
     refuse,
 )
@@ -78,6 +73,8 @@ class AugmentConfig:
     """Smallest crop as a fraction of the image area; None keeps the preset's."""
     blur: float | None = None
     """Probability of Gaussian blur in every view; None keeps the preset's."""
+    grayscale: float | None = None
+    """Probability of dropping the colour in every view; None keeps the preset's."""
 
     def __post_init__(self):
         for name in ("sizes", "crop_scales"):
@@ -91,7 +88,7 @@ class AugmentConfig:
             refuse("augment.crop_scales", self.crop_scales, "only with augment.sizes")
         if self.size is not None and self.size > LARGEST:
             refuse("augment.size", self.size, f"1 to {LARGEST} pixels")
-        fraction(self, "augment", "blur")
+        fraction(self, "augment", "blur", "grayscale")
         if self.crop_scale_min is not None and not 0 < self.crop_scale_min <= 1:
             refuse("augment.crop_scale_min", self.crop_scale_min, "0 < value <= 1")
 
@@ -262,14 +259,47 @@ class LogConfig:
 
 @dataclass(frozen=True)
 class DevicesConfig:
-    """Which devices share the global batch."""
+    """Which devices share the global batch, and how."""
 
     count: int | None = None
     """How many local devices to use; None takes all."""
+    engine: Literal["jit", "pmap"] = "jit"
+    """`jit` over one mesh of all devices, or `pmap`: the same step and numbers."""
+    microbatch: int | None = None
+    """Images that pass through the network at a time, a divisor of `batch_size`: the
+    gradient is that of the loss of the whole batch, BatchNorm is per microbatch."""
+    distributed: bool = False
+    """Join other processes, which the environment names: TPU pod, SLURM, GKE, MPI."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, where the environment names none."""
+    processes: int | None = None
+    """How many processes there are, with `coordinator`."""
+    process: int | None = None
+    """Which of them this is, from 0, with `coordinator`."""
+    timeout: int = 300
+    """Seconds to wait for the other processes to come."""
 
     def __post_init__(self):
         check_types(self, "devices")
-        positive(self, "devices", "count")
+        positive(self, "devices", "count", "processes", "timeout")
+        at_least(self, "devices", 2, "microbatch")
+        at_least(self, "devices", 0, "process")
+        if self.coordinator is None and (self.processes, self.process) != (None, None):
+            refuse("devices.coordinator", None, "HOST:PORT, with devices.processes")
+        if self.coordinator is not None:
+            self._check_explicit(self.coordinator)
+        if self.microbatch is not None and self.engine == "pmap":
+            refuse("devices.microbatch", self.microbatch, "None with engine pmap")
+
+    def _check_explicit(self, coordinator: str) -> None:
+        host, _, port = coordinator.rpartition(":")
+        if not host or not port.isdigit():
+            refuse("devices.coordinator", coordinator, "HOST:PORT")
+        if self.processes is None or self.process is None:
+            missing = "processes" if self.processes is None else "process"
+            refuse(f"devices.{missing}", None, "a number, with devices.coordinator")
+        elif self.process >= self.processes:
+            refuse("devices.process", self.process, f"0 to {self.processes - 1}")
 
 
 @dataclass(frozen=True)
@@ -307,65 +337,10 @@ class Config:
         at_least(self, "", 0, "seed")
         if self.seed >= 2**32:
             refuse("seed", self.seed, "0 to 4294967295")
-
-
-# Settings that do not change the trajectory may differ when a run goes on.
-RESUMABLE = ("log.", "checkpoint.", "devices.", "data.workers", "data.data_dir")
-
-
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted keys and plain values of a config, options included.
-
-    >>> flatten(Config())["data.name"]
-    'shapes'
-    """
-    flat: dict[str, Any] = {}
-    items = config.items() if isinstance(config, dict) else vars(config).items()
-    for name, value in items:
-        if dataclasses.is_dataclass(value) or isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
-def to_json(config: Config) -> str:
-    """The config as indented JSON; `from_json` is its inverse."""
-    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
-
-
-def from_json(text: str) -> Config:
-    """Read what `to_json` wrote.
-
-    Raises:
-        ConfigError: for a key that this version does not know.
-
-    >>> from_json(to_json(Config(seed=3))).seed
-    3
-    """
-    return _build(Config, json.loads(text), "")
-
-
-def differences(saved: Config, wanted: Config) -> list[str]:
-    """Keys that forbid `wanted` to go on where `saved` stopped, as `key: a -> b`."""
-    a, b = flatten(saved), flatten(wanted)
-    return [
-        f"{key}: {a.get(key)!r} -> {b.get(key)!r}"
-        for key in sorted(a.keys() | b.keys())
-        if a.get(key) != b.get(key) and not key.startswith(RESUMABLE)
-    ]
-
-
-def _build(cls: type, values: dict[str, Any], prefix: str) -> Any:
-    hints = typing.get_type_hints(cls)
-    for key in values:
-        if key not in hints:
-            raise ConfigError(f"unknown key {prefix + key!r}{nearest(key, hints)}")
-    return cls(
-        **{
-            key: _build(hints[key], value, f"{prefix}{key}.")
-            if dataclasses.is_dataclass(hints[key])
-            else value
-            for key, value in values.items()
-        }
-    )
+        part = self.devices.microbatch
+        if part is not None and self.batch_size % part:
+            below = self.batch_size // part * part
+            near = " or ".join(str(b) for b in (below, below + part) if b)
+            refuse(
+                "batch_size", self.batch_size, f"multiples of microbatch {part}: {near}"
+            )

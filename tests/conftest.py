@@ -18,6 +18,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 CACHE = Path(tempfile.gettempdir()) / f"ssljax-tests-{os.getuid()}-{jax.__version__}"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+# Programs run a few times on small arrays: most of the time would go into optimising
+# them. Doctests, which run without this file, compile as users do.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture
@@ -27,9 +30,8 @@ def float64():
 
 
 @pytest.fixture(scope="module")
-def compile_quickly():
-    """For programs that run a few steps only: most of their time would go into XLA."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+def optimised():
+    """For the few tests that train for minutes."""
+    jax.config.update("jax_disable_most_optimizations", False)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update("jax_disable_most_optimizations", True)

@@ -14,6 +14,7 @@ RECIPE = str(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_the_smoke_run_on_cifar10_learns(tmp_path, capfd):
     if "cifar10" not in {entry.name for entry in catalogue() if entry.present}:
         pytest.skip("cifar10 is not prepared; set TFDS_DATA_DIR")

@@ -18,11 +18,8 @@ from ssljax.config import (
     MonitorConfig,
     OptimizerConfig,
     ProbeConfig,
-    differences,
-    flatten,
-    from_json,
-    to_json,
 )
+from ssljax.config_json import differences, flatten, from_json, to_json
 
 UNUSUAL = Config(
     method=MethodConfig(

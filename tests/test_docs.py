@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 import ssljax
-from ssljax.config import Config, DataConfig, MethodConfig, ModelConfig, flatten
+from ssljax.config import (
+    Config,
+    DataConfig,
+    MethodConfig,
+    ModelConfig,
+)
+from ssljax.config_json import flatten
 from ssljax.data import from_arrays
 from ssljax.method_table import METHODS
 

@@ -15,8 +15,8 @@ from ssljax.config import (
     ConfigError,
     MethodConfig,
     OptimizerConfig,
-    flatten,
 )
+from ssljax.config_json import flatten
 from ssljax.methods import METHODS, Outputs
 from ssljax.spectral_functions import spectral_function
 from ssljax.wiring import between_projections, prediction_of_target

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ssljax.cli import COMMANDS, main
-from ssljax.config import Config, flatten
+from ssljax.config import Config
+from ssljax.config_json import flatten
 from ssljax.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -20,9 +21,6 @@ TINY = """--data.name shapes --data.image-size 16 --data.examples 128
     --batch-size 32 --epochs 0.5 --model.arch resnet_tiny --model.width 0.25
     --method.projector 16-8 --monitor.examples 64 --monitor.knn-examples 64
     --monitor.knn-test-examples 32 --augment.blur 0 --devices.count 1""".split()
-
-
-pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 def blocks(language):

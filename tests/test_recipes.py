@@ -13,9 +13,6 @@ from ssljax.config import DataConfig
 RECIPES = Path(__file__).parents[1] / "experiments" / "configs"
 
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.py")), ids=lambda p: p.stem)
 def test_one_step_of_the_smoke_preset(recipe, tmp_path):

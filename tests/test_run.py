@@ -24,8 +24,8 @@ from ssljax.config import (
     ModelConfig,
     MonitorConfig,
     OptimizerConfig,
-    from_json,
 )
+from ssljax.config_json import from_json
 from ssljax.data import from_arrays
 from ssljax.encoder import restore
 from ssljax.evaluate import evaluate, report
@@ -45,9 +45,6 @@ CONFIG = Config(
     epochs=2,
     batch_size=BATCH,
 )
-
-
-pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 def images_of(size, *, labelled, seed):

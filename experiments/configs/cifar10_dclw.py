@@ -10,6 +10,7 @@ Source:   solo-learn's CIFAR script of SimCLR: LARS clipped, eta 0.02, 1000 epoc
 """
 
 from ssljax.config import (
+    AugmentConfig,
     Config,
     DataConfig,
     MethodConfig,
@@ -23,6 +24,7 @@ def config() -> Config:
     return Config(
         method=MethodConfig("dclw", options={"temperature": 0.1}, projector="2048-256"),
         data=DataConfig("cifar10"),
+        augment=AugmentConfig(blur=0.5),
         model=ModelConfig(arch="resnet18", dtype="bfloat16"),
         optimizer=OptimizerConfig(
             name="lars_clip", learning_rate=0.4, weight_decay=1e-4, warmup_epochs=10

@@ -4,7 +4,9 @@ Command:  ssljax pretrain experiments/configs/cifar10_directpred_cosine.py \\
               --workdir runs/directpred_cosine
           (CIFAR-100: add --data.name cifar100)
 Time:     1000 epochs; not yet measured on an accelerator
-Result:   not yet measured
+Result:   online accuracy 75, 83, 86.5, 88, 89 % at epochs 50, 100, 200,
+          300, 490 is what the stored run of implicit-var-reg shows (read off its
+          figure, +-1); ours is not yet measured
 Source:   implicit-var-reg's scripts: LARS clipped, rate 1, weight decay 1e-4, 1000
           epochs
 

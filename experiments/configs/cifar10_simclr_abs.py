@@ -10,6 +10,7 @@ Source:   solo-learn's CIFAR script of SimCLR: LARS clipped, eta 0.02, 1000 epoc
 """
 
 from ssljax.config import (
+    AugmentConfig,
     Config,
     DataConfig,
     MethodConfig,
@@ -25,6 +26,7 @@ def config() -> Config:
             "simclr_abs", options={"temperature": 0.2}, projector="2048-256"
         ),
         data=DataConfig("cifar10"),
+        augment=AugmentConfig(blur=0.5),
         model=ModelConfig(arch="resnet18", dtype="bfloat16"),
         optimizer=OptimizerConfig(
             name="lars_clip", learning_rate=0.4, weight_decay=1e-4, warmup_epochs=10

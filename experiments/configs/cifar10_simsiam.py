@@ -10,6 +10,7 @@ Source:   solo-learn's CIFAR script: SGD, rate 0.5, 1000 epochs of batch 256
 """
 
 from ssljax.config import (
+    AugmentConfig,
     Config,
     DataConfig,
     MethodConfig,
@@ -25,6 +26,7 @@ def config() -> Config:
             "simsiam", projector="2048-2048-2048", predictor="512-2048"
         ),
         data=DataConfig("cifar10"),
+        augment=AugmentConfig(crop_scale_min=0.08, blur=0.5),
         model=ModelConfig(arch="resnet18", dtype="bfloat16"),
         optimizer=OptimizerConfig(
             name="sgd", learning_rate=0.5, weight_decay=1e-5, warmup_epochs=10

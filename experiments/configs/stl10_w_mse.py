@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from ssljax.cli import shrink
 from ssljax.config import (
+    AugmentConfig,
     Config,
     DataConfig,
     MethodConfig,
@@ -26,13 +27,14 @@ def config() -> Config:
     return Config(
         method=MethodConfig("w_mse", options={"sub_batch": 256}, projector="1024-128"),
         data=DataConfig("stl10", split="train+unlabelled", labelled_split="train"),
+        augment=AugmentConfig(blur=0.0, grayscale=0.1),
         model=ModelConfig(arch="resnet18", dtype="bfloat16"),
         optimizer=OptimizerConfig(
             name="adamw",
             learning_rate=2e-3,
             scale_by_batch=False,
             weight_decay=1e-6,
-            warmup_epochs=10,
+            warmup_epochs=2.5,
         ),
         monitor=MonitorConfig(every_epochs=10, knn_k=200, knn_examples=20_000),
         epochs=2000,

@@ -37,9 +37,16 @@ def _predicted(name: str) -> Callable:
     return loss
 
 
-def _plain(name: str) -> Callable:
+def _plain(name: str, **options) -> Callable:
     # Looked up at every call, so that a loss replaced in the module is the one used.
-    return lambda z1, z2: getattr(losses, name)(z1, z2)
+    return lambda z1, z2: getattr(losses, name)(z1, z2, **options)
+
+
+def _weighted(name: str, *weights: float) -> Entry:
+    """A relative of VICReg with the weights that its method trains with."""
+    terms = ("invariance_weight", "variance_weight", "covariance_weight")
+    loss = _plain(name, **dict(zip(terms, weights, strict=True)))
+    return Entry("covariance", loss, "weights " + ", ".join(f"{w:g}" for w in weights))
 
 
 def _of_one_view(name: str) -> Callable:
@@ -112,8 +119,8 @@ FINGERPRINTED: dict[str, Entry] = {
     "barlow_twins": Entry("covariance", _plain("barlow_twins")),
     "linearized_barlow_twins": Entry("covariance", _plain("linearized_barlow_twins")),
     "vicreg": Entry("covariance", _plain("vicreg")),
-    "vicreg_exp": Entry("covariance", _plain("vicreg_exp")),
-    "vicreg_ctr": Entry("covariance", _plain("vicreg_ctr")),
+    "vicreg_exp": _weighted("vicreg_exp", 1.0, 1.0, 1.0),
+    "vicreg_ctr": _weighted("vicreg_ctr", 10.0, 10.0, 1.0),
     "tcr": Entry("covariance", _plain("tcr")),
     "dimension_contrastive": Entry(
         "covariance", _of_one_view("dimension_contrastive"), "/ N^2, both views, alone"

@@ -51,6 +51,7 @@ def make_views(
     views: Sequence[View],
     *,
     size: int | Sequence[int],
+    rows: tuple[jax.Array | int, int] | None = None,
 ) -> tuple[jax.Array, ...]:
     """Draw one batch of each view of the same images.
 
@@ -59,9 +60,11 @@ def make_views(
 
     Args:
         key: random key of this step.
-        images: the global batch, ``[B, H, W, C]`` uint8.
+        images: the global batch, ``[B, H, W, C]`` uint8, or some rows of it.
         views: distributions, one for each result.
         size: side of the views in pixels, one for all or one for each (multi-crop).
+        rows: ``(first, total)`` where the images are but the rows from ``first`` on of
+            a global batch of ``total``: they get the views they have in the whole.
 
     Returns:
         One ``[B, size, size, C]`` float32 array in [0, 1] for each view.
@@ -79,20 +82,27 @@ def make_views(
     for side in sizes:
         _check_images(images, side)
     batch, height, width, channels = images.shape
-    return tuple(
-        apply(
-            images,
-            sample(
-                jax.random.fold_in(key, i),
-                view,
-                batch=batch,
-                height=height,
-                width=width,
-                channels=channels,
-            ),
+    first, total = (0, batch) if rows is None else rows
+
+    def drawn(i: int, view: View) -> dict[str, jax.Array]:
+        of_all = sample(
+            jax.random.fold_in(key, i),
             view,
-            size=side,
+            batch=total,
+            height=height,
+            width=width,
+            channels=channels,
         )
+        if rows is None:
+            return of_all
+        # Numbers for the whole batch are cheap; those of the other rows are dropped.
+        return {
+            name: jax.lax.dynamic_slice_in_dim(values, first, batch)
+            for name, values in of_all.items()
+        }
+
+    return tuple(
+        apply(images, drawn(i, view), view, size=side)
         for i, (view, side) in enumerate(zip(views, sizes, strict=True))
     )
 

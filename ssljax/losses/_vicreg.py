@@ -80,16 +80,17 @@ def vicreg_exp(
     z2: jax.Array,
     *,
     temperature: float = 0.1,
-    invariance_weight: float = 1.0,
-    variance_weight: float = 1.0,
+    invariance_weight: float = 25.0,
+    variance_weight: float = 25.0,
     covariance_weight: float = 1.0,
 ) -> jax.Array:
     """VICReg with a logsumexp of the covariances in the place of their squares.
 
     The invariance and the variance are those of `vicreg`. Covariances keep their sign,
     so dimensions are pushed towards *negative* correlation, as `dcl` pushes samples.
-    The default weights are ours. VICReg's 25, 25 and 1 leave the covariance too weak
-    here: its gradient is a softmax over D - 1 entries, not a multiple of each.
+    The default weights are VICReg's. They leave the covariance weak: its gradient here
+    is a softmax over D - 1 entries, not a multiple of each. The method `vicreg_exp`
+    trains with 1, 1 and 1.
 
     Args:
         z1: embeddings of the first view, ``[N, D]``, any float type.
@@ -136,8 +137,8 @@ def vicreg_ctr(
     *,
     temperature: float = 0.1,
     centering: str = "batch",
-    invariance_weight: float = 10.0,
-    variance_weight: float = 10.0,
+    invariance_weight: float = 25.0,
+    variance_weight: float = 25.0,
     covariance_weight: float = 1.0,
 ) -> jax.Array:
     """`vicreg_exp` with its regulariser on the transpose: samples repel each other.
@@ -145,10 +146,10 @@ def vicreg_ctr(
     The variance hinge holds each embedding's norm near ``sqrt(D)`` and the covariance
     term becomes `dcl`'s repulsion within each view. On rows of norm ``sqrt(D - 1)``,
     without centring, at weights ``D / ((D - 1) temperature)``, 0 and 1, the loss is
-    exactly ``2 dcl(..., pairs="within_view") + 2 / temperature``. The default weights,
-    which are ours, keep this ratio of 1 / temperature; where the invariance weighs far
-    more (VICReg's 25, 25 and 1 at temperature 0.5) embeddings collapse to their mean,
-    above all without batch centring.
+    exactly ``2 dcl(..., pairs="within_view") + 2 / temperature``. The default weights
+    are VICReg's. Where the invariance weighs far more than 1 / temperature (25 at
+    temperature 0.5) embeddings collapse to their mean, above all without batch
+    centring: the method `vicreg_ctr` trains with 10, 10 and 1.
 
     Args:
         z1: embeddings of the first view, ``[N, D]``, any float type.

@@ -10,34 +10,49 @@ from jax.sharding import PartitionSpec as P
 from ssljax.validation import ConfigError
 
 
-def make_mesh(*, count: int | None, batch_size: int) -> Mesh:
-    """A 1-D mesh with axis ``data`` over the local devices.
+def make_mesh(
+    *, count: int | None, batch_size: int, microbatch: int | None = None
+) -> Mesh:
+    """A 1-D mesh with axis ``data`` over the devices of all processes.
 
     Args:
         count: devices to use; None takes all.
         batch_size: global batch, which the devices share equally.
+        microbatch: part of it that they share at a time, or None.
 
     Raises:
         ConfigError: more devices than there are, or a batch that does not divide.
     """
-    available = jax.local_devices()
+    # In the order of the processes, so that each has its rows of a batch together.
+    available = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+    several = jax.process_count() > 1
+    if several and count not in (None, len(available)):
+        raise ConfigError(
+            f"devices.count is {count}; allowed: None with several processes, which "
+            f"use all their {len(available)} devices"
+        )
+    if several and microbatch is not None:
+        raise ConfigError(
+            f"devices.microbatch is {microbatch}; allowed: None with several processes"
+        )
     if count is not None and count > len(available):
         raise ConfigError(
             f"devices.count is {count}; allowed: 1 to {len(available)}, the devices "
             "of this machine"
         )
     devices = available[: count or len(available)]
-    if batch_size % len(devices):
-        below = batch_size // len(devices) * len(devices)
+    name, shared = ("batch_size", batch_size)
+    if microbatch is not None:
+        name, shared = ("devices.microbatch", microbatch)
+    if shared % len(devices):
+        below = shared // len(devices) * len(devices)
         near = " or ".join(str(b) for b in (below, below + len(devices)) if b)
         raise ConfigError(
-            f"batch_size is {batch_size}, which {len(devices)} devices cannot share "
+            f"{name} is {shared}, which {len(devices)} devices cannot share "
             f"equally; nearest: {near}"
         )
     # Auto axes: under Explicit ones every Gram matrix of a sharded batch is an error.
-    return jax.make_mesh(
-        (len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices
-    )
+    return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -57,7 +72,13 @@ def place(tree: Any, sharding: NamedSharding) -> Any:
     >>> place(np.arange(2), over_batch(mesh)).shape
     (2,)
     """
-    return jax.device_put(jax.tree.map(np.asarray, tree), sharding)
+    host = jax.tree.map(np.asarray, tree)
+    if jax.process_count() == 1:
+        return jax.device_put(host, sharding)
+    # Sharded rows are this process's own; what is replicated is whole in each.
+    return jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(sharding, x), host
+    )
 
 
 def abstract(tree: Any, sharding: NamedSharding) -> Any:

@@ -37,9 +37,11 @@ class Monitor:
         settings = setup.config.monitor
         self.setup, self.mesh = setup, mesh
         self.history: list[dict[str, float]] = []
-        self._panel = jax.jit(functools.partial(_panel_of, setup=setup))
-        self._encode = jax.jit(functools.partial(encode, setup=setup))
         self._place = devices.replicated(mesh)
+        # Replicated results can be read in every process.
+        compiled = functools.partial(jax.jit, out_shardings=self._place)
+        self._panel = compiled(functools.partial(_panel_of, setup=setup))
+        self._encode = compiled(functools.partial(encode, setup=setup))
         count = min(settings.examples, train.size)
         images, labels = train.take(_fixed(train, count, setup))
         self._batch = devices.place({"image": images, "label": labels}, self._place)
@@ -76,7 +78,7 @@ class Monitor:
         bank_x, bank_y, test_x, test_y = self._knn
 
         def run(images: np.ndarray) -> jax.Array:
-            placed = jax.device_put(images, self._place)
+            placed = devices.place(images, self._place)
             return self._encode(state.params, state.batch_stats, placed)
 
         features = [extract(run, x, batch_size=BATCH) for x in (bank_x, test_x)]

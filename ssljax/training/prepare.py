@@ -145,20 +145,20 @@ def assemble(
     per_epoch = steps_per_epoch(examples, config.batch_size)
     # 1.1 x 10 is a little more than 11 in floating point.
     total = max(1, math.ceil(config.epochs * per_epoch - 1e-9))
-    sizes = config.augment.sizes
-    view_size = sizes[0] if sizes else config.augment.size or min(image_shape[:2])
-    if sizes and method.views == 1:
+    crops = config.augment.sizes
+    if crops and method.views == 1:
         raise ConfigError(
-            f"augment.sizes is {sizes}, but {config.method.name} takes one view; "
+            f"augment.sizes is {crops}, but {config.method.name} takes one view; "
             "leave it out"
         )
+    view_size = config.augment.size or min(image_shape[:2])
+    sizes = crops or (view_size,) * method.views
     try:
         optimizer, probe_optimizer, schedule = build_optimizers(
             config, total_steps=total, steps_per_epoch=per_epoch
         )
-        network = build_network(config, view_size=view_size, num_classes=num_classes)
-        views = build_views(config, view_size)
-        views = views if sizes else views[: method.views]
+        network = build_network(config, view_size=sizes[0], num_classes=num_classes)
+        views = build_views(config, sizes)
     except ConfigError:
         raise
     except ValueError as error:
@@ -171,6 +171,7 @@ def assemble(
         probe_optimizer=probe_optimizer,
         schedule=schedule,
         views=views,
+        view_sizes=sizes,
         mean=mean,
         std=std,
         image_shape=image_shape,
@@ -180,17 +181,16 @@ def assemble(
     )
 
 
-def build_views(config: Config, view_size: int) -> tuple[View, ...]:
+def build_views(config: Config, sizes: tuple[int, ...]) -> tuple[View, ...]:
     """The preset's views, in turn for multi-crop, with the config's overrides."""
     augment = config.augment
-    meant = {"auto": view_size, "small": 32, "large": 224}[augment.variant]
+    meant = {"auto": sizes[0], "small": 32, "large": 224}[augment.variant]
     pair = preset(augment.preset, image_size=meant)
-    count = len(augment.sizes) if augment.sizes else len(pair)
+    chances = {"blur": augment.blur, "grayscale": augment.grayscale}
+    chances = {name: value for name, value in chances.items() if value is not None}
     views = []
-    for i in range(count):
-        view = pair[i % len(pair)]
-        if augment.blur is not None:
-            view = replace(view, blur=augment.blur)
+    for i in range(len(sizes)):
+        view = replace(pair[i % len(pair)], **chances)
         if augment.crop_scale_min is not None:
             largest = view.crop_scale[1]
             view = replace(view, crop_scale=(augment.crop_scale_min, largest))
@@ -209,9 +209,9 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
         x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)
     )
     channels = setup.image_shape[2]
+    at_a_time = config.devices.microbatch or config.batch_size
     activations = sum(
-        count
-        * activation_bytes(setup.network, config.batch_size, (side, side, channels))
+        count * activation_bytes(setup.network, at_a_time, (side, side, channels))
         for side, count in collections.Counter(setup.view_sizes).items()
     )
     data_bytes = source.size * math.prod(source.image_shape)
@@ -220,7 +220,7 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
     # gradients live together; saved outputs are the forward activations.
     count = config.devices.count or jax.local_device_count()
     pixels = sum(side**2 * channels for side in setup.view_sizes)
-    drawn = 4 * config.batch_size * pixels
+    drawn = 4 * at_a_time * pixels
     memory = weight(state) + weight(state.params) + resident
     memory += (activations + drawn) / count
     skipped = skipped_operations(setup.views[0], channels=source.image_shape[2])
@@ -235,7 +235,7 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
         ("views", f"{_sizes(setup)}, preset {config.augment.preset}"),
         ("crop", f"area {setup.views[0].crop_scale[0]:g} to 1, antialiased"),
         ("stem", f"{setup.stem} (for {setup.view_size} px)"),
-        ("global batch", str(config.batch_size)),
+        ("global batch", _batch(config)),
         ("effective learning rate", f"{setup.peak_learning_rate:g}"),
         ("steps", f"{setup.total_steps} ({setup.steps_per_epoch} per epoch)"),
         ("warm-up", f"{warmup_steps(setup)} steps"),
@@ -243,6 +243,8 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
         ("memory estimate", f"{memory / 2**30:.2f} GiB on each of {count} devices"),
         ("images", "on the device" if resident else "streamed from disk"),
     ]
+    if config.devices.engine != "jit":
+        rows.append(("engine", config.devices.engine))
     if skipped:
         rows.append(("not RGB, skipped", ", ".join(skipped)))
     if source.note:
@@ -253,3 +255,13 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
 def _sizes(setup: Setup) -> str:
     counts = collections.Counter(setup.view_sizes)
     return " + ".join(f"{count} of {side} px" for side, count in counts.items())
+
+
+def _batch(config: Config) -> str:
+    part = config.devices.microbatch
+    if part is None:
+        return str(config.batch_size)
+    return (
+        f"{config.batch_size} in parts of {part}: gradient of the whole loss, "
+        "BatchNorm per part"
+    )

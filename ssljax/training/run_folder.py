@@ -15,7 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ssljax.config import Config, differences, from_json, to_json
+from ssljax.config import Config
+from ssljax.config_json import differences, from_json, to_json
 from ssljax.validation import ConfigError
 
 _PACKAGES = (

@@ -48,6 +48,8 @@ class Setup:
     probe_optimizer: optax.GradientTransformation
     schedule: optax.Schedule
     views: tuple[View, ...]
+    view_sizes: tuple[int, ...]
+    """Side of every view in pixels, the largest first."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
     image_shape: tuple[int, int, int]
@@ -64,13 +66,6 @@ class Setup:
     def view_size(self) -> int:
         """Side of the views in pixels; of the largest where there are several."""
         return self.view_sizes[0]
-
-    @property
-    def view_sizes(self) -> tuple[int, ...]:
-        """Side of every view in pixels."""
-        augment = self.config.augment
-        size = augment.size or min(self.image_shape[:2])
-        return augment.sizes or (size,) * len(self.views)
 
     @property
     def view_shape(self) -> tuple[int, int, int]:

@@ -1,7 +1,7 @@
 """The train step: a pure function of the state and a global batch."""
 
 import itertools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,40 +21,75 @@ _LOSS_STREAM = 2  # after the views (0) and the monitor's views (1)
 
 
 def train_step(
-    state: TrainState, batch: Batch, *, setup: Setup
+    state: TrainState, batch: Batch, *, setup: Setup, axis: str | None = None
 ) -> tuple[TrainState, Metrics]:
     """One step on the global batch.
 
     Under ``jax.jit`` with the batch sharded over a mesh, every sum below runs over the
-    whole batch: BatchNorm, the loss and the gradients are those of one device.
+    whole batch: BatchNorm, the loss and the gradients are those of one device. Under
+    ``jax.pmap`` the batch is one device's part of it, and ``axis`` joins the parts.
 
     Args:
         state: the state; a donated argument in the compiled step.
         batch: ``image`` uint8 ``[N, H, W, C]`` and ``label`` int32 ``[N]``, -1 where
             unknown.
         setup: static parts, bound with `functools.partial`.
+        axis: name of the mapped axis, None for the global view.
 
     Returns:
         The next state, and float32 scalars. Where the loss or the gradient is not
         finite the state stays as it was, with ``failed_at`` set.
     """
-    views = view_batch(state.step, batch, setup=setup)
+    rows = None
+    if axis is not None:
+        own = batch["label"].shape[0]
+        rows = jax.lax.axis_index(axis) * own, jax.lax.axis_size(axis) * own
+    views = view_batch(state.step, batch, setup=setup, rows=rows)
 
     def loss_of(params: Any):
-        outputs, moved = run_networks(params, state, views, batch["label"], setup)
-        loss = methods.loss_of(outputs, setup.config)
-        return loss.astype(jnp.float32), (moved, outputs)
+        outputs, moved = run_networks(
+            params, state, views, batch["label"], setup, axis=axis
+        )
+        loss = methods.loss_of(outputs, setup.config).astype(jnp.float32)
+        # Every device has the whole loss. With a mean here and one of the gradients,
+        # these are right whatever the transpose of a sum over devices is taken to be.
+        return _mean_over(axis, loss), (moved, outputs)
 
     (loss, (moved, outputs)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
         state.params
     )
+    return update(state, loss, _mean_over(axis, gradients), moved, outputs, setup=setup)
+
+
+def update(
+    state: TrainState,
+    loss: jax.Array,
+    gradients: Any,
+    moved: dict[str, Any],
+    outputs: Outputs,
+    *,
+    setup: Setup,
+) -> tuple[TrainState, Metrics]:
+    """The rest of a step, once loss and gradients of the global batch are known.
+
+    Args:
+        state: the state before the step.
+        loss: scalar.
+        gradients: of the loss, a tree like the parameters.
+        moved: what `run_networks` returned beside the outputs.
+        outputs: what it returned, for the whole batch.
+        setup: static parts.
+
+    Returns:
+        As `train_step`.
+    """
     norm = optax.tree.norm(gradients)
     updates, opt_state = setup.optimizer.update(
         gradients, state.opt_state, state.params
     )
     params = optax.apply_updates(state.params, updates)
     target, momentum = _move_target(state, params, moved["target"], setup)
-    probe, probe_metrics = _move_probe(state, moved["features"], batch["label"], setup)
+    probe, probe_metrics = _move_probe(state, moved["features"], outputs.labels, setup)
     advanced = TrainState(
         step=state.step + 1,
         failed_at=state.failed_at,
@@ -79,16 +114,21 @@ def train_step(
         "failed_at": failed_at,
         **probe_metrics,
     }
-    if setup.has_target:
+    if momentum is not None:
         metrics["target_momentum"] = momentum
     return kept.replace(failed_at=failed_at), metrics
 
 
 def resident_step(
-    state: TrainState, data: Batch, indices: jax.Array, *, setup: Setup
+    state: TrainState,
+    data: Batch,
+    indices: jax.Array,
+    *,
+    setup: Setup,
+    axis: str | None = None,
 ) -> tuple[TrainState, Metrics]:
     """`train_step` on rows of a data set that lives on the device."""
-    return train_step(state, take(data, indices), setup=setup)
+    return train_step(state, take(data, indices), setup=setup, axis=axis)
 
 
 def take(data: Batch, indices: jax.Array) -> Batch:
@@ -103,6 +143,7 @@ def view_batch(
     setup: Setup,
     stream: int = 0,
     count: int | None = None,
+    rows: tuple[jax.Array | int, int] | None = None,
 ) -> list[jax.Array]:
     """Normalised views ``[N, S, S, C]`` of a batch, a function of seed and step.
 
@@ -112,10 +153,15 @@ def view_batch(
         setup: names the views and their sizes S.
         stream: constant of the purpose, folded into the key.
         count: only the first so many views.
+        rows: which rows of the global batch these are, as `make_views` takes it.
     """
     key = step_key(step, setup, stream=stream)
     views = make_views(
-        key, batch["image"], setup.views[:count], size=setup.view_sizes[:count]
+        key,
+        batch["image"],
+        setup.views[:count],
+        size=setup.view_sizes[:count],
+        rows=rows,
     )
     normalized = [normalize(view, setup.mean, setup.std) for view in views]
     # Fused into the network, XLA would compute parts of the views again and again, and
@@ -129,18 +175,58 @@ def step_key(step: jax.Array, setup: Setup, *, stream: int) -> jax.Array:
     return jax.random.fold_in(root, step)
 
 
+class Embedded(NamedTuple):
+    """What the networks make of some rows, one entry per view; `Outputs` has the rest.
+
+    Targets are constants only where a target network made them.
+    """
+
+    features: list[jax.Array]
+    projections: list[jax.Array]
+    predictions: list[jax.Array]
+    targets: list[jax.Array]
+
+
 def run_networks(
-    params: Any, state: TrainState, views: list[jax.Array], labels: jax.Array, setup
+    params: Any,
+    state: TrainState,
+    views: list[jax.Array],
+    labels: jax.Array,
+    setup: Setup,
+    *,
+    axis: str | None = None,
 ) -> tuple[Outputs, dict[str, Any]]:
+    """Outputs of the networks for the whole batch, and what moved with them.
+
+    Args:
+        params: of the online network.
+        state: gives everything else that is read.
+        views: ``[N, S, S, C]`` each, as from `view_batch`.
+        labels: ``[N]``.
+        setup: static parts.
+        axis: where the rows are one device's, the mapped axis to gather them over.
+
+    Returns:
+        The outputs that the loss reads, and what moved besides the parameters:
+        ``batch_stats``, ``target`` (its batch statistics), ``covariance`` and
+        ``features``.
+    """
+    embedded, stats = embed(params, state, views, setup)
+    embedded, labels = _gathered(axis, (embedded, labels))
+    return complete(embedded, stats, labels, state, setup)
+
+
+def embed(
+    params: Any, state: TrainState, views: list[jax.Array], setup: Setup
+) -> tuple[Embedded, dict[str, Any]]:
     """Online and target networks on the views that the method shows them.
 
     Targets are made of the views of the largest size only, as multi-crop methods do;
     where the first view is the teacher's alone, students see the others.
 
     Returns:
-        The outputs that the loss reads, and what moved besides the parameters:
-        ``batch_stats``, ``target`` (its batch statistics), ``covariance`` and
-        ``features``.
+        The embeddings, and the moved ``batch_stats`` and ``target`` (its batch
+        statistics).
     """
     network, joint = setup.network, setup.config.method.forward == "joint"
     apart = setup.method.teacher_first
@@ -149,7 +235,7 @@ def run_networks(
     # Without a target network the teacher's view goes through the online network too.
     shown = views[1:] if apart and setup.has_target else views
     online, stats = _per_view(network, params, state.batch_stats, shown, joint)
-    features, projections, predictions = zip(*online, strict=True)
+    features, projections, predictions = map(list, zip(*online, strict=True))
     if setup.has_target:
         shadow = state.target
         passes, target_stats = _per_view(
@@ -157,29 +243,47 @@ def run_networks(
         )
         targets = [z for _, z in passes]
     else:
-        targets, target_stats = list(projections[: len(taught)]), {}
+        targets, target_stats = projections[: len(taught)], {}
         if apart:
             projections, predictions = projections[1:], predictions[1:]
+    embedded = Embedded(features, projections, predictions, targets)
+    return embedded, {"batch_stats": stats, "target": target_stats}
+
+
+def complete(
+    embedded: Embedded,
+    stats: dict[str, Any],
+    labels: jax.Array,
+    state: TrainState,
+    setup: Setup,
+) -> tuple[Outputs, dict[str, Any]]:
+    """The parts of `run_networks`' results that need the whole batch."""
     predictors, covariance = [], state.covariance
     if setup.method.closed_form:
         predictors, covariance = methods.closed_form_predictors(
-            covariance, projections, setup.config
+            covariance, embedded.projections, setup.config
         )
     outputs = Outputs(
-        projections=list(projections),
-        predictions=list(predictions),
-        targets=[jax.lax.stop_gradient(z) for z in targets],
+        projections=embedded.projections,
+        predictions=embedded.predictions,
+        targets=[jax.lax.stop_gradient(z) for z in embedded.targets],
         labels=labels,
         predictors=predictors,
         key=step_key(state.step, setup, stream=_LOSS_STREAM),
     )
-    moved = {
-        "batch_stats": stats,
-        "target": target_stats,
-        "covariance": covariance,
-        "features": features,
-    }
+    moved = stats | {"covariance": covariance, "features": embedded.features}
     return outputs, jax.lax.stop_gradient(moved)
+
+
+def _gathered(axis: str | None, tree: Any) -> Any:
+    """Rows of all devices, in the order of the global batch."""
+    if axis is None:
+        return tree
+    return jax.tree.map(lambda x: jax.lax.all_gather(x, axis, tiled=True), tree)
+
+
+def _mean_over(axis: str | None, tree: Any) -> Any:
+    return tree if axis is None else jax.lax.pmean(tree, axis)
 
 
 def _per_view(network, params, stats, views, joint, method="__call__"):

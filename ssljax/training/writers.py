@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ssljax.config import Config, flatten
+from ssljax.config import Config
+from ssljax.config_json import flatten
 from ssljax.training.run_folder import (
     RunFolder,
     plain,

@@ -261,9 +261,7 @@ def test_real_cifar10():
     np.testing.assert_allclose(std, (0.247, 0.243, 0.262), atol=0.01)
 
 
-def test_classifiers_are_fitted_on_the_labelled_split(
-    data_dir, tmp_path, compile_quickly
-):
+def test_classifiers_are_fitted_on_the_labelled_split(data_dir, tmp_path):
     """STL-10's protocol: train on everything, fit and score on what has labels."""
     config = Config(
         data=DataConfig(

@@ -83,6 +83,7 @@ def test_degenerate_embeddings_have_finite_gradients(criterion, dtype):
     z = np.asarray(embeddings(5, 4), np.float32)
     value_and_grad = jax.jit(jax.value_and_grad(criterion))
     cases = [0 * z, np.full((5, 4), 0.7), np.outer(z[:, 0], z[0]), 1e-4 * z, 1e4 * z]
+    cases += [np.where(np.arange(4) == 2, 0.3, z), z[:2]]
     for case in cases:
         case = jnp.asarray(case, dtype)
         value, gradient = value_and_grad(case)

@@ -1,4 +1,3 @@
-import functools
 import inspect
 import itertools
 
@@ -122,22 +121,25 @@ def test_zca_equals_the_definition(n, d, axis, float64):
     )
 
 
+@pytest.mark.parametrize("n, d", SHAPES)
 @pytest.mark.parametrize("axis", AXES)
-def test_pca_and_cholesky_equal_the_definitions(axis, float64):
-    z = normal(9, 3) if axis == "batch" else normal(3, 9)
+def test_pca_and_cholesky_equal_the_definitions(n, d, axis, float64):
+    z = normal(n, d)
     x = centred(z, axis)
     values, vectors = np.linalg.eigh(covariance_of(x))
-    columns = []
-    for value, u in list(zip(values, vectors.T, strict=True))[::-1]:
-        u = u * np.sign(u[np.argmax(abs(u))])
-        columns.append([row @ u / np.sqrt(value) for row in x])
-    lower = np.linalg.cholesky(covariance_of(x))
-    rows = [np.linalg.solve(lower, row) for row in x]
-    for method, expected in [("pca", np.array(columns).T), ("cholesky", rows)]:
-        value = whiten(z, method=method, axis=axis)
-        expected = np.array(expected)
+    principal = np.zeros_like(x)
+    for j, (value, u) in enumerate(list(zip(values, vectors.T, strict=True))[::-1]):
+        if value > 1e-12 * values.max():
+            u = u * np.sign(u[np.argmax(abs(u))])
+            principal[:, j] = [row @ u / np.sqrt(value) for row in x]
+    # A singular covariance has no Cholesky factor without a part of the identity.
+    eps = 0.0 if values[0] > 1e-9 else 0.3
+    lower = np.linalg.cholesky(covariance_of(x) + eps * np.eye(x.shape[1]))
+    solved = np.array([np.linalg.solve(lower, row) for row in x])
+    for method, expected, part in [("pca", principal, 0), ("cholesky", solved, eps)]:
+        value = whiten(z, method=method, axis=axis, eps=part)
         np.testing.assert_allclose(
-            value, expected if axis == "batch" else expected.T, atol=1e-12
+            value, expected if axis == "batch" else expected.T, rtol=0, atol=1e-12
         )
 
 
@@ -207,9 +209,9 @@ def seen_and_possible(loss, possible, keys=24):
     assert len(set(np.round(np.asarray(values), 9))) > 3
 
 
-@pytest.mark.parametrize("normalize", [True, False])
-def test_w_mse_is_one_of_the_partitions_of_the_batch(normalize, float64):
-    views = [normal(6, 2, seed) for seed in range(3)]
+@pytest.mark.parametrize("d, normalize", [(2, True), (2, False), (6, True), (9, True)])
+def test_w_mse_is_one_of_the_partitions_of_the_batch(d, normalize, float64):
+    views = [normal(6, d, seed) for seed in range(3)]
     compare = distance if normalize else squared_difference
     possible = []
     for partition in halves(6):
@@ -218,7 +220,7 @@ def test_w_mse_is_one_of_the_partitions_of_the_batch(normalize, float64):
             white = []
             for z in views:
                 x = centred(np.asarray(z)[list(part)], "batch")
-                shrunk = 0.8 * covariance_of(x) + 0.2 * np.eye(2)
+                shrunk = 0.8 * covariance_of(x) + 0.2 * np.eye(d)
                 white.append(x @ np.linalg.inv(np.linalg.cholesky(shrunk)).T)
             pairs = itertools.combinations(white, 2)
             total += sum(compare(a, b) for a, b in pairs) / 3 / 2
@@ -256,23 +258,27 @@ def in_halves(z, partition, axis):
     return out
 
 
-@pytest.mark.parametrize("normalize", [True, False])
-def test_cw_rgp_is_one_of_the_groupings_of_the_channels(normalize, float64):
-    views = [normal(3, 6, seed) for seed in range(2)]
+@pytest.mark.parametrize(
+    "n, d, normalize", [(3, 6, True), (3, 6, False), (6, 6, True), (7, 4, True)]
+)
+def test_cw_rgp_is_one_of_the_groupings_of_the_channels(n, d, normalize, float64):
+    views = [normal(n, d, seed) for seed in range(2)]
     compare = distance if normalize else squared_difference
     centre = [centred(z, "channel").T for z in views]
-    white = [[in_halves(z, cut, "channel") for cut in halves(6)] for z in centre]
+    white = [[in_halves(z, cut, "channel") for cut in halves(d)] for z in centre]
     possible = [compare(a, b) for a, b in itertools.product(*white)]
     how = {"groups": 2, "normalize": normalize}
     seen_and_possible(lambda key: whitening.cw_rgp(views, key=key, **how), possible)
 
 
-@pytest.mark.parametrize("normalize", [True, False])
-def test_shuffled_dbn_is_one_of_the_groupings_of_the_channels(normalize, float64):
-    views = [normal(7, 4, seed) for seed in range(2)]
+@pytest.mark.parametrize(
+    "n, d, normalize", [(7, 4, True), (7, 4, False), (6, 6, True), (3, 6, True)]
+)
+def test_shuffled_dbn_is_one_of_the_groupings_of_the_channels(n, d, normalize, float64):
+    views = [normal(n, d, seed) for seed in range(2)]
     compare = distance if normalize else squared_difference
     centre = [centred(z, "batch") for z in views]
-    white = [[in_halves(z, cut, "batch") for cut in halves(4)] for z in centre]
+    white = [[in_halves(z, cut, "batch") for cut in halves(d)] for z in centre]
     possible = [compare(a, b) for a, b in itertools.product(*white)]
     how = {"groups": 2, "normalize": normalize}
     seen_and_possible(
@@ -297,78 +303,6 @@ def test_sub_batches_of_cw_rgp_are_whitened_apart(float64):
     for value in values:
         assert min(abs(value - p) for p in possible) < 1e-9
     assert len(set(np.round(values, 9))) == 3
-
-
-# Every loss as a function of two views, and every transformation likewise.
-LOSSES = {
-    "intl": lambda a, b: whitening.intl([a, b], trace_weight=0.1),
-    "intl_batch": lambda a, b: whitening.intl([a, b], axis="batch", iterations=7),
-    "intl_coupled": lambda a, b: whitening.intl([a, b], iterations=9),
-    "intl_ema": lambda a, b: whitening.intl_ema(a, [b], trace_weight=0.1),
-    "trace_loss": lambda a, b: whitening.trace_loss(a) + whitening.trace_loss(b),
-    "w_mse": lambda a, b: whitening.w_mse([a, b], key=KEY),
-    "cw_rgp": lambda a, b: whitening.cw_rgp([a, b], key=KEY, groups=2),
-    "shuffled_dbn": lambda a, b: whitening.shuffled_dbn([a, b], key=KEY, groups=2),
-}
-for _method, _axis in [*itertools.product(("zca", "pca"), AXES), ("cholesky", "batch")]:
-    LOSSES[f"{_method}_{_axis}"] = functools.partial(
-        lambda a, b, how: jnp.mean(
-            (whitening.whiten(a, **how) - whitening.whiten(b, **how)) ** 3
-        ),
-        how={"method": _method, "axis": _axis},
-    )
-VALUE_AND_GRAD = {
-    name: jax.jit(jax.value_and_grad(f, argnums=(0, 1))) for name, f in LOSSES.items()
-}
-SMALL = ("intl", "intl_batch", "w_mse", "cw_rgp", "shuffled_dbn")
-BASE = np.random.default_rng(0).normal(size=(5, 4))
-DEGENERATE = {
-    "zero": np.zeros((5, 4)),
-    "identical_rows": np.tile(BASE[:1], (5, 1)),
-    "constant_column": np.where(np.arange(4) == 2, 0.3, BASE),
-    "one_value": np.full((5, 4), 0.7),
-    "rank_one": np.outer([1, -2, 3, 0.5, 1], [1.0, 2, -1, 0.5]),
-    "equal_spectrum": np.eye(5, 4),
-    "tiny": 1e-4 * BASE,
-    "large": 1e4 * BASE,
-    "large_identical_rows": 1e4 * np.tile(BASE[:1], (5, 1)),
-    "two_samples": BASE[:2],
-}
-
-
-@pytest.mark.parametrize(
-    "name, dtype",
-    [(name, jnp.float32) for name in LOSSES]
-    + [(name, jnp.bfloat16) for name in ("intl", "w_mse", "cw_rgp", "zca_batch")],
-)
-def test_value_and_gradients_stay_finite(name, dtype):
-    for case, z in DEGENERATE.items():
-        if case == "two_samples" and (dtype == jnp.bfloat16 or name not in SMALL):
-            continue  # another shape to compile
-        a, b = jnp.asarray(z, dtype), jnp.asarray(z[::-1].copy(), dtype)
-        for pair in [(a, b), (a, jnp.zeros_like(a))]:
-            value, gradients = VALUE_AND_GRAD[name](*pair)
-            assert value.shape == () and value.dtype == jnp.float32
-            assert np.isfinite(value), case
-            for gradient in gradients:
-                assert gradient.dtype == dtype
-                assert np.isfinite(np.asarray(gradient, np.float32)).all(), case
-
-
-# The teacher of INTL-EMA is a constant: its own difference quotient is not zero.
-@pytest.mark.parametrize(
-    "name", [name for name in LOSSES if name not in ("intl_ema", "intl_coupled")]
-)
-def test_gradient_matches_finite_differences(name, float64):
-    n, d = (4, 8) if "channel" in name or name == "cw_rgp" else (8, 4)
-    check_grads(
-        jax.jit(LOSSES[name]),
-        (normal(n, d), normal(n, d, 1)),
-        order=2 if name == "zca_batch" else 1,
-        modes=["rev"],
-        rtol=1e-5,
-        atol=1e-5,
-    )
 
 
 def test_collapse_over_the_channels_is_no_agreement(float64):
@@ -409,21 +343,6 @@ def test_samples_and_channels_can_be_permuted(axis, float64):
             whitening.spectral_transform(views[0], g, axis=axis)[rows][:, columns],
             atol=1e-12,
         )
-
-
-@pytest.mark.parametrize("name", ["intl", "cw_rgp"])
-def test_jit_and_vmap_agree_with_the_plain_call(name, float64):
-    a, b = (jnp.stack([normal(4, 8, s) for s in seeds]) for seeds in ((0, 1), (2, 3)))
-    values, gradients = jax.jit(
-        jax.vmap(jax.value_and_grad(LOSSES[name], argnums=(0, 1)))
-    )(a, b)
-    if name == "intl":
-        np.testing.assert_allclose(values[0], LOSSES[name](a[0], b[0]), rtol=1e-10)
-    for i in range(2):
-        value, expected = VALUE_AND_GRAD[name](a[i], b[i])
-        np.testing.assert_allclose(values[i], value, rtol=1e-10)
-        for gradient, e in zip(gradients, expected, strict=True):
-            np.testing.assert_allclose(gradient[i], e, rtol=1e-8, atol=1e-10)
 
 
 def test_one_anchor_and_its_order(float64):

@@ -35,12 +35,14 @@ def alarms_of(folder, name, **changes):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_simsiam_without_predictor_is_named_within_two_epochs(tmp_path):
     (alarm,) = alarms_of(tmp_path, "simsiam", predictor="none")
     assert alarm["kind"] == "dimensional" and "add a predictor" in alarm["advice"]
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("name", HEADS)
 def test_healthy_runs_are_left_alone(tmp_path, name):
     assert alarms_of(tmp_path, name) == []

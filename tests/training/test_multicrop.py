@@ -16,9 +16,8 @@ from ssljax.config import (
     MethodConfig,
     ModelConfig,
     OptimizerConfig,
-    from_json,
-    to_json,
 )
+from ssljax.config_json import from_json, to_json
 from ssljax.data import from_arrays
 from ssljax.models.resnet import ARCHS, Arch
 from ssljax.training import devices
@@ -26,7 +25,6 @@ from ssljax.training.prepare import describe, prepare
 from ssljax.training.state import init_state
 from ssljax.training.step import projections_of, run_networks, view_batch
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
 ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
 BATCH = 16
 CROPS = AugmentConfig(
@@ -105,6 +103,12 @@ def test_further_views_draw_from_the_presets_two_in_turn():
     assert views[2].crop_scale == (0.05, 0.3)
 
 
+def test_overridden_chances_hold_in_every_view():
+    views = setup_of("byol", AugmentConfig(blur=0.3, grayscale=0.1)).views
+    assert [(view.blur, view.grayscale) for view in views] == [(0.3, 0.1)] * 2
+    assert [view.solarize for view in views] == [0.0, 0.2]
+
+
 def test_every_pair_of_views_counts_in_a_pairwise_loss():
     _, loss, _, outputs, _, _ = outputs_of("simclr")
     z = outputs.projections
@@ -120,6 +124,22 @@ def test_targets_come_from_the_largest_views_only():
     pairs = [(0, 1), (1, 0), (2, 0), (2, 1)]
     expected = sum(losses.normalized_mse(p[i], t[j]) for i, j in pairs)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_the_first_view_is_the_anchor_of_intl():
+    _, loss, _, outputs, _, _ = outputs_of("intl")
+    assert len(outputs.projections) == 3
+    np.testing.assert_allclose(loss, losses.intl(outputs.projections), rtol=1e-4)
+
+
+def test_crops_are_predicted_from_by_a_closed_form_predictor():
+    _, loss, _, outputs, moved, _ = outputs_of("directpred_euclidean")
+    z, t = outputs.projections, outputs.targets
+    assert (len(z), len(t)) == (3, 2) and moved["covariance"].shape == (8, 8)
+    w = outputs.predictors
+    pairs = [(0, 1), (1, 0), (2, 0), (2, 1)]
+    expected = sum(losses.asymmetric_euclidean(z[i], t[j], w[i]) for i, j in pairs)
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
 
 
 def test_the_first_view_is_the_teachers_alone_under_intl_with_a_teacher():

@@ -8,87 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_runs import BATCH, WIRINGS, doubled, first_state, setup_of, source
 
 from ssljax import methods
-from ssljax.config import (
-    AugmentConfig,
-    Config,
-    DataConfig,
-    MethodConfig,
-    ModelConfig,
-    OptimizerConfig,
-)
-from ssljax.data import from_arrays
-from ssljax.models.resnet import ARCHS, Arch
 from ssljax.training import devices
-from ssljax.training.prepare import prepare
-from ssljax.training.state import init_state
 from ssljax.training.step import run_networks, train_step, view_batch
-
-BATCH = 32
-# One block: what is compared is the method and the sharding, not the depth.
-ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
-
-
-def source(labelled=True):
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (BATCH, 12, 12, 3), dtype=np.uint8)
-    return from_arrays(images, rng.integers(0, 4, BATCH) if labelled else None)
-
-
-# What the defaults, made for real widths and batches, ask of 12 numbers and 32 rows.
-HEADS = {
-    "byol": {"predictor": "8-12"},
-    "simsiam": {"predictor": "8-12"},
-    "supervised": {"projector": None},
-    "w_mse": {"options": {"sub_batch": 16, "eps": 0.1}},
-    "cw_rgp": {"options": {"sub_batch": 4, "groups": 2}},
-    "shuffled_dbn": {"options": {"groups": 3, "eps": 0.1}},
-}
-
-
-@functools.cache
-def setup_of(name, **method):
-    heads = {"projector": "24-12"} | HEADS.get(name, {})
-    config = Config(
-        data=DataConfig("arrays"),
-        method=MethodConfig(name, **(heads | method)),
-        model=ModelConfig("micro"),
-        augment=AugmentConfig(blur=0.5) if name == "simclr" else AugmentConfig(),
-        optimizer=OptimizerConfig(
-            learning_rate=0.01, scale_by_batch=False, warmup_epochs=0, momentum=0.0
-        ),
-        epochs=10,
-        batch_size=BATCH,
-    )
-    return prepare(config, source())
-
-
-_FIRST: dict = {}
-
-
-def first_state(setup):
-    """Compiling the initialisers takes longest, so each setup does it once."""
-    if id(setup) not in _FIRST:
-        made = jax.jit(functools.partial(init_state, setup))()
-        # The setup is kept as well, so that its id cannot be given to another.
-        _FIRST[id(setup)] = setup, jax.device_get(made)
-    return _FIRST[id(setup)][1]
-
-
-def doubled(setup):
-    """The same network in float64.
-
-    In float32 a rounding error of the views turns one ReLU on or off now and then, and
-    the gradient jumps by a per cent: that is no disagreement between devices.
-    """
-    double = {
-        part: getattr(setup.network, part).clone(dtype=jnp.float64)
-        for part in ("encoder", "projector", "predictor")
-        # The linear predictors compute in the type of their input.
-        if hasattr(getattr(setup.network, part), "dtype")
-    }
-    return replace(setup, network=setup.network.clone(**double))
 
 
 def batch_on(mesh):
@@ -113,7 +37,10 @@ def views_on(setup, count, double):
 
 
 def loss_and_gradients(setup, count, *, double=False):
-    """On ``count`` devices, augmentation and BatchNorm included."""
+    """On ``count`` devices, augmentation and BatchNorm included.
+
+    The running covariance of a closed-form predictor comes beside the gradients.
+    """
     mesh = devices.make_mesh(count=count, batch_size=BATCH)
     state = first_state(setup)
     with jax.enable_x64(double):
@@ -127,25 +54,17 @@ def loss_and_gradients(setup, count, *, double=False):
         @jax.jit
         def run(state, views, labels):
             def loss_of(params):
-                outputs, _ = run_networks(params, state, views, labels, setup)
-                return methods.loss_of(outputs, setup.config)
+                outputs, moved = run_networks(params, state, views, labels, setup)
+                return methods.loss_of(outputs, setup.config), moved
 
-            return jax.value_and_grad(loss_of)(state.params)
+            differentiate = jax.value_and_grad(loss_of, has_aux=True)
+            (loss, moved), gradients = differentiate(state.params)
+            kept = {"covariance": moved["covariance"]} if closed_form else {}
+            return loss, gradients | kept
 
+        closed_form = setup.method.closed_form
         views = views_on(setup, count, double)
         return jax.device_get(run(state, views, batch_on(mesh)["label"]))
-
-
-WIRINGS = (
-    "simclr",
-    "byol",
-    "simsiam",
-    "barlow_twins",
-    "vicreg",
-    "isoloss_cosine",
-    "w_mse",
-    "supervised",
-)
 
 
 def check_agreement(name, counts):
@@ -176,13 +95,7 @@ def test_one_and_eight_devices_agree_on_loss_and_every_gradient(name):
     check_agreement(name, (8,))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", methods.METHODS)
-def test_two_and_four_devices_agree_on_loss_and_every_gradient(name):
-    check_agreement(name, (2, 4))
-
-
-@pytest.mark.parametrize("name", ["simclr", "byol", "barlow_twins", "isoloss_cosine"])
+@pytest.mark.parametrize("name", ["simclr", "byol"])
 def test_devices_agree_in_float32_as_it_trains(name):
     setup = setup_of(name)
     loss, gradients = loss_and_gradients(setup, 1)

@@ -1,0 +1,181 @@
+"""Communication, work and memory of the compiled step on many devices, without them.
+
+Command:  python experiments/benchmarks/collectives.py [RECIPE ...] [--devices 8 64 256]
+              [--batch N] [--arch NAME] [--image-size PX] [--topology v5e:16x16]
+              [--json FILE]
+Time:     about TIME on 2 CPU cores for the four recipes and three numbers of devices
+Result:   a line per recipe and number of devices: work and memory of one device, and how
+          many collectives of each kind with how many bytes; docs/pods.md reads them
+
+The step is lowered from shapes alone and compiled for that many virtual CPU devices, or
+with --topology by the TPU's own compiler for a slice of that form, which needs the
+package libtpu and no TPU. Nothing runs.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh
+
+from ssljax import methods
+from ssljax.cli import load_recipe
+from ssljax.config import Config
+from ssljax.training import devices, engines
+from ssljax.training.collectives import KINDS, Collective, collectives, totals
+from ssljax.training.prepare import assemble
+from ssljax.training.state import Setup, init_state
+
+ROOT = Path(__file__).parents[2]
+RECIPES = [
+    f"experiments/configs/imagenet_{name}.py"
+    for name in ("simclr", "byol", "barlow_twins", "vicreg")
+]
+EXAMPLES = 1_281_167  # ImageNet's training images
+CLASSES = 1000
+
+
+def setup_of(asked: argparse.Namespace, recipe: str, count: int) -> Setup:
+    """The static parts of a recipe, on shapes like ImageNet's and no data."""
+    config: Config = load_recipe(str(ROOT / recipe))
+    size = asked.image_size
+    config = replace(
+        config,
+        model=replace(config.model, arch=asked.arch),
+        augment=replace(config.augment, size=size),
+        batch_size=asked.batch * count,
+    )
+    side = round(size * 8 / 7)  # 256 for views of 224, as the recipes have it
+    return assemble(
+        methods.resolve(config),
+        image_shape=(side, side, 3),
+        num_classes=CLASSES,
+        examples=EXAMPLES,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    )
+
+
+def mesh_of(asked: argparse.Namespace, count: int) -> Mesh:
+    """That many devices: virtual ones of the CPU, or the first of a described slice."""
+    available = jax.devices()
+    if asked.topology is not None:
+        from jax.experimental import topologies
+
+        described = topologies.get_topology_desc(
+            platform="tpu", topology_name=asked.topology
+        )
+        available = described.devices
+    chosen = np.array(available[:count])
+    return Mesh(chosen, ("data",), axis_types=(AxisType.Auto,))
+
+
+def measure(asked: argparse.Namespace, recipe: str, count: int) -> dict[str, Any]:
+    """Compile the step of a recipe on that many devices and read what it does."""
+    setup, mesh = setup_of(asked, recipe, count), mesh_of(asked, count)
+    rows = devices.over_batch(mesh)
+    state = devices.abstract(
+        jax.eval_shape(lambda: init_state(setup)), devices.replicated(mesh)
+    )
+    size = setup.config.batch_size
+    batch = {
+        "image": jax.ShapeDtypeStruct(
+            (size, *setup.image_shape), jnp.uint8, sharding=rows
+        ),
+        "label": jax.ShapeDtypeStruct((size,), jnp.int32, sharding=rows),
+    }
+    step = engines.compiled_step(setup, mesh, resident=False)
+    compiled = step.lower(state, batch).compile()
+    found, memory = collectives(compiled.as_text()), compiled.memory_analysis()
+    return {
+        "recipe": Path(recipe).stem,
+        "compiler": asked.topology or "cpu",
+        "devices": count,
+        "batch_per_device": asked.batch,
+        "gflop": compiled.cost_analysis()["flops"] / 1e9,
+        "arguments": memory.argument_size_in_bytes,
+        "temporary": memory.temp_size_in_bytes,
+        "state": sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
+        "gradients": sum(4 * x.size for x in jax.tree.leaves(state.params)),
+        "collectives": {k: v._asdict() for k, v in totals(found).items()},
+        "largest": [one._asdict() for one in largest(found)],
+    }
+
+
+def largest(found: list[Collective], count: int = 12) -> list[Collective]:
+    """The collectives that move most."""
+    return sorted(found, key=lambda one: -one.bytes)[:count]
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row as text, in MB of 10^6 bytes."""
+    parts = [
+        f"{row['recipe']:<22} {row['compiler']:<10} {row['devices']:>4} x "
+        f"{row['batch_per_device']:<4} {row['gflop']:>8.1f} GFLOP, temporary "
+        f"{row['temporary'] / 1e6:>8.1f} MB, gradients {row['gradients'] / 1e6:.1f} MB"
+    ]
+    for kind in KINDS:
+        if kind in row["collectives"]:
+            total = row["collectives"][kind]
+            parts.append(f"{total['count']} {kind} {total['bytes'] / 1e6:.2f} MB")
+    return ", ".join(parts)
+
+
+def in_new_process(asked: argparse.Namespace, recipe: str, count: int) -> Any:
+    """`measure` in a process of its own, as the number of devices is set once."""
+    options = ["--arch", asked.arch, "--image-size", str(asked.image_size)]
+    options += ["--batch", str(asked.batch), "--one", str(count)]
+    if asked.topology is not None:
+        options += ["--topology", asked.topology]
+    done = subprocess.run(
+        [sys.executable, __file__, recipe, *options],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode:
+        # The compiler has said why, in memory mostly.
+        print(f"{recipe} on {count} devices: not compiled", flush=True)
+        return None
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> int:
+    """Measure every recipe on every number of devices."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("recipes", nargs="*", default=RECIPES)
+    parser.add_argument("--devices", nargs="+", type=int, default=[8, 64, 256])
+    parser.add_argument("--batch", type=int, default=16, help="images per device")
+    parser.add_argument("--arch", default="resnet50")
+    parser.add_argument("--image-size", type=int, default=224, help="of the views")
+    parser.add_argument("--topology", help="a TPU slice, as v5e:16x16")
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one is not None:
+        jax.config.update("jax_platforms", "cpu")
+        if asked.topology is None:
+            jax.config.update("jax_num_cpu_devices", asked.one)
+        print(json.dumps(measure(asked, asked.recipes[0], asked.one)))
+        return 0
+    rows = []
+    for recipe in asked.recipes:
+        for count in asked.devices:
+            row = in_new_process(asked, recipe, count)
+            if row is not None:
+                rows.append(row)
+                print(line(row), flush=True)
+    if asked.json is not None:
+        told = {"jax": jax.__version__, "rows": rows}
+        asked.json.write_text(json.dumps(told, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""The two engines that run one step on many devices: jit over a mesh, and pmap.
+
+Both compile the same pure function. Under jit the batch is one array that lies on all
+devices and the compiler finds the communication; under pmap every device gets its part
+and the step joins the parts itself.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ssljax.training import devices
+from ssljax.training.microbatch import microbatched_step
+from ssljax.training.state import Setup
+from ssljax.training.step import resident_step, train_step
+
+AXIS = "data"
+
+
+def compiled_step(setup: Setup, mesh: Mesh, *, resident: bool) -> Callable[..., Any]:
+    """The step of a run, compiled by the engine that the config names.
+
+    Args:
+        setup: static parts of the run.
+        mesh: the devices, as from `devices.make_mesh`.
+        resident: the data set lies on the devices, and the step takes it and the
+            indices of its batch; else it takes the batch.
+
+    Returns:
+        ``step(state, batch)`` or ``step(state, data, indices)``, which gives the next
+        state and the metrics. The state given is used up (donated).
+    """
+    settings = setup.config.devices
+    if settings.microbatch is not None:
+        return microbatched_step(setup, mesh, resident=resident)
+    step = resident_step if resident else train_step
+    if settings.engine == "jit":
+        return jax.jit(
+            functools.partial(step, setup=setup),
+            donate_argnums=0,
+            out_shardings=devices.replicated(mesh),
+        )
+    return jax.pmap(
+        functools.partial(step, setup=joined(setup), axis=AXIS),
+        axis_name=AXIS,
+        in_axes=(None, None, 0) if resident else (None, 0),
+        out_axes=None,
+        devices=list(mesh.devices.flat),
+        donate_argnums=0,
+    )
+
+
+def joined(setup: Setup) -> Setup:
+    """The same setup with BatchNorm averaged over the devices of a mapped axis."""
+    parts = {
+        name: getattr(setup.network, name).clone(axis_name=AXIS)
+        for name in ("encoder", "projector", "predictor")
+    }
+    return replace(setup, network=setup.network.clone(**parts))
+
+
+def place_rows(
+    tree: Any, mesh: Mesh, *, engine: str = "jit", size: int | None = None
+) -> Any:
+    """Put this process's rows of a batch on its devices, as the engine takes them.
+
+    Args:
+        tree: host arrays ``[rows, ...]``, this process's share of the global batch.
+        mesh: the devices.
+        engine: ``jit`` or ``pmap``.
+        size: rows of a microbatch; the result is then the list of them.
+    """
+    if size is not None:
+        count = len(jax.tree.leaves(tree)[0]) // size
+        parts = jax.tree.map(lambda x: np.split(np.asarray(x), count), tree)
+        is_list = lambda x: isinstance(x, list)  # noqa: E731
+        return [
+            place_rows(jax.tree.map(lambda x, i=i: x[i], parts, is_leaf=is_list), mesh)
+            for i in range(count)
+        ]
+    if engine == "jit":
+        return devices.place(tree, devices.over_batch(mesh))
+    local = len(mesh.local_devices)
+
+    def split(x: Any) -> np.ndarray:
+        x = np.asarray(x)
+        return x.reshape(local, -1, *x.shape[1:])
+
+    return devices.place(jax.tree.map(split, tree), devices.over_batch(mesh))

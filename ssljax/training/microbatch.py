@@ -1,0 +1,140 @@
+"""The gradient of a large batch on few devices: embeddings first, then parts.
+
+The loss of a batch is no sum over its samples, so gradients of parts cannot simply be
+added. But it reads the embeddings alone, which are small. So: embed the batch part by
+part and keep only embeddings; differentiate the loss of all of them with respect to
+them; run each part again and pull its share of that gradient back to the parameters.
+The sum is the gradient of the whole loss, for the memory of one part and the time of
+one more forward pass.
+
+BatchNorm normalises each part by itself, and its running statistics move once a step,
+by the mean of what the parts would make of them.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from ssljax import methods
+from ssljax.training import devices
+from ssljax.training.state import Setup, TrainState
+from ssljax.training.step import Batch, Embedded, complete, embed, take, update
+from ssljax.training.step import view_batch as views_of
+
+
+def microbatched_step(setup: Setup, mesh: Mesh, *, resident: bool) -> Callable:
+    """A step that takes its batch in parts, as `devices.microbatch` asks.
+
+    The parts are separate programs that run one after the other, and not one program
+    with a loop: convolutions inside a loop are far slower on CPUs, and memory stays
+    that of a part whatever the compiler does.
+
+    Args:
+        setup: static parts of the run.
+        mesh: the devices, which share each part.
+        resident: as in `engines.compiled_step`.
+
+    Returns:
+        ``step(state, parts)`` or ``step(state, data, index_parts)`` with the batch cut
+        into equal parts, in order.
+    """
+    programs = compile_parts(setup, mesh)
+
+    def step(state: TrainState, *inputs: Any) -> tuple[TrainState, dict[str, Any]]:
+        if resident:
+            data, indices = inputs
+            parts = [programs["take"](data, part) for part in indices]
+        else:
+            (parts,) = inputs
+        embedded, moved = [], None
+        for part, first in zip(parts, programs["first"], strict=True):
+            rows, moved = programs["embed"](state, part, first, moved)
+            embedded.append(rows)
+        labels = [part["label"] for part in parts]
+        loss, pulled, moved, outputs = programs["loss"](state, embedded, labels, moved)
+        gradients = None
+        for i, (part, first) in enumerate(zip(parts, programs["first"], strict=True)):
+            gradients = programs["pull"](state, part, first, pulled[i], gradients)
+        return programs["update"](state, loss, gradients, moved, outputs)
+
+    return step
+
+
+def compile_parts(setup: Setup, mesh: Mesh) -> dict[str, Any]:
+    """The programs that `microbatched_step` runs in turn, by name.
+
+    ``first`` holds the rows that the parts begin at, as arrays on the devices.
+    """
+    size = setup.config.devices.microbatch
+    assert size is not None
+    batch_size = setup.config.batch_size
+    count = batch_size // size
+    everywhere, over_rows = devices.replicated(mesh), devices.over_batch(mesh)
+    views = functools.partial(_views, setup=setup, total=batch_size)
+
+    def embed_part(state: TrainState, part: Batch, first: jax.Array, moved: Any):
+        embedded, stats = embed(state.params, state, views(state, part, first), setup)
+        share = jax.tree.map(lambda x: x / count, jax.lax.stop_gradient(stats))
+        return embedded, share if moved is None else _add(moved, share)
+
+    def loss_of_all(
+        state: TrainState, embedded: Sequence[Embedded], labels: Any, stats: Any
+    ):
+        whole = _joined(embedded)
+
+        def loss_of(projections: Any, predictions: Any):
+            seen = whole._replace(projections=projections, predictions=predictions)
+            outputs, moved = complete(
+                seen, stats, jnp.concatenate(labels), state, setup
+            )
+            loss = methods.loss_of(outputs, setup.config).astype(jnp.float32)
+            return loss, (moved, outputs)
+
+        (loss, (moved, outputs)), pulled = jax.value_and_grad(
+            loss_of, argnums=(0, 1), has_aux=True
+        )(whole.projections, whole.predictions)
+        cut = lambda z, i: z[i * size : (i + 1) * size]  # noqa: E731
+        parts = [
+            jax.tree.map(functools.partial(cut, i=i), pulled) for i in range(count)
+        ]
+        return loss, parts, moved, outputs
+
+    def pull_part(state: TrainState, part: Batch, first, pulled: Any, gradients: Any):
+        seen = views(state, part, first)
+
+        def outputs_of(params: Any):
+            embedded, _ = embed(params, state, seen, setup)
+            return embedded.projections, embedded.predictions
+
+        _, back = jax.vjp(outputs_of, state.params)
+        (own,) = back(pulled)
+        return own if gradients is None else _add(gradients, own)
+
+    return {
+        "take": jax.jit(take, out_shardings=over_rows),
+        "embed": jax.jit(embed_part, out_shardings=(over_rows, everywhere)),
+        "loss": jax.jit(loss_of_all, out_shardings=(everywhere, over_rows, None, None)),
+        "pull": jax.jit(pull_part, donate_argnums=4, out_shardings=everywhere),
+        "update": jax.jit(
+            functools.partial(update, setup=setup),
+            donate_argnums=(0, 2),
+            out_shardings=everywhere,
+        ),
+        "first": [devices.place(jnp.int32(i * size), everywhere) for i in range(count)],
+    }
+
+
+def _views(state: TrainState, part: Batch, first: jax.Array, *, setup, total: int):
+    return views_of(state.step, part, setup=setup, rows=(first, total))
+
+
+def _joined(parts: Sequence[Embedded]) -> Embedded:
+    return jax.tree.map(lambda *rows: jnp.concatenate(rows), *parts)
+
+
+def _add(a: Any, b: Any) -> Any:
+    return jax.tree.map(jnp.add, a, b)

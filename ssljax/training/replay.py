@@ -1,0 +1,60 @@
+"""A failed step again, from the state that it failed in."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ssljax import methods
+from ssljax.data import Source, batch_indices
+from ssljax.training import devices
+from ssljax.training.failure import load_failure
+from ssljax.training.prepare import load_split, prepare
+from ssljax.training.run_folder import RunFolder
+from ssljax.training.state import init_state
+from ssljax.training.step import run_networks, view_batch
+from ssljax.validation import ConfigError
+
+
+def replay(workdir: str | Path, *, train: Source | None = None) -> dict[str, float]:
+    """Run a failed step again from its saved state, and name what is not finite.
+
+    Args:
+        workdir: folder of a run that ended with `TrainingFailed`.
+        train: the training images, where the config cannot load them.
+
+    Returns:
+        The step's metrics, and under ``nonfinite/NAME`` how many entries of that
+        parameter's gradient are not finite.
+    """
+    folder = RunFolder(workdir)
+    config = folder.load_config()
+    if not folder.failure.exists():
+        raise ConfigError(f"{folder.path} has no failure to replay")
+    source = train if train is not None else load_split(config, train=True)
+    setup = prepare(config, source)
+    mesh = devices.make_mesh(count=1, batch_size=config.batch_size)
+    place = devices.replicated(mesh)
+    wanted = devices.abstract(jax.eval_shape(lambda: init_state(setup)), place)
+    state, info = load_failure(folder.failure, wanted)
+    state = state.replace(failed_at=jnp.full((), -1, jnp.int32))
+    images, labels = source.take(
+        batch_indices(
+            config.seed, info["step"], size=source.size, batch_size=config.batch_size
+        )
+    )
+    batch = devices.place({"image": images, "label": labels}, place)
+
+    def loss_of(params: Any) -> jax.Array:
+        views = view_batch(state.step, batch, setup=setup)
+        outputs, _ = run_networks(params, state, views, batch["label"], setup)
+        return methods.loss_of(outputs, setup.config)
+
+    loss, gradients = jax.jit(jax.value_and_grad(loss_of))(state.params)
+    result = {"step": int(state.step), "loss": float(loss)}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+        bad = int(jnp.sum(~jnp.isfinite(leaf)))
+        if bad:
+            result["nonfinite/" + jax.tree_util.keystr(path, simple=True)] = bad
+    return result

@@ -1,0 +1,248 @@
+"""One process's pass over the steps of a run: restore, step, log, monitor, save."""
+
+import functools
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ssljax.data import batch_indices, batches, process_share
+from ssljax.training import devices, engines, processes
+from ssljax.training.checkpoint import Checkpoints
+from ssljax.training.failure import save_failure
+from ssljax.training.monitor import Monitor
+from ssljax.training.preemption import Preempted, Preemption
+from ssljax.training.progress import Progress
+from ssljax.training.run_folder import RunFolder, read_json_lines
+from ssljax.training.state import Setup, TrainState, init_state
+from ssljax.training.writers import DelayedMetrics, MetricWriter
+
+
+class TrainingFailed(RuntimeError):
+    """Training cannot go on; the message is one line that names the step."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `pretrain` leaves behind."""
+
+    workdir: Path
+    steps: int
+    metrics: dict[str, Any]
+    """The last logged record."""
+
+
+class Session:
+    """One process's pass over the steps of a run; owns what must be closed."""
+
+    def __init__(self, setup: Setup, sources, folder: RunFolder, mesh, quiet):
+        source, test, bank = sources
+        self.setup, self.source, self.folder, self.quiet = setup, source, folder, quiet
+        config = setup.config
+        self.mesh, self.replicated = mesh, devices.replicated(mesh)
+        self.checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
+        self.state, self.start = self._restore()
+        # One process writes; the others only take part in the computation.
+        self.writer = None
+        if processes.is_first():
+            self.writer = MetricWriter(
+                folder,
+                resume_step=self.start,
+                tensorboard=config.log.tensorboard,
+                wandb=config.log.wandb,
+                wandb_project=config.log.wandb_project,
+                config=config,
+            )
+        self.monitor = None
+        if config.monitor.every_epochs:
+            self.monitor = Monitor(setup, source, test, mesh, bank=bank)
+            self.monitor.history += past_panels(folder)
+        self.delayed = DelayedMetrics()
+        self.last: dict[str, Any] = {}
+        self.alarmed = folder.alarms.exists() and bool(read_json_lines(folder.alarms))
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object):
+        if self.writer is not None:
+            self.writer.close()
+        # Closing waits for all processes, also for one that is gone.
+        if not (isinstance(error, Exception) and processes.lost(error)):
+            self.checkpoints.close()
+
+    def run(self) -> Run:
+        config, total = self.setup.config, self.setup.total_steps
+        every = max(1, round(config.checkpoint.every_epochs * self._epoch))
+        panel_every = max(1, round(config.monitor.every_epochs * self._epoch))
+        # A collapse is to be named within two epochs, however rare the panels are.
+        early = {round(self._epoch * halves / 2) for halves in (1, 2, 3, 4)}
+        step_fn, feed = self._feed()
+        progress = Progress(
+            total, self.start, batch_size=config.batch_size, quiet=self.quiet
+        )
+        with progress, Preemption() as preemption:
+            for step in range(self.start, total):
+                waited = time.perf_counter()
+                inputs = next(feed)
+                progress.waited(time.perf_counter() - waited)
+                # Explicit placement only: a hidden host transfer is an error here.
+                with jax.transfer_guard("disallow"):
+                    self.state, metrics = step_fn(self.state, *inputs)
+                done = step + 1
+                # The previous record is fetched while this step runs.
+                self._flush(progress)
+                regular = done % panel_every == 0 or done in (1, total)
+                at_panel = self.monitor is not None and (regular or done in early)
+                if at_panel or done % config.log.every_steps == 0 or done == total:
+                    extra = {"epoch": done / self._epoch}
+                    if self.monitor is not None and at_panel:
+                        # Else the step still running would count as monitoring.
+                        jax.block_until_ready(self.state)
+                        extra |= self.monitor.measure(self.state, knn=regular)
+                        progress.aside(extra["monitor_seconds"])
+                    self.delayed.push(done, metrics, extra)
+                if done % every == 0 or done == total:
+                    self._flush(progress)
+                    self._save(done)
+                progress.advance(done)
+                if done < total and preemption.due(done):
+                    self._flush(progress)
+                    self._stop(done)
+            self._flush(progress)
+        return Run(self.folder.path, total, self.last)
+
+    @property
+    def _epoch(self) -> int:
+        return self.setup.steps_per_epoch
+
+    def _restore(self) -> tuple[TrainState, int]:
+        create = jax.jit(
+            functools.partial(init_state, self.setup), out_shardings=self.replicated
+        )
+        wanted = devices.abstract(jax.eval_shape(create), self.replicated)
+        found = self.checkpoints.restore_latest(wanted)
+        if found is None:
+            return create(), 0
+        state, meta, notes = found
+        for note in notes:
+            print(note)
+        start = int(meta["step"])
+        if not self.quiet:
+            print(f"resuming {self.folder.path} at step {start}")
+        return state, start
+
+    def _feed(self):
+        config, source = self.setup.config, self.source
+        resident = source.images is not None
+        step = engines.compiled_step(self.setup, self.mesh, resident=resident)
+        if resident:
+            labels = source.labels
+            if labels is None:
+                labels = np.full(source.size, -1, np.int32)
+            data = devices.place(
+                {"image": source.images, "label": labels}, self.replicated
+            )
+            return step, self._resident(data)
+        stream = batches(
+            source,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            start_step=self.start,
+            stop_step=self.setup.total_steps,
+            workers=config.data.workers,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        return step, ((self._place(batch),) for batch in stream)
+
+    def _resident(self, data: Any):
+        config = self.setup.config
+        for step in range(self.start, self.setup.total_steps):
+            indices = batch_indices(
+                config.seed, step, size=self.source.size, batch_size=config.batch_size
+            )
+            mine = process_share(
+                indices,
+                process_index=jax.process_index(),
+                process_count=jax.process_count(),
+            )
+            yield data, self._place(mine)
+
+    def _place(self, rows: Any) -> Any:
+        settings = self.setup.config.devices
+        return engines.place_rows(
+            rows, self.mesh, engine=settings.engine, size=settings.microbatch
+        )
+
+    def _flush(self, progress: Progress) -> None:
+        held = self.delayed.pop()
+        if held is None:
+            return
+        step, record = held
+        failed_at = int(record.pop("failed_at"))
+        record |= progress.rates(step)
+        if self.writer is not None:
+            self.writer.write(step, record)
+        self.last = {"step": step, **record}
+        progress.show(step, record)
+        if failed_at >= 0:
+            self._fail(failed_at, record)
+        if "spectrum/rankme" in record:
+            if self.writer is not None:
+                self.writer.write_csv()
+            self._look_for_collapse(step)
+
+    def _fail(self, failed_at: int, record: dict[str, Any]) -> None:
+        info = {"step": failed_at, "loss": str(record["loss"])}
+        save_failure(self.folder.failure, self.state, info)
+        raise TrainingFailed(
+            f"step {failed_at}: the loss or its gradient is not finite; `ssljax replay "
+            f"{self.folder.path}` reruns that step from failure/; lower the "
+            "learning rate, lengthen the warm-up or set optimizer.clip_norm"
+        )
+
+    def _look_for_collapse(self, step: int) -> None:
+        policy = self.setup.config.monitor.collapse
+        if self.monitor is None or policy == "off" or self.alarmed:
+            return
+        found = self.monitor.alarm()
+        if found is None:
+            return
+        self.alarmed = True
+        if self.writer is not None:
+            self.writer.alarm(step, found.kind, str(found), "; ".join(found.advice))
+            print(f"\nALARM at step {step}: {found}", flush=True)
+        if policy == "stop":
+            raise TrainingFailed(f"step {step}: {found}")
+
+    def _stop(self, step: int) -> None:
+        self._save(step)
+        self.checkpoints.wait()
+        raise Preempted(
+            f"asked to stop: step {step} of {self.setup.total_steps} is saved; the "
+            "same command goes on from there"
+        )
+
+    def _save(self, step: int) -> None:
+        if int(self.state.failed_at) < 0:
+            self.checkpoints.save(step, self.state, {"step": step})
+
+
+def past_panels(folder: RunFolder) -> list[dict[str, float]]:
+    """Spectrum panels that the run has logged before, oldest first."""
+    if not folder.metrics.exists():
+        return []
+    panels = []
+    for record in read_json_lines(folder.metrics):
+        panel = {
+            name.removeprefix("spectrum/"): float("nan") if value is None else value
+            for name, value in record.items()
+            if name.startswith("spectrum/") and not isinstance(value, list)
+        }
+        if panel:
+            panels.append(panel)
+    return panels

@@ -1,0 +1,134 @@
+"""A run of seconds that can be started as processes, killed and read back."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from ssljax.config import (
+    CheckpointConfig,
+    Config,
+    DataConfig,
+    LogConfig,
+    MethodConfig,
+    ModelConfig,
+    MonitorConfig,
+    OptimizerConfig,
+)
+from ssljax.data import from_arrays
+
+# 64 images in batches of 16: four steps an epoch, twelve in all.
+CONFIG = Config(
+    method=MethodConfig("byol", projector="16-8", predictor="16-8"),
+    data=DataConfig("arrays"),
+    model=ModelConfig("resnet_tiny", width=0.25),
+    optimizer=OptimizerConfig(learning_rate=0.5, warmup_epochs=1),
+    monitor=MonitorConfig(every_epochs=2, examples=32, eigenvalues=4),
+    checkpoint=CheckpointConfig(every_epochs=0.5),
+    log=LogConfig(every_steps=1),
+    epochs=3,
+    batch_size=16,
+)
+STEPS = list(range(1, 13))
+# As the command does it, exit codes included, but for images in memory.
+PROGRAM = """
+import sys
+from dataclasses import replace
+from interrupted import CONFIG, images
+import jax
+from ssljax import cli
+from ssljax.config import DevicesConfig
+from ssljax.training.loop import pretrain
+
+workdir, index, count, port, epochs = sys.argv[1], *map(int, sys.argv[2:])
+settings = DevicesConfig()
+if count > 1:
+    jax.config.update("jax_num_cpu_devices", 8 // count)
+    settings = DevicesConfig(
+        coordinator=f"localhost:{port}", processes=count, process=index, timeout=60
+    )
+config = replace(CONFIG, devices=settings, epochs=epochs)
+
+def run(words):
+    pretrain(config, workdir, train=images(), quiet=True)
+    return 0
+
+cli.COMMANDS["pretrain"] = run
+raise SystemExit(cli.main(["pretrain"]))
+"""
+
+
+def images():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (64, 12, 12, 3), dtype=np.uint8)
+    return from_arrays(pixels, rng.integers(0, 3, 64))
+
+
+def environment():
+    root = Path(__file__).resolve().parents[2]
+    return os.environ | {
+        "PYTHONPATH": f"{root}{os.pathsep}{Path(__file__).parent}",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+    }
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
+def start(workdir, *, processes=1, epochs=3, only=None, **options):
+    """The processes of one launch, each a `Popen`."""
+    port = str(free_port())
+    chosen = range(processes) if only is None else only
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(workdir), str(index)]
+            + [str(processes), port, str(epochs)],
+            env=environment(),
+            **options,
+        )
+        for index in chosen
+    ]
+
+
+def finish(launched, *, within=240):
+    """Exit codes, in order; whatever still runs after the time is killed."""
+    deadline = time.monotonic() + within
+    codes = []
+    for process in launched:
+        try:
+            codes.append(process.wait(max(deadline - time.monotonic(), 0.1)))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            codes.append("hung")
+    return codes
+
+
+def wait_for_step(workdir, launched, step, *, within=240):
+    """Return once that step is in the metrics."""
+    deadline = time.monotonic() + within
+    while len(lines(workdir)) < step and time.monotonic() < deadline:
+        assert launched[0].poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+
+
+def lines(workdir):
+    path = Path(workdir) / "metrics.jsonl"
+    if not path.exists():
+        return []
+    whole = path.read_text().splitlines()
+    return [json.loads(line) for line in whole if line.endswith("}")]
+
+
+def losses(workdir):
+    return {record["step"]: record["loss"] for record in lines(workdir)}

@@ -1,0 +1,89 @@
+"""Steps small enough to compile often: every method on one block and 12 pixels."""
+
+import functools
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    MethodConfig,
+    ModelConfig,
+    OptimizerConfig,
+)
+from ssljax.data import from_arrays
+from ssljax.models.resnet import ARCHS, Arch
+from ssljax.training.prepare import prepare
+from ssljax.training.state import init_state
+
+BATCH = 32
+# One block: what is compared is the method and the sharding, not the depth.
+ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
+
+
+def source(labelled=True):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (BATCH, 12, 12, 3), dtype=np.uint8)
+    return from_arrays(images, rng.integers(0, 4, BATCH) if labelled else None)
+
+
+# What the defaults, made for real widths and batches, ask of 12 numbers and 32 rows.
+HEADS = {
+    "byol": {"predictor": "8-12"},
+    "simsiam": {"predictor": "8-12"},
+    "supervised": {"projector": None},
+    "w_mse": {"options": {"sub_batch": 16, "eps": 0.1}},
+    "cw_rgp": {"options": {"sub_batch": 4, "groups": 2}},
+    "shuffled_dbn": {"options": {"groups": 3, "eps": 0.1}},
+}
+
+
+@functools.cache
+def setup_of(name, **method):
+    heads = {"projector": "24-12"} | HEADS.get(name, {})
+    config = Config(
+        data=DataConfig("arrays"),
+        method=MethodConfig(name, **(heads | method)),
+        model=ModelConfig("micro"),
+        augment=AugmentConfig(blur=0.5) if name == "simclr" else AugmentConfig(),
+        optimizer=OptimizerConfig(
+            learning_rate=0.01, scale_by_batch=False, warmup_epochs=0, momentum=0.0
+        ),
+        epochs=10,
+        batch_size=BATCH,
+    )
+    return prepare(config, source())
+
+
+_FIRST: dict = {}
+
+
+def first_state(setup):
+    """Compiling the initialisers takes longest, so each setup does it once."""
+    if id(setup) not in _FIRST:
+        made = jax.jit(functools.partial(init_state, setup))()
+        # The setup is kept as well, so that its id cannot be given to another.
+        _FIRST[id(setup)] = setup, jax.device_get(made)
+    return _FIRST[id(setup)][1]
+
+
+def doubled(setup):
+    """The same network in float64.
+
+    In float32 a rounding error of the views turns one ReLU on or off now and then, and
+    the gradient jumps by a per cent: that is no disagreement between devices.
+    """
+    double = {
+        part: getattr(setup.network, part).clone(dtype=jnp.float64)
+        for part in ("encoder", "projector", "predictor")
+        # The linear predictors compute in the type of their input.
+        if hasattr(getattr(setup.network, part), "dtype")
+    }
+    return replace(setup, network=setup.network.clone(**double))
+
+
+WIRINGS = ("simclr", "byol", "barlow_twins", "isoloss_cosine", "w_mse")

@@ -1,0 +1,81 @@
+"""Parameters after three steps, by engine and number of devices, and their gap."""
+
+import functools
+from dataclasses import replace
+
+import jax
+import numpy as np
+from small_runs import BATCH, doubled, first_state, setup_of, source
+
+from ssljax.config import DevicesConfig
+from ssljax.data import process_share
+from ssljax.training import devices, engines
+
+STEPS = 3
+
+
+def parameters_after(name, engine, count, *, resident=False):
+    """Parameters and loss after three SGD steps, augmentation and BatchNorm on.
+
+    In float64: in float32 a rounding error turns a ReLU on or off now and then.
+    """
+    setup = setup_of(name)
+    config = replace(setup.config, devices=DevicesConfig(count=count, engine=engine))
+    mesh = devices.make_mesh(count=count, batch_size=BATCH)
+    data, losses = source(), []
+    with jax.enable_x64(True):
+        state = jax.tree.map(
+            lambda x: x.astype(np.float64) if x.dtype == np.float32 else x,
+            first_state(setup),
+        )
+        run = engines.compiled_step(
+            replace(doubled(setup), config=config), mesh, resident=resident
+        )
+        place = functools.partial(engines.place_rows, mesh=mesh, engine=engine)
+        images = {"image": data.images, "label": data.labels}
+        mine = process_share(
+            np.arange(BATCH, dtype=np.int32),
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        state = devices.place(state, devices.replicated(mesh))
+        if resident:
+            images = devices.place(images, devices.replicated(mesh))
+            inputs = images, place(mine)
+        else:
+            inputs = (place(jax.tree.map(lambda x: x[mine], images)),)
+        for _ in range(STEPS):
+            state, metrics = run(state, *inputs)
+            losses.append(float(metrics["loss"]))
+        return jax.device_get(state.params), losses
+
+
+@functools.cache
+def reference(name):
+    return parameters_after(name, "jit", 1)
+
+
+def largest_gap(name, engine, count, **options):
+    """Between one device and that engine, see `gap_between`."""
+    return gap_between(
+        name, reference(name), parameters_after(name, engine, count, **options)
+    )
+
+
+def gap_between(name, one, other):
+    """Of what three steps changed, relative, over all parameters of the network."""
+    (expected, losses), (found, others) = one, other
+    assert np.isfinite(losses).all()
+    np.testing.assert_allclose(others, losses, rtol=1e-5)
+    start = first_state(setup_of(name)).params
+    moved = jax.tree.map(lambda a, b: np.linalg.norm(a - b), expected, start)
+    total = np.sqrt(sum(x**2 for x in jax.tree.leaves(moved)))
+    assert total > 0
+    # A parameter that hardly moves is measured against the whole movement.
+    gaps = jax.tree.map(
+        lambda a, b, m: np.linalg.norm(a - b) / max(m, 1e-6 * total),
+        found,
+        expected,
+        moved,
+    )
+    return max(jax.tree.leaves(gaps))

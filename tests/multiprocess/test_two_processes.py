@@ -1,0 +1,153 @@
+"""Two processes with four devices each: one run, the numbers of one device."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from interrupted import (
+    STEPS,
+    environment,
+    finish,
+    free_port,
+    lines,
+    losses,
+    start,
+    wait_for_step,
+)
+from trained_alike import gap_between, reference
+
+pytestmark = pytest.mark.slow
+AGREE = """
+import pickle, sys
+import jax
+jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_num_cpu_devices", 4)
+index, port, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+from ssljax.config import DevicesConfig
+from ssljax.training import processes
+processes.join(
+    DevicesConfig(coordinator=f"localhost:{port}", processes=2, process=index)
+)
+from trained_alike import parameters_after
+from ssljax import methods
+found = {}
+for engine in ("jit", "pmap"):
+    for name in methods.METHODS:
+        found[engine, name] = parameters_after(name, engine, None)
+if index == 0:
+    with open(out, "wb") as file:
+        pickle.dump(found, file)
+"""
+
+
+def test_every_method_trains_as_on_one_device(tmp_path):
+    port, out = str(free_port()), tmp_path / "found.pickle"
+    launched = [
+        subprocess.Popen(
+            [sys.executable, "-c", AGREE, str(index), port, str(out)],
+            env=environment(),
+        )
+        for index in (0, 1)
+    ]
+    assert finish(launched, within=1500) == [0, 0]
+    import pickle
+
+    with out.open("rb") as file:
+        found = pickle.load(file)
+    assert len(found) >= 2 * 29
+    gaps = {
+        key: gap_between(key[1], reference(key[1]), other)
+        for key, other in found.items()
+    }
+    assert max(gaps.values()) < 1e-5, gaps
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Losses of two processes that nobody stops."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    assert finish(start(workdir, processes=2)) == [0, 0]
+    return losses(workdir)
+
+
+def test_two_processes_train_like_one_and_write_once(whole, tmp_path):
+    workdir = tmp_path / "one"
+    assert finish(start(workdir)) == [0]
+    alone = losses(workdir)
+    assert sorted(alone) == sorted(whole) == STEPS
+    # In float32 a flipped ReLU moves later losses; the first are the same program.
+    np.testing.assert_allclose(whole[1], alone[1], rtol=1e-5)
+    np.testing.assert_allclose(
+        [whole[s] for s in STEPS], [alone[s] for s in STEPS], rtol=2e-2
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=str)
+def test_five_random_kills_of_two_processes_change_no_bit(number, whole, tmp_path):
+    rng = random.Random(int(number))
+    workdir = tmp_path / "run"
+    for last in sorted(rng.sample(range(1, 11), 5)):
+        launched = start(workdir, processes=2)
+        wait_for_step(workdir, launched, last)
+        time.sleep(rng.random() * 0.05)
+        if number == signal.SIGTERM:
+            # One of them is told; both stop after the same step.
+            launched[rng.randint(0, 1)].send_signal(number)
+            codes = finish(launched)
+            assert codes == [75, 75] or (codes == [0, 0] and max(losses(workdir)) == 12)
+        else:
+            for process in launched:
+                process.send_signal(number)
+            assert finish(launched) == [-9, -9]
+    assert finish(start(workdir, processes=2)) == [0, 0]
+    assert [record["step"] for record in lines(workdir)] == STEPS
+    assert losses(workdir) == whole
+
+
+def test_a_run_of_two_processes_goes_on_in_one(whole, tmp_path):
+    workdir = tmp_path / "run"
+    launched = start(workdir, processes=2)
+    wait_for_step(workdir, launched, 4)
+    launched[0].send_signal(signal.SIGTERM)
+    assert finish(launched) == [75, 75]
+    kept = max(losses(workdir))
+    assert finish(start(workdir)) == [0]
+    assert [record["step"] for record in lines(workdir)] == STEPS
+    np.testing.assert_allclose(losses(workdir)[kept + 1], whole[kept + 1], rtol=1e-5)
+
+
+def test_when_one_process_is_killed_the_other_stops_with_a_message(tmp_path):
+    workdir = tmp_path / "run"
+    launched = start(
+        workdir, processes=2, epochs=200, stderr=subprocess.PIPE, text=True
+    )
+    wait_for_step(workdir, launched, 2)
+    launched[1].send_signal(signal.SIGKILL)
+    _, said = launched[0].communicate(timeout=150)
+    assert launched[0].returncode not in (0, None)
+    assert "lost" in said or "distributed service" in said, said
+
+
+def test_when_one_process_never_comes_the_other_stops_with_a_message(tmp_path):
+    launched = start(
+        tmp_path / "run", processes=2, only=[0], stderr=subprocess.PIPE, text=True
+    )
+    _, said = launched[0].communicate(timeout=200)
+    assert launched[0].returncode not in (0, None)
+    assert "60 s" in said or "DEADLINE" in said, said
+
+
+def test_a_refusal_of_process_zero_ends_both(tmp_path):
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / "thesis.tex").write_text("not a run")
+    launched = start(workdir, processes=2, stderr=subprocess.PIPE, text=True)
+    said = [process.communicate(timeout=120)[1] for process in launched]
+    assert [process.returncode for process in launched] == [2, 2]
+    assert all("holds no run" in text for text in said)
+    assert json.dumps(sorted(p.name for p in workdir.iterdir())) == '["thesis.tex"]'
