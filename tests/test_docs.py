@@ -17,6 +17,9 @@ from ssljax.config import (
 from ssljax.config_json import flatten
 from ssljax.data import from_arrays
 from ssljax.method_table import METHODS
+from ssljax.models.resnet import ARCHS, Arch
+
+ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -34,7 +37,7 @@ def test_a_new_method_trains(tmp_path, monkeypatch):
         config = Config(
             data=DataConfig("arrays"),
             method=MethodConfig(name, projector="16-8"),
-            model=ModelConfig("resnet_tiny", width=0.25),
+            model=ModelConfig("micro"),
             epochs=1,
             batch_size=16,
         )

@@ -12,13 +12,13 @@ from ssljax import losses, methods
 from ssljax.config import (
     AugmentConfig,
     Config,
-    ConfigError,
     MethodConfig,
     OptimizerConfig,
 )
 from ssljax.config_json import flatten
 from ssljax.methods import METHODS, Outputs
 from ssljax.spectral_functions import spectral_function
+from ssljax.validation import ConfigError
 from ssljax.wiring import between_projections, prediction_of_target
 
 PAPERS = {

@@ -16,7 +16,6 @@ from ssljax.config import (
     AugmentConfig,
     CheckpointConfig,
     Config,
-    ConfigError,
     DataConfig,
     DevicesConfig,
     LogConfig,
@@ -30,13 +29,17 @@ from ssljax.data import from_arrays
 from ssljax.encoder import restore
 from ssljax.evaluate import evaluate, report
 from ssljax.methods import resolve
+from ssljax.models.resnet import ARCHS, Arch
+from ssljax.validation import ConfigError
+
+ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
 
 BATCH, TRAIN, TEST, CLASSES = 16, 64, 32, 4
 CONFIG = Config(
     method=MethodConfig("simclr", projector="16-8"),
     data=DataConfig("arrays"),
     augment=AugmentConfig(blur=0.0),
-    model=ModelConfig("resnet_tiny", width=0.25),
+    model=ModelConfig("micro"),
     optimizer=OptimizerConfig(warmup_epochs=0),
     monitor=MonitorConfig(examples=32, knn_k=5, knn_examples=TRAIN),
     checkpoint=CheckpointConfig(every_epochs=1),

@@ -1,15 +1,15 @@
 """Communication, work and memory of the compiled step on many devices, without them.
 
-Command:  python experiments/benchmarks/collectives.py [RECIPE ...] [--devices 8 64 256]
-              [--batch N] [--arch NAME] [--image-size PX] [--topology v5e:16x16]
-              [--json FILE]
-Time:     about TIME on 2 CPU cores for the four recipes and three numbers of devices
-Result:   a line per recipe and number of devices: work and memory of one device, and how
-          many collectives of each kind with how many bytes; docs/pods.md reads them
+Command:  python experiments/benchmarks/collectives.py [RECIPE ...]
+              [--devices 8 64 256 v5e:16x16] [--batch N] [--arch NAME]
+              [--image-size PX] [--json FILE]
+Time:     about TIME per line on 2 CPU cores
+Result:   a line per recipe and devices: work and memory of one device, and how many
+          collectives of each kind with how many bytes, for docs/pods.md
 
 The step is lowered from shapes alone and compiled for that many virtual CPU devices, or
-with --topology by the TPU's own compiler for a slice of that form, which needs the
-package libtpu and no TPU. Nothing runs.
+for a slice such as v5e:16x16 by the TPU's own compiler, which needs the package libtpu
+and no TPU. Nothing runs.
 """
 
 import argparse
@@ -63,23 +63,22 @@ def setup_of(asked: argparse.Namespace, recipe: str, count: int) -> Setup:
     )
 
 
-def mesh_of(asked: argparse.Namespace, count: int) -> Mesh:
-    """That many devices: virtual ones of the CPU, or the first of a described slice."""
-    available = jax.devices()
-    if asked.topology is not None:
+def mesh_of(name: str) -> Mesh:
+    """A number of virtual CPU devices, or all devices of a described TPU slice."""
+    if name.isdigit():
+        jax.config.update("jax_num_cpu_devices", int(name))
+        available = jax.devices()
+    else:
         from jax.experimental import topologies
 
-        described = topologies.get_topology_desc(
-            platform="tpu", topology_name=asked.topology
-        )
-        available = described.devices
-    chosen = np.array(available[:count])
-    return Mesh(chosen, ("data",), axis_types=(AxisType.Auto,))
+        available = topologies.get_topology_desc(name, platform="tpu").devices
+    return Mesh(np.array(available), ("data",), axis_types=(AxisType.Auto,))
 
 
-def measure(asked: argparse.Namespace, recipe: str, count: int) -> dict[str, Any]:
-    """Compile the step of a recipe on that many devices and read what it does."""
-    setup, mesh = setup_of(asked, recipe, count), mesh_of(asked, count)
+def measure(asked: argparse.Namespace, recipe: str, name: str) -> dict[str, Any]:
+    """Compile the step of a recipe for these devices and read what it does."""
+    mesh = mesh_of(name)
+    setup = setup_of(asked, recipe, mesh.size)
     rows = devices.over_batch(mesh)
     state = devices.abstract(
         jax.eval_shape(lambda: init_state(setup)), devices.replicated(mesh)
@@ -94,12 +93,14 @@ def measure(asked: argparse.Namespace, recipe: str, count: int) -> dict[str, Any
     step = engines.compiled_step(setup, mesh, resident=False)
     compiled = step.lower(state, batch).compile()
     found, memory = collectives(compiled.as_text()), compiled.memory_analysis()
+    work = compiled.cost_analysis()
     return {
         "recipe": Path(recipe).stem,
-        "compiler": asked.topology or "cpu",
-        "devices": count,
+        "compiler": "cpu" if name.isdigit() else name,
+        "devices": mesh.size,
         "batch_per_device": asked.batch,
-        "gflop": compiled.cost_analysis()["flops"] / 1e9,
+        "flops": work["flops"],
+        "bytes_accessed": work["bytes accessed"],
         "arguments": memory.argument_size_in_bytes,
         "temporary": memory.temp_size_in_bytes,
         "state": sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
@@ -118,7 +119,7 @@ def line(row: dict[str, Any]) -> str:
     """A row as text, in MB of 10^6 bytes."""
     parts = [
         f"{row['recipe']:<22} {row['compiler']:<10} {row['devices']:>4} x "
-        f"{row['batch_per_device']:<4} {row['gflop']:>8.1f} GFLOP, temporary "
+        f"{row['batch_per_device']:<4} {row['flops'] / 1e9:>8.1f} GFLOP, temporary "
         f"{row['temporary'] / 1e6:>8.1f} MB, gradients {row['gradients'] / 1e6:.1f} MB"
     ]
     for kind in KINDS:
@@ -128,12 +129,10 @@ def line(row: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def in_new_process(asked: argparse.Namespace, recipe: str, count: int) -> Any:
+def in_new_process(asked: argparse.Namespace, recipe: str, name: str) -> Any:
     """`measure` in a process of its own, as the number of devices is set once."""
     options = ["--arch", asked.arch, "--image-size", str(asked.image_size)]
-    options += ["--batch", str(asked.batch), "--one", str(count)]
-    if asked.topology is not None:
-        options += ["--topology", asked.topology]
+    options += ["--batch", str(asked.batch), "--one", name]
     done = subprocess.run(
         [sys.executable, __file__, recipe, *options],
         stdout=subprocess.PIPE,
@@ -141,7 +140,7 @@ def in_new_process(asked: argparse.Namespace, recipe: str, count: int) -> Any:
     )
     if done.returncode:
         # The compiler has said why, in memory mostly.
-        print(f"{recipe} on {count} devices: not compiled", flush=True)
+        print(f"{recipe} on {name}: not compiled", flush=True)
         return None
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -150,24 +149,21 @@ def main() -> int:
     """Measure every recipe on every number of devices."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("recipes", nargs="*", default=RECIPES)
-    parser.add_argument("--devices", nargs="+", type=int, default=[8, 64, 256])
+    parser.add_argument("--devices", nargs="+", default=["8", "64", "256"])
     parser.add_argument("--batch", type=int, default=16, help="images per device")
     parser.add_argument("--arch", default="resnet50")
     parser.add_argument("--image-size", type=int, default=224, help="of the views")
-    parser.add_argument("--topology", help="a TPU slice, as v5e:16x16")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one is not None:
         jax.config.update("jax_platforms", "cpu")
-        if asked.topology is None:
-            jax.config.update("jax_num_cpu_devices", asked.one)
         print(json.dumps(measure(asked, asked.recipes[0], asked.one)))
         return 0
     rows = []
     for recipe in asked.recipes:
-        for count in asked.devices:
-            row = in_new_process(asked, recipe, count)
+        for name in asked.devices:
+            row = in_new_process(asked, recipe, name)
             if row is not None:
                 rows.append(row)
                 print(line(row), flush=True)

@@ -1,5 +1,6 @@
 """Encoded bytes or files to uint8 pixels of one size."""
 
+import errno
 import io
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,10 @@ MAX_PIXELS = 89_478_485  # Pillow's own limit for decompression bombs
 
 class UnreadableImage(ValueError):
     """One image cannot be decoded; the message is the reason."""
+
+
+class Unreachable(UnreadableImage):
+    """Its file cannot be opened at all: gone, forbidden, or on a disk that fails."""
 
 
 def threads() -> int:
@@ -61,7 +66,8 @@ def decode(
         uint8 ``[H, W, channels]``.
 
     Raises:
-        UnreadableImage: for whatever is wrong with the image.
+        UnreadableImage: for whatever is wrong with the image; `Unreachable` if it is
+            the file that cannot be opened.
     """
     from PIL import Image, ImageOps
 
@@ -76,7 +82,7 @@ def decode(
             ImageOps.exif_transpose(image, in_place=True)
             plain = _eight_bit(image, "RGB" if channels == 3 else "L")
     except Exception as error:  # Pillow's plugins raise almost anything
-        raise UnreadableImage(_reason(error)) from error
+        raise _unreadable(error) from error
     if size is not None:
         plain = _fit(plain, size)
     pixels = np.asarray(plain)
@@ -120,7 +126,7 @@ def _header(data: bytes | str | Path) -> tuple[int, int, str | None]:
                 width, height = height, width
             return width, height, image.format
     except Exception as error:  # Pillow's plugins raise almost anything
-        raise UnreadableImage(_reason(error)) from error
+        raise _unreadable(error) from error
 
 
 def choose_size(shorter_sides: list[int]) -> int:
@@ -213,7 +219,11 @@ def _fit(image, size: int):
     )
 
 
-def _reason(error: Exception) -> str:
+def _unreadable(error: Exception) -> UnreadableImage:
+    # Pillow's own OSErrors have no number, and damaged offsets give "invalid argument".
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        return Unreachable(error.strerror or type(error).__name__)
     # Pillow puts the address of the buffer into its message, which is never the same.
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return "not an image" if text.startswith("cannot identify") else text
+    unknown = text.startswith("cannot identify")
+    return UnreadableImage("not an image" if unknown else text)

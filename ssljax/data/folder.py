@@ -38,11 +38,18 @@ _SAMPLE = 200  # images whose median shorter side decides the size
 class FolderReader(Reader):
     """Reads the files of a folder."""
 
-    paths: tuple[str, ...]
+    root: str
+    paths: tuple[str, ...]  # relative to root
     labels: np.ndarray
 
+    def describe(self, index: int) -> str:
+        return self.paths[index]
+
     def fetch(self, indices: np.ndarray) -> list[tuple[bytes | str, int]]:
-        return [(self.paths[i], int(self.labels[i])) for i in indices]
+        return [
+            (os.path.join(self.root, self.paths[i]), int(self.labels[i]))
+            for i in indices
+        ]
 
 
 def load_folder(
@@ -102,7 +109,8 @@ def load_folder(
         count=len(kept),
         image_size=image_size,
         channels=3,
-        paths=tuple(str(root / relative) for relative, _ in kept),
+        root=str(root),
+        paths=tuple(relative for relative, _ in kept),
         labels=labels,
     )
     return hold(
@@ -117,7 +125,6 @@ def load_folder(
         num_classes=len(classes) if classes else None,
         skipped=skipped,
         note=note,
-        describe=lambda index: kept[index][0],
     )
 
 

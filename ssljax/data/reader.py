@@ -1,12 +1,11 @@
 """Reading encoded images by index, and holding a whole set in memory or not."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from ssljax.data import decode
-from ssljax.data.sources import MEMORY_LIMIT, ArrayReader, DataError, Source
+from ssljax.data.sources import MEMORY_LIMIT, ArrayReader, DataError, Source, Taken
 
 _CHUNK = 2048  # records fetched at once while a set is read into memory
 
@@ -29,25 +28,33 @@ class Reader:
         """Encoded bytes or path, and label or -1, for every index."""
         raise NotImplementedError
 
+    def describe(self, index: int) -> str:
+        """What an image is called where it has to be named."""
+        return f"image {index}"
+
     def __call__(self, index: int) -> tuple[np.ndarray, int]:
-        images, labels = self.many(np.array([index]))
+        images, labels, _ = self.many(np.array([index]))
         return images[0], int(labels[0])
 
-    def many(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8 ``[B, H, W, C]`` and labels int32 ``[B]``.
+    def many(self, indices: np.ndarray) -> Taken:
+        """Images uint8 ``[B, H, W, C]``, labels int32 ``[B]``, and what was replaced.
 
         A file that turns out to be damaged is replaced by the next readable image of
         the same label: a pure function of the data, so every worker agrees.
+
+        Raises:
+            DataError: if a file cannot be opened, which says nothing of its content.
         """
         items = self.fetch(indices)
         decoded = decode.parallel_map(self._try_decode, items)
+        replaced = []
         for place, result in enumerate(decoded):
             if isinstance(result, decode.UnreadableImage):
-                decoded[place] = self._replacement(
-                    int(indices[place]), items[place][1], result
-                )
+                index = int(indices[place])
+                decoded[place] = self._replacement(index, items[place], result)
+                replaced.append((self.describe(index), str(result)))
         labels = np.array([label for _, label in items], np.int32)
-        return np.stack(decoded), labels
+        return np.stack(decoded), labels, tuple(replaced)
 
     def decode_all(self) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]]:
         """Every readable image, its label, and ``(index, reason)`` of the others."""
@@ -63,7 +70,7 @@ class Reader:
                     failed.append((int(index), str(result)))
                     continue
                 if images is None:
-                    images = np.empty((self.count, *result.shape), np.uint8)
+                    images = _room_for(self.count, result.shape)
                 images[filled] = result
                 labels.append(label)
                 filled += 1
@@ -77,17 +84,18 @@ class Reader:
         except decode.UnreadableImage as error:
             return error
 
-    def _replacement(self, index: int, label: int, error: Exception) -> np.ndarray:
-        warnings.warn(
-            f"image {index} cannot be read ({error}); another of its class is used",
-            stacklevel=4,
-        )
-        for step in range(1, self.count):
+    def _replacement(self, index: int, item, error: Exception) -> np.ndarray:
+        label = item[1]
+        for step in range(1, self.count + 1):
+            # Another image in its place would hide that the disk or mount is gone.
+            if isinstance(error, decode.Unreachable):
+                raise DataError(f"{item[0]} cannot be opened ({error}); bring it back")
             item = self.fetch(np.array([(index + step) % self.count]))[0]
             if item[1] == label:
                 result = self._try_decode(item)
                 if not isinstance(result, decode.UnreadableImage):
                     return result
+                error = result
         raise DataError(f"no image of class {label} can be read; the last: {error}")
 
 
@@ -104,18 +112,14 @@ def hold(
     num_classes: int | None,
     skipped: tuple[tuple[str, str], ...],
     note: str,
-    describe,
 ) -> Source:
-    """Makes the `Source` of a reader, in memory if ``store`` and its size say so.
-
-    ``describe(index)`` names an image that cannot be decoded, for ``skipped``.
-    """
+    """Makes the `Source` of a reader, in memory if ``store`` and its size say so."""
     decoded_bytes = reader.count * int(np.prod(image_shape))
     in_memory = store == "memory" or (store == "auto" and decoded_bytes <= MEMORY_LIMIT)
     read, images, size = reader, None, reader.count
     if in_memory:
         images, labels, failed = reader.decode_all()
-        skipped += tuple((describe(index), reason) for index, reason in failed)
+        skipped += tuple((reader.describe(i), reason) for i, reason in failed)
         labelled = labelled and bool((labels >= 0).any())
         labels = labels if labelled else None
         read, size = ArrayReader(images, labels), len(images)
@@ -133,6 +137,16 @@ def hold(
         skipped=skipped,
         note=note,
     )
+
+
+def _room_for(count: int, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.empty((count, *shape), np.uint8)
+    except MemoryError:
+        raise DataError(
+            f"{count} images of shape {shape} do not fit into memory; use --data.store "
+            "stream, fewer --data.examples or a smaller --data.image-size"
+        ) from None
 
 
 def size_note(size: int, what: str) -> str:

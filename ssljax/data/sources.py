@@ -1,6 +1,7 @@
 """Where images come from: one `Source` for arrays, folders, TFDS and `shapes`."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -9,6 +10,8 @@ import numpy as np
 # Above this many decoded bytes a set is streamed unless the caller says otherwise.
 MEMORY_LIMIT = 2 * 2**30
 STORES = ("auto", "memory", "stream")
+# Images, labels, and name and reason of every image that another one stands for.
+Taken = tuple[np.ndarray, np.ndarray, tuple[tuple[str, str], ...]]
 
 
 class DataError(ValueError):
@@ -52,6 +55,9 @@ class Source:
     def take(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Reads many images at once, in threads where they have to be decoded.
 
+        An image whose content is damaged is replaced by the next readable one of its
+        class, with a warning.
+
         Args:
             indices: ``[B]``, any order, repeats allowed.
 
@@ -62,19 +68,31 @@ class Source:
         >>> source.take(np.array([2, 0]))[0].shape
         (2, 8, 8, 3)
         """
+        images, labels, replaced = self.take_and_tell(indices)
+        for name, reason in replaced:
+            warn_replaced(name, reason)
+        return images, labels
+
+    def take_and_tell(self, indices: np.ndarray) -> Taken:
+        """As `take`, but what was replaced is returned and there is no warning.
+
+        >>> source = from_arrays(np.zeros((3, 8, 8, 3), np.uint8))
+        >>> source.take_and_tell(np.array([2, 0]))[2]
+        ()
+        """
         indices = np.asarray(indices, np.int64)
         if indices.size and not 0 <= indices.min() <= indices.max() < self.size:
             raise IndexError(f"indices must be 0 to {self.size - 1}")
         if self.images is not None:
             if self.labels is None:
-                return self.images[indices], np.full(len(indices), -1, np.int32)
-            return self.images[indices], self.labels[indices]
+                return self.images[indices], np.full(len(indices), -1, np.int32), ()
+            return self.images[indices], self.labels[indices], ()
         many = getattr(self.read, "many", None)  # our readers have it
         if many is not None:
             return many(indices)
         pairs = [self.read(int(index)) for index in indices]
         labels = np.array([label for _, label in pairs], np.int32)
-        return np.stack([image for image, _ in pairs]), labels
+        return np.stack([image for image, _ in pairs]), labels, ()
 
     def fingerprint(self) -> str:
         """Twelve hex digits that change when the set does; cheap for any size."""
@@ -87,6 +105,13 @@ class Source:
             digest.update(np.ascontiguousarray(image).tobytes())
             digest.update(repr(int(label)).encode())
         return digest.hexdigest()[:12]
+
+
+def warn_replaced(name: str, reason: str) -> None:
+    """Tell of an image that another one stands for; the caller's caller is shown."""
+    warnings.warn(
+        f"{name} cannot be read ({reason}); another of its class is used", stacklevel=3
+    )
 
 
 @dataclass(frozen=True)
@@ -227,9 +252,17 @@ def from_arrays(
     """
     images = np.asarray(images)
     if images.dtype != np.uint8:
+        told = f"images must be uint8 in 0..255, got {images.dtype}"
+        # As uint8 they would become black, or whatever the processor makes of them.
+        bad = 0 if images.dtype.kind != "f" else int((~np.isfinite(images)).sum())
+        if bad:
+            raise DataError(
+                f"{told} with {bad} values that are NaN or infinite; find out where "
+                "they come from and drop those images before converting the others"
+            )
         raise DataError(
-            f"images must be uint8 in 0..255, got {images.dtype}; convert with "
-            "(255 * images).round().astype('uint8') if they lie in 0..1"
+            f"{told}; convert with (255 * images).round().astype('uint8') if they "
+            "lie in 0..1"
         )
     if images.ndim == 3:
         if images.shape[2] in (1, 3, 4):

@@ -1,12 +1,13 @@
 """Batches of a source in order, decoded ahead of the step that uses them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ssljax.data.order import batch_indices, process_share, steps_per_epoch
-from ssljax.data.sources import Source
+from ssljax.data.sources import Source, warn_replaced
 
 Batch = dict[str, np.ndarray]
 
@@ -26,15 +27,17 @@ class LoadStep:
     process_index: int
     process_count: int
 
-    def __call__(self, step: int) -> Batch:
+    def __call__(self, step: int) -> dict[str, Any]:
         indices = batch_indices(
             self.seed, int(step), size=self.source.size, batch_size=self.batch_size
         )
         mine = process_share(
             indices, process_index=self.process_index, process_count=self.process_count
         )
-        images, labels = self.source.take(mine)
-        return {"image": images, "label": labels}
+        images, labels, replaced = self.source.take_and_tell(mine)
+        batch: dict[str, Any] = {"image": images, "label": labels}
+        # Not printed here, where the process may be a worker.
+        return batch | {"replaced": replaced} if replaced else batch
 
 
 def batches(
@@ -47,6 +50,7 @@ def batches(
     workers: int = 0,
     process_index: int = 0,
     process_count: int = 1,
+    on_replaced: Callable[[str, str], None] = warn_replaced,
 ) -> Iterator[Batch]:
     """Batches of the steps ``start_step`` to ``stop_step - 1``.
 
@@ -65,6 +69,8 @@ def batches(
             spawned, so a script that uses them needs ``if __name__ == "__main__":``.
         process_index: this process among those that share a global batch.
         process_count: number of such processes; divides ``batch_size``.
+        on_replaced: called with name and reason of every image whose content is
+            damaged, when the batch is taken in which another one stands for it.
 
     Returns:
         Iterator of ``{"image": uint8 [b, H, W, C], "label": int32 [b]}`` with
@@ -92,10 +98,16 @@ def batches(
     load = LoadStep(source, seed, batch_size, process_index, process_count)
     if source.images is not None or start_step == stop_step:
         return (load(step) for step in range(start_step, stop_step))
-    return _prefetched(load, start_step, stop_step, workers)
+    return _prefetched(load, start_step, stop_step, workers, on_replaced)
 
 
-def _prefetched(load: LoadStep, start: int, stop: int, workers: int) -> Iterator[Batch]:
+def _prefetched(
+    load: LoadStep,
+    start: int,
+    stop: int,
+    workers: int,
+    on_replaced: Callable[[str, str], None],
+) -> Iterator[Batch]:
     import grain
     from absl import flags
 
@@ -115,7 +127,10 @@ def _prefetched(load: LoadStep, start: int, stop: int, workers: int) -> Iterator
         )
     iterator = iter(dataset)
     try:
-        yield from iterator
+        for batch in iterator:
+            for name, reason in batch.pop("replaced", ()):
+                on_replaced(name, reason)
+            yield batch
     finally:
         if hasattr(iterator, "close"):
             iterator.close()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ssljax.data.sources import ArrayReader, DataError, Source
+from ssljax.data.sources import ArrayReader, DataError, Source, Taken
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class SubsetReader:
     def __call__(self, index: int) -> tuple[np.ndarray, int]:
         return self.whole.read(int(self.indices[index]))
 
-    def many(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.whole.take(self.indices[indices])
+    def many(self, indices: np.ndarray) -> Taken:
+        return self.whole.take_and_tell(self.indices[indices])
 
 
 def subset_indices(size: int, n: int, *, seed: int, name: str = "set") -> np.ndarray:
@@ -97,7 +97,8 @@ def channel_statistics(
     total = np.zeros(source.image_shape[2], np.int64)
     squares = np.zeros_like(total)
     for part in np.array_split(chosen, -(-n // 256)):
-        pixels = source.take(part)[0].reshape(-1, source.image_shape[2])
+        # Replacements are told when training comes to them.
+        pixels = source.take_and_tell(part)[0].reshape(-1, source.image_shape[2])
         # Whole-number sums are exact, so the result depends on no summation order.
         total += pixels.sum(axis=0, dtype=np.int64)
         squares += (pixels.astype(np.uint32) ** 2).sum(axis=0, dtype=np.int64)

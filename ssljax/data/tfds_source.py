@@ -38,6 +38,9 @@ class TfdsReader(Reader):
     positions: np.ndarray | None  # of a subset; None is the whole split
     records: Any = field(default=None, repr=False)
 
+    def describe(self, index: int) -> str:
+        return f"record {index if self.positions is None else self.positions[index]}"
+
     def fetch(self, indices: np.ndarray) -> list[tuple[bytes | str, int]]:
         if self.records is None:
             self.records = open_records(
@@ -45,7 +48,16 @@ class TfdsReader(Reader):
             )
         if self.positions is not None:
             indices = self.positions[indices]
-        rows = self.records.__getitems__([int(i) for i in indices])
+        try:
+            rows = self.records.__getitems__([int(i) for i in indices])
+        except (RuntimeError, OSError) as error:
+            # Files are opened by the first read, and blocks are checked as they come.
+            told = " ".join(str(error).split())
+            raise DataError(
+                f"the files of {self.name!r} in {self.data_dir} cannot be read "
+                f"({told[:200]}); bring them back, or delete that data set and run "
+                f"`ssljax data prepare {self.name}`"
+            ) from error
         return [
             (row[self.image_key], int(row[self.label_key]) if self.label_key else -1)
             for row in rows
@@ -116,7 +128,6 @@ def load_tfds(
         num_classes=feature.num_classes if feature is not None else None,
         skipped=(),
         note="; ".join(notes),
-        describe=lambda i: f"record {i if positions is None else positions[i]}",
     )
 
 

@@ -5,6 +5,7 @@ import inspect
 import logging
 import os
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -70,6 +71,8 @@ class Checkpoints:
 
         if step in self._manager.all_steps():
             return
+        # Where orbax cannot make its folder, its threads wait five minutes for it.
+        os.rmdir(tempfile.mkdtemp(prefix=".", dir=self._folder))
         self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -122,9 +125,11 @@ class Checkpoints:
         self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Finish saving and stop the background threads."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Finish saving and stop the background threads, also where saving failed."""
+        try:
+            self._manager.wait_until_finished()
+        finally:
+            self._manager.close()
 
     def _restore(self, step: int, abstract_state: Any) -> tuple[Any, dict[str, Any]]:
         import orbax.checkpoint as ocp
@@ -200,7 +205,15 @@ def _reason(error: Exception) -> str:
 
 
 def _only_errors_from_orbax(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+    # Pages of traceback come with an error that is raised as well.
+    told = record.levelno >= logging.ERROR and not record.exc_info
+    return told or "orbax" not in record.pathname
+
+
+def _not_of_orbax(record: logging.LogRecord) -> bool:
+    # When one write fails, those beside it fail too, and nobody asks them why.
+    text = record.getMessage()
+    return "never retrieved" not in text or "orbax" not in text
 
 
 def quieten_orbax() -> None:
@@ -209,3 +222,4 @@ def quieten_orbax() -> None:
 
     # Adding the same filter again changes nothing.
     absl.logging.get_absl_logger().addFilter(_only_errors_from_orbax)
+    logging.getLogger("asyncio").addFilter(_not_of_orbax)

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from ssljax.config import Config
 from ssljax.data import Source
-from ssljax.training import devices, processes
+from ssljax.training import devices, faults, processes
+from ssljax.training.preemption import Preempted
 from ssljax.training.prepare import describe, load_split, prepare
 from ssljax.training.run_folder import RunFolder
-from ssljax.training.session import Run, Session
+from ssljax.training.session import Run, Session, TrainingFailed
+from ssljax.training.skipped import add_to_list
 from ssljax.training.state import Setup
 from ssljax.training.writers import check_loggers
 from ssljax.validation import ConfigError
@@ -43,8 +43,9 @@ def pretrain(
 
     Raises:
         ConfigError: settings, data and folder that do not fit together.
-        TrainingFailed: the loss or its gradient is not finite; ``failure/`` holds the
-            state in which that step can be replayed.
+        TrainingFailed: the loss or its gradient is not finite (``failure/`` holds the
+            state in which that step can be replayed), or a disk, a file or memory
+            gave out (`ssljax.training.faults`).
         Preempted: SIGTERM came; the state is saved, and the same call goes on.
         ProcessLost: another process of a distributed run died or never came.
     """
@@ -86,27 +87,38 @@ def pretrain(
     try:
         with Session(setup, sources, folder, mesh, quiet) as session:
             return session.run()
-    except jax.errors.JaxRuntimeError as error:
+    except (ConfigError, TrainingFailed, Preempted):
+        raise
+    except Exception as error:
+        line = faults.explain(error, folder)
+        if line is not None:
+            raise TrainingFailed(line) from error
         gone = processes.lost(error)
-        if gone is None:
-            raise
-        raise gone from error
+        if gone is not None:
+            raise gone from error
+        raise
 
 
 def _claim(folder: RunFolder, setup: Setup, source: Source, words: list[str]) -> None:
     """Make the run folder, or check that this run may go on in it."""
     record = _data_record(setup, source)
-    if folder.claim(setup.config):
+    existed = folder.claim(setup.config)
+    if existed:
         _check_same_data(folder, record)
-    folder.write_environment(words)
-    folder.write_data(record)
-    folder.write_skipped(source.skipped)
+    with folder.refusing():
+        folder.write_environment(words)
+        folder.write_data(record)
+        if existed:
+            # What was replaced in the steps before stays listed.
+            add_to_list(folder, source.skipped)
+        else:
+            folder.write_skipped(source.skipped)
 
 
 def _check_same_data(folder: RunFolder, record: dict[str, Any]) -> None:
     """A resumed run must see the images it started with."""
     saved = folder.load_data()
-    for key in ("fingerprint", "examples", "image_shape", "num_classes"):
+    for key in ("examples", "image_shape", "num_classes", "fingerprint"):
         if key in saved and saved[key] != record[key]:
             raise ConfigError(
                 f"{folder.path} was trained on other data ({key}: {saved[key]} -> "

@@ -121,7 +121,7 @@ def compile_parts(setup: Setup, mesh: Mesh) -> dict[str, Any]:
         "pull": jax.jit(pull_part, donate_argnums=4, out_shardings=everywhere),
         "update": jax.jit(
             functools.partial(update, setup=setup),
-            donate_argnums=(0, 2),
+            donate_argnums=0,
             out_shardings=everywhere,
         ),
         "first": [devices.place(jnp.int32(i * size), everywhere) for i in range(count)],

@@ -1,14 +1,17 @@
 """The folder of a run: where its files lie, and how they are written whole."""
 
+import contextlib
 import datetime
+import errno
 import importlib.metadata
 import json
 import math
 import os
 import platform
 import subprocess
+import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +74,7 @@ class RunFolder:
                 trajectory, if the folder holds something else, or if it cannot be
                 written.
         """
-        try:
+        with self.refusing():
             self.path.mkdir(parents=True, exist_ok=True)
             existed = self.config.exists()
             others = [] if existed else sorted(os.listdir(self.path))
@@ -85,13 +88,8 @@ class RunFolder:
             if not existed:
                 write_text_atomically(self.config, to_json(config))
                 return False
-            if not os.access(self.path, os.W_OK):
-                raise PermissionError(13, "Permission denied")
-        except OSError as error:
-            raise ConfigError(
-                f"run folder {self.path} cannot be written "
-                f"({error.strerror or type(error).__name__}); use another --workdir"
-            ) from error
+            # Asking for the permission would not say why it is refused.
+            tempfile.TemporaryFile(dir=self.path).close()
         changed = differences(self.load_config(), config)
         if changed:
             raise ConfigError(
@@ -99,6 +97,19 @@ class RunFolder:
                 f"({'; '.join(changed)}); use another --workdir or the same settings"
             )
         return True
+
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """While entered, an error of the disk becomes a `ConfigError` of one line."""
+        try:
+            yield
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise ConfigError(
+                f"run folder {self.path} cannot be written "
+                f"({error.strerror or type(error).__name__}); "
+                f"{'free some space or ' if full else ''}use another --workdir"
+            ) from error
 
     def load_config(self) -> Config:
         """The settings the run was made with.
@@ -158,10 +169,7 @@ class RunFolder:
 
     def write_skipped(self, skipped: Sequence[tuple[str | Path, str]]) -> None:
         """List files that could not be used, one a line: path, tab, reason."""
-        lines = (
-            f"{_one_line(path)}\t{_one_line(reason)}\n" for path, reason in skipped
-        )
-        write_text_atomically(self.skipped, "".join(lines))
+        write_text_atomically(self.skipped, "".join(map(skipped_line, skipped)))
 
 
 def plain(value: Any) -> Any:
@@ -249,6 +257,11 @@ def _read_object(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def skipped_line(each: tuple[str | Path, str]) -> str:
+    """A line of ``skipped_files.txt``."""
+    return f"{_one_line(each[0])}\t{_one_line(each[1])}\n"
 
 
 def _one_line(text: str | Path) -> str:

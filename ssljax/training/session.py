@@ -9,14 +9,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from ssljax.data import batch_indices, batches, process_share
-from ssljax.training import devices, engines, processes
+from ssljax.data import Source, batch_indices, batches, process_share
+from ssljax.training import devices, engines, faults, processes
 from ssljax.training.checkpoint import Checkpoints
 from ssljax.training.failure import save_failure
 from ssljax.training.monitor import Monitor
 from ssljax.training.preemption import Preempted, Preemption
 from ssljax.training.progress import Progress
 from ssljax.training.run_folder import RunFolder, read_json_lines
+from ssljax.training.skipped import SkippedImages
 from ssljax.training.state import Setup, TrainState, init_state
 from ssljax.training.writers import DelayedMetrics, MetricWriter
 
@@ -43,10 +44,19 @@ class Session:
         self.setup, self.source, self.folder, self.quiet = setup, source, folder, quiet
         config = setup.config
         self.mesh, self.replicated = mesh, devices.replicated(mesh)
+        self.skipped = SkippedImages(folder, quiet=quiet)
         self.checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
+        self.writer: MetricWriter | None = None
+        try:
+            self._open(source, test, bank)
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+
+    def _open(self, source: Source, test: Source | None, bank: Source | None) -> None:
+        config, folder = self.setup.config, self.folder
         self.state, self.start = self._restore()
         # One process writes; the others only take part in the computation.
-        self.writer = None
         if processes.is_first():
             self.writer = MetricWriter(
                 folder,
@@ -58,7 +68,7 @@ class Session:
             )
         self.monitor = None
         if config.monitor.every_epochs:
-            self.monitor = Monitor(setup, source, test, mesh, bank=bank)
+            self.monitor = Monitor(self.setup, source, test, self.mesh, bank=bank)
             self.monitor.history += past_panels(folder)
         self.delayed = DelayedMetrics()
         self.last: dict[str, Any] = {}
@@ -68,11 +78,23 @@ class Session:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object):
-        if self.writer is not None:
-            self.writer.close()
-        # Closing waits for all processes, also for one that is gone.
-        if not (isinstance(error, Exception) and processes.lost(error)):
-            self.checkpoints.close()
+        closing = [] if self.writer is None else [self.writer.close]
+        # Closing waits for all processes, which may be gone, or know of no error; what
+        # stops all of them after the same step are these two.
+        together = not isinstance(error, Exception) or isinstance(
+            error, TrainingFailed | Preempted
+        )
+        if together or jax.process_count() == 1:
+            closing.append(self.checkpoints.close)
+        failed = error
+        for close in closing:
+            try:
+                close()
+            except Exception as later:
+                # What came first is the cause, also of what fails in closing.
+                failed = failed or later
+        if failed is not None and failed is not error:
+            raise failed
 
     def run(self) -> Run:
         config, total = self.setup.config, self.setup.total_steps
@@ -113,6 +135,7 @@ class Session:
                     self._flush(progress)
                     self._stop(done)
             self._flush(progress)
+        self.skipped.sum_up()
         return Run(self.folder.path, total, self.last)
 
     @property
@@ -156,6 +179,7 @@ class Session:
             workers=config.data.workers,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
+            on_replaced=self.skipped.add,
         )
         return step, ((self._place(batch),) for batch in stream)
 
@@ -198,11 +222,17 @@ class Session:
 
     def _fail(self, failed_at: int, record: dict[str, Any]) -> None:
         info = {"step": failed_at, "loss": str(record["loss"])}
-        save_failure(self.folder.failure, self.state, info)
+        kept = f"`ssljax replay {self.folder.path}` reruns that step from failure/"
+        try:
+            save_failure(self.folder.failure, self.state, info)
+        except Exception as error:
+            why = faults.explain(error, self.folder)
+            if why is None:
+                raise
+            kept = f"its state could not be kept in failure/ ({why.split(';')[0]})"
         raise TrainingFailed(
-            f"step {failed_at}: the loss or its gradient is not finite; `ssljax replay "
-            f"{self.folder.path}` reruns that step from failure/; lower the "
-            "learning rate, lengthen the warm-up or set optimizer.clip_norm"
+            f"step {failed_at}: the loss or its gradient is not finite; {kept}; lower "
+            "the learning rate, lengthen the warm-up or set optimizer.clip_norm"
         )
 
     def _look_for_collapse(self, step: int) -> None:

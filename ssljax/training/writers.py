@@ -1,5 +1,6 @@
 """Where the numbers of a run go: JSON lines and CSV always, other loggers on wish."""
 
+import contextlib
 import csv
 import importlib
 import io
@@ -140,16 +141,20 @@ class MetricWriter:
         write_text_atomically(self._folder.metrics_csv, text.getvalue())
 
     def close(self) -> None:
-        """Rebuild the CSV and close every logger; a second call does nothing."""
+        """Rebuild the CSV and close every logger; a second call does nothing.
+
+        One that cannot be closed, as on a full disk, does not keep the others open.
+        """
         if self._metrics is None:
             return
-        self._metrics.close()
-        self._metrics = None
-        self.write_csv()
-        if self._events is not None:
-            self._events.close()
-        if self._wandb is not None:
-            self._wandb.finish()
+        metrics, self._metrics = self._metrics, None
+        with contextlib.ExitStack() as last_first:
+            if self._wandb is not None:
+                last_first.callback(self._wandb.finish)
+            if self._events is not None:
+                last_first.callback(self._events.close)
+            last_first.callback(self.write_csv)
+            last_first.callback(metrics.close)
 
     def __enter__(self) -> "MetricWriter":
         return self

@@ -376,3 +376,19 @@ def test_sizes_and_fractions_are_checked():
         make_views(jax.random.key(0), photos(1), [View()], size=0)
     with pytest.raises(ValueError, match="crop_fraction must be in"):
         augment.for_evaluation(photos(1), size=24, crop_fraction=1.5)
+
+
+@pytest.mark.parametrize("first", [0, 2, 5])
+def test_rows_of_a_batch_get_the_views_they_have_in_the_whole(first):
+    images = np.random.default_rng(0).integers(0, 256, (8, 12, 12, 3), np.uint8)
+    views = preset("byol", image_size=8)
+    key = jax.random.key(0)
+    whole = make_views(key, jnp.asarray(images), views, size=8)
+
+    @jax.jit
+    def part(images, first):
+        return make_views(key, images, views, size=8, rows=(first, 8))
+
+    rows = part(jnp.asarray(images[first : first + 3]), jnp.int32(first))
+    for a, b in zip(rows, whole, strict=True):
+        np.testing.assert_allclose(a, b[first : first + 3], atol=1e-5)

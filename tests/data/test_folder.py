@@ -204,7 +204,7 @@ def test_damage_inside_is_replaced_by_the_next_of_its_class_in_a_stream(classes)
         (classes / name).rename(classes / "train" / name)
     damaged_body(classes / "train" / "ant" / "29.png")
     source = folder(classes, store="stream")
-    with pytest.warns(UserWarning, match="image 29 cannot be read"):
+    with pytest.warns(UserWarning, match="train/ant/29.png cannot be read"):
         images, labels = source.take(np.array([29, 30]))
     # The next ant after the last one is the first one, written with 60.
     assert images[:, 0, 0, 0].tolist() == [60, 120] and labels.tolist() == [0, 1]

@@ -20,7 +20,10 @@ from ssljax.config import (
 from ssljax.data import DataError, channel_statistics, load, subset
 from ssljax.data.tfds_source import tfds_dir
 from ssljax.evaluate import evaluate
+from ssljax.models.resnet import ARCHS, Arch
 from ssljax.training.prepare import load_split
+
+ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
 
 
 class SslTinyScenes(tfds.core.GeneratorBasedBuilder):
@@ -271,7 +274,7 @@ def test_classifiers_are_fitted_on_the_labelled_split(data_dir, tmp_path):
             labelled_split="train",
             image_size=16,
         ),
-        model=ModelConfig("resnet_tiny", width=0.25),
+        model=ModelConfig("micro"),
         method=MethodConfig("simclr", projector="16-8"),
         monitor=MonitorConfig(examples=16, knn_k=3),
         devices=DevicesConfig(count=1),

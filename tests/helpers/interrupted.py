@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from ssljax.config import (
+    AugmentConfig,
     CheckpointConfig,
     Config,
     DataConfig,
@@ -22,12 +23,15 @@ from ssljax.config import (
     OptimizerConfig,
 )
 from ssljax.data import from_arrays
+from ssljax.models.resnet import ARCHS, Arch
 
+ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
 # 64 images in batches of 16: four steps an epoch, twelve in all.
 CONFIG = Config(
     method=MethodConfig("byol", projector="16-8", predictor="16-8"),
     data=DataConfig("arrays"),
-    model=ModelConfig("resnet_tiny", width=0.25),
+    augment=AugmentConfig("supervised"),
+    model=ModelConfig("micro"),
     optimizer=OptimizerConfig(learning_rate=0.5, warmup_epochs=1),
     monitor=MonitorConfig(every_epochs=2, examples=32, eigenvalues=4),
     checkpoint=CheckpointConfig(every_epochs=0.5),

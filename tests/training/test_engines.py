@@ -29,6 +29,7 @@ def test_every_engine_trains_like_one_device(name):
     assert max(gaps.values()) < 1e-5, gaps
 
 
+@pytest.mark.slow
 def test_a_resident_data_set_changes_nothing_under_pmap():
     assert largest_gap("simclr", "pmap", 4, resident=True) < 1e-5
 
@@ -46,6 +47,7 @@ def local_only(axis, tree):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part, bug", [("_mean_over", wrong_mean), ("_gathered", local_only)]
 )
@@ -60,6 +62,7 @@ def test_a_planted_bug_is_seen(part, bug, monkeypatch):
     assert gap > 1e-2
 
 
+@pytest.mark.slow
 def test_pmap_does_not_recompile():
     setup = setup_of("simclr")
     config = replace(setup.config, devices=DevicesConfig(count=2, engine="pmap"))

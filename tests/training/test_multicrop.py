@@ -11,7 +11,6 @@ from ssljax import losses, methods
 from ssljax.config import (
     AugmentConfig,
     Config,
-    ConfigError,
     DataConfig,
     MethodConfig,
     ModelConfig,
@@ -24,6 +23,7 @@ from ssljax.training import devices
 from ssljax.training.prepare import describe, prepare
 from ssljax.training.state import init_state
 from ssljax.training.step import projections_of, run_networks, view_batch
+from ssljax.validation import ConfigError
 
 ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
 BATCH = 16

@@ -1,26 +1,57 @@
 """A run that is killed and started again is the run that was never killed."""
 
+import os
+import shutil
+import signal
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from interrupted import CONFIG, images, lines, losses
+from interrupted import CONFIG, STEPS, images, lines, losses
 
 from ssljax.config import LogConfig, MethodConfig, OptimizerConfig
 from ssljax.training.loop import pretrain
+from ssljax.training.preemption import Preempted
 from ssljax.training.replay import replay
 from ssljax.training.session import TrainingFailed
 from ssljax.validation import ConfigError
 
 
-def test_going_on_from_a_checkpoint_is_bit_equal(tmp_path):
-    pretrain(CONFIG, tmp_path / "whole", train=images(), quiet=True)
-    whole = losses(tmp_path / "whole")
-    # A run that lost everything after step 6, its newest checkpoints included.
-    import shutil
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """Folder of the run that nobody stops."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    pretrain(CONFIG, workdir, train=images(), quiet=True)
+    return workdir
 
+
+def test_sigterm_finishes_the_step_saves_and_goes_on_bit_equal(whole_run, tmp_path):
+    workdir = tmp_path / "run"
+
+    def ask():
+        while len(lines(workdir)) < 3:
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=ask, daemon=True).start()
+    with pytest.raises(Preempted, match="step .* of 12 is saved") as stopped:
+        pretrain(CONFIG, workdir, train=images(), quiet=True)
+    step = int(str(stopped.value).split("step ")[1].split()[0])
+    # Saved where it stopped, and not at the last regular checkpoint.
+    assert (workdir / "checkpoints" / str(step)).is_dir()
+    assert max(losses(workdir)) == step
+    pretrain(CONFIG, workdir, train=images(), quiet=True)
+    assert [record["step"] for record in lines(workdir)] == STEPS
+    assert losses(workdir) == losses(whole_run)
+
+
+def test_going_on_from_a_checkpoint_is_bit_equal(whole_run, tmp_path):
+    whole = losses(whole_run)
+    # A run that lost everything after step 6, its newest checkpoints included.
     cut = tmp_path / "cut"
-    shutil.copytree(tmp_path / "whole", cut)
+    shutil.copytree(whole_run, cut)
     saved = sorted(int(p.name) for p in (cut / "checkpoints").iterdir())
     assert saved == [10, 12]
     newest = max(

@@ -1,0 +1,126 @@
+"""What one core of a host decodes, and how fast a ResNet-50's checkpoint is written.
+
+Command:  python experiments/benchmarks/host_speed.py [--json FILE]
+Time:     about TIME on 2 CPU cores
+Result:   images per second and core for JPEGs of ImageNet's usual 500 x 375 pixels
+          and about its mean of 115 kB, resized to 256; seconds to save the state of a
+          SimCLR ResNet-50 (how long the loop waits, and until it is on the disk) and to
+          restore it
+"""
+
+import argparse
+import functools
+import io
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+
+from ssljax import methods
+from ssljax.cli import load_recipe
+from ssljax.data.decode import decode
+from ssljax.training import devices
+from ssljax.training.checkpoint import Checkpoints
+from ssljax.training.prepare import assemble
+from ssljax.training.state import init_state
+
+RECIPE = Path(__file__).parents[1] / "configs" / "imagenet_simclr.py"
+IMAGES = 16
+QUALITY = 90  # at which these images have about the size of ImageNet's
+
+
+def picture(seed: int, height: int = 375, width: int = 500) -> bytes:
+    """A JPEG of noise with the 1/f spectrum of photographs."""
+    rng = np.random.default_rng(seed)
+    f = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    amplitude = 1 / np.maximum(f, 1 / width)
+
+    def noise() -> np.ndarray:
+        phase = np.exp(2j * np.pi * rng.random(f.shape))
+        plane = np.fft.irfft2(amplitude * phase, (height, width))
+        return plane / plane.std()
+
+    grey = noise()  # colours of a photograph vary together
+    planes = np.stack([grey + 0.3 * noise() for _ in range(3)], axis=-1)
+    pixels = np.clip(128 + 50 * planes, 0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()
+
+
+def decoding(repeats: int = 10) -> dict[str, float]:
+    """Images per second of processor time, so that other load counts little."""
+    pictures = [picture(seed) for seed in range(IMAGES)]
+    rates = []
+    for _ in range(repeats + 1):
+        start = time.process_time()
+        for data in pictures:
+            decode(data, size=256)
+        rates.append(IMAGES / (time.process_time() - start))
+    kilobytes = sum(map(len, pictures)) / len(pictures) / 1e3
+    return {"kilobytes": kilobytes, "images_per_core": float(np.median(rates[1:]))}
+
+
+def checkpoint(folder: Path) -> dict[str, float]:
+    """Size and times of a checkpoint, through the code that training uses."""
+    setup = assemble(
+        methods.resolve(load_recipe(str(RECIPE))),
+        image_shape=(256, 256, 3),
+        num_classes=1000,
+        examples=1_281_167,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    )
+    mesh = devices.make_mesh(count=1, batch_size=setup.config.batch_size)
+    create = functools.partial(init_state, setup)
+    abstract = devices.abstract(jax.eval_shape(create), devices.replicated(mesh))
+    # Random bytes: what training makes of a state compresses as badly.
+    rng = np.random.default_rng(0)
+    state = jax.tree.map(
+        lambda x: rng.standard_normal(x.shape).astype(x.dtype), abstract
+    )
+    state = devices.place(state, devices.replicated(mesh))
+    checkpoints = Checkpoints(folder / "checkpoints", keep=2)
+    start = time.perf_counter()
+    checkpoints.save(1, state, {"step": 1})
+    blocked = time.perf_counter() - start
+    checkpoints.wait()
+    saved = time.perf_counter() - start
+    start = time.perf_counter()
+    found = checkpoints.restore_latest(abstract)
+    restored = time.perf_counter() - start
+    checkpoints.close()
+    assert found is not None
+    files = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    return {
+        "state_megabytes": sum(x.nbytes for x in jax.tree.leaves(state)) / 1e6,
+        "files_megabytes": files / 1e6,
+        "blocked_seconds": blocked,
+        "saved_seconds": saved,
+        "restored_seconds": restored,
+    }
+
+
+def main() -> int:
+    """Measure both."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    asked = parser.parse_args()
+    told: dict[str, Any] = decoding()
+    with tempfile.TemporaryDirectory() as folder:
+        told |= checkpoint(Path(folder))
+    for name, value in told.items():
+        print(f"{name:<18} {value:10.1f}", flush=True)
+    if asked.json is not None:
+        asked.json.write_text(json.dumps(told, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

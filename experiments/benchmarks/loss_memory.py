@@ -1,0 +1,105 @@
+"""Memory and communication of the losses alone, on many virtual devices.
+
+Command:  python experiments/benchmarks/loss_memory.py [--devices 8 64 256]
+              [--json FILE]
+Time:     about a minute on 2 CPU cores; nothing runs, the loss is only compiled
+Result:   for a batch of N pairs of D numbers, shared by the devices, the temporary
+          memory of the loss with its gradient on one device, as a multiple of the
+          matrix that the loss is made of, and what it communicates, for docs/pods.md
+"""
+
+import argparse
+import functools
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ssljax import losses
+from ssljax.training import devices
+from ssljax.training.collectives import collectives, totals
+
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+NT_XENT: Loss = functools.partial(losses.nt_xent, temperature=0.1)
+# Loss, N, D and the matrix it needs: all pairs [2N, 2N], whose rows the devices share,
+# or [D, D], whole on each of them.
+CASES: tuple[tuple[str, Loss, int, int, str], ...] = (
+    ("nt_xent", NT_XENT, 4096, 128, "pairs"),
+    ("nt_xent", NT_XENT, 16384, 128, "pairs"),
+    ("nt_xent", NT_XENT, 65536, 128, "pairs"),
+    ("barlow_twins", losses.barlow_twins, 4096, 8192, "dimensions"),
+    ("barlow_twins", losses.barlow_twins, 16384, 8192, "dimensions"),
+    ("vicreg", losses.vicreg, 4096, 8192, "dimensions"),
+    ("vicreg", losses.vicreg, 16384, 8192, "dimensions"),
+    ("negative_cosine", losses.negative_cosine, 16384, 256, "none"),
+)
+
+
+def measure(count: int) -> list[dict[str, Any]]:
+    """A row per case on that many devices."""
+    mesh = devices.make_mesh(count=count, batch_size=count)
+    rows = devices.over_batch(mesh)
+    told = []
+    for name, loss, n, d, kind in CASES:
+        z = jax.ShapeDtypeStruct((n, d), jnp.float32, sharding=rows)
+        step = jax.jit(
+            jax.value_and_grad(loss, argnums=(0, 1)),
+            out_shardings=(devices.replicated(mesh), rows),
+        )
+        compiled: Any = step.lower(z, z).compile()
+        temporary = compiled.memory_analysis().temp_size_in_bytes
+        matrix = {"pairs": 16 * n * n / count, "dimensions": 4 * d * d, "none": 0}[kind]
+        found = totals(collectives(compiled.as_text()))
+        told.append(
+            {"loss": name, "n": n, "d": d, "devices": count, "temporary": temporary}
+            | {"matrix": matrix, "matrices": temporary / matrix if matrix else None}
+            | {"collectives": {k: v._asdict() for k, v in found.items()}}
+        )
+    return told
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row as text, in MB of 10^6 bytes."""
+    times = "" if row["matrices"] is None else f" = {row['matrices']:.2f} matrices"
+    sent = ", ".join(
+        f"{total['count']} {kind} {total['bytes'] / 1e6:.2f} MB"
+        for kind, total in row["collectives"].items()
+    )
+    return (
+        f"{row['loss']:<16} N {row['n']:>6} D {row['d']:>5} on {row['devices']:>3}: "
+        f"temporary {row['temporary'] / 1e6:9.1f} MB{times}, {sent}"
+    )
+
+
+def main() -> int:
+    """Compile every case on every number of devices."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--devices", nargs="+", type=int, default=[8, 64, 256])
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one is not None:
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", asked.one)
+        print(json.dumps(measure(asked.one)))
+        return 0
+    rows = []
+    for count in asked.devices:
+        # In a process of its own, as the number of devices is set once.
+        command = [sys.executable, __file__, "--one", str(count)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        rows += json.loads(done.stdout.splitlines()[-1])
+        print(*map(line, rows[-len(CASES) :]), sep="\n", flush=True)
+    if asked.json is not None:
+        told = {"jax": jax.__version__, "rows": rows}
+        asked.json.write_text(json.dumps(told, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""What ResNet-50 at 224 pixels asks of a v5e-256 and of eight H100, on paper.
+
+Command:  python experiments/benchmarks/pod_estimates.py
+Time:     at once
+Result:   the tables of docs/pods.md, from the constants below and from the figures of
+          collectives.py, loss_memory.py and host_speed.py that lie in
+          experiments/results/many_devices.json
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FIGURES = Path(__file__).parents[1] / "results" / "many_devices.json"
+EFFICIENCY = 0.6  # assumed: part of the roofline that a step reaches
+JPEG = 147_897_477_120 / 1_281_167  # bytes: ILSVRC2012_img_train.tar, over its images
+PIXELS = 256 * 256 * 3  # bytes of a decoded image, as the recipes store it
+SLICE = "v5e:16x16"  # whose compiled step the estimates are made from
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Constants of a machine; docs/pods.md says where each comes from."""
+
+    name: str
+    devices: int
+    hosts: int
+    cores: int
+    """Of a host, as its operating system counts them."""
+    flops: float
+    """Peak per device in bfloat16."""
+    memory: float
+    """Bytes per device."""
+    bandwidth: float
+    """Bytes per second to that memory."""
+    gather: float
+    """Bytes per second at which a device receives in an all-gather."""
+    hops: float
+    """Seconds until the first byte of an all-gather has been everywhere."""
+    batch: int
+    """Global batch of the estimate."""
+
+
+V5E = Machine(
+    "v5e-256", 256, 64, 112, 197e12, 16e9, 819e9, 2 * 1e11, 16 * 1e-6, batch=4096
+)
+H100 = Machine("8 x H100", 8, 1, 224, 989e12, 80e9, 3.35e12, 370e9, 10e-6, batch=2048)
+MACHINES = (V5E, H100)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Seconds of the parts of a step, and what they make of the input."""
+
+    compute: float
+    memory: float
+    bytes_sent: float
+    latency: float
+    images: float
+    """Per second, over all devices."""
+
+    @property
+    def work(self) -> float:
+        """Without communication, at the assumed efficiency."""
+        return max(self.compute, self.memory) / EFFICIENCY
+
+    @property
+    def sent(self) -> float:
+        return self.bytes_sent + self.latency
+
+
+def step_of(machine: Machine, rows: list[dict[str, Any]], recipe: str) -> Step:
+    """The step of a recipe on a machine, communication not overlapped with work.
+
+    Args:
+        machine: where it runs.
+        rows: of ``collectives.py``.
+        recipe: name of the recipe.
+    """
+    row = row_of(rows, recipe)
+    # The optimizer's traffic goes with the state, the rest with the images.
+    few, many = row_of(rows, "simclr"), row_of(rows, "simclr", 64)
+    image = (many["bytes_accessed"] - few["bytes_accessed"]) / 48
+    fixed = (few["bytes_accessed"] - 16 * image) * row["state"] / few["state"]
+    each = machine.batch / machine.devices / 16
+    compute = each * row["flops"] / machine.flops
+    memory = (each * (row["bytes_accessed"] - fixed) + fixed) / machine.bandwidth
+    found = row["collectives"]
+    # An all-reduce is a reduce-scatter and an all-gather; n - 1 of n parts travel.
+    passes = {"all-reduce": 2}
+    travel = (machine.devices - 1) / machine.devices
+    bytes_ = sum(passes.get(k, 1) * total["bytes"] for k, total in found.items())
+    count = sum(passes.get(k, 1) * total["count"] for k, total in found.items())
+    sent = bytes_ * travel / machine.gather
+    latency = count * machine.hops
+    seconds = max(compute, memory) / EFFICIENCY + sent + latency
+    return Step(compute, memory, sent, latency, machine.batch / seconds)
+
+
+def key(row: dict[str, Any]) -> tuple[str, str, int]:
+    """What a row is of."""
+    recipe = row["recipe"].removeprefix("imagenet_")
+    return recipe, row["compiler"], row["batch_per_device"]
+
+
+def row_of(rows: list[dict[str, Any]], recipe: str, batch: int = 16) -> dict[str, Any]:
+    """The row of a recipe on the slice."""
+    (row,) = (r for r in rows if key(r) == (recipe, SLICE, batch))
+    return row
+
+
+def table(head: str, lines: Iterable[Iterable[str]]) -> str:
+    """A table of Markdown."""
+    cells = [part.strip() for part in head.split("|")]
+    rows = [cells, ["---"] * len(cells), *map(list, lines)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def compiled_table(rows: list[dict[str, Any]]) -> str:
+    """What the compilers say of one step, on one device."""
+
+    def line(row: dict[str, Any]) -> list[str]:
+        found = row["collectives"]
+        rest = [found[k] for k in ("collective-permute", "all-to-all") if k in found]
+        moved = [
+            f"{total['count']}, {total['bytes'] / 1e6:,.1f}" if total else "0"
+            for total in (found.get("all-reduce"), found.get("all-gather"))
+        ]
+        compiler = "CPU" if row["compiler"] == "cpu" else "v5e"
+        return [
+            f"{key(row)[0]}, {row['batch_per_device']}",
+            f"{compiler}, {row['devices']}",
+            f"{row['flops'] / 1e9:,.0f}",
+            f"{row['bytes_accessed'] / 1e9:,.1f}",
+            f"{row['temporary'] / 1e9:,.2f}",
+            *moved,
+            f"{sum(t['count'] for t in rest)}, "
+            f"{sum(t['bytes'] for t in rest) / 1e6:,.2f}"
+            if rest
+            else "0",
+        ]
+
+    return table(
+        "recipe, images per device | compiler, devices | GFLOP | memory traffic, GB | "
+        "temporary, GB | all-reduce: number, MB | all-gather | others",
+        map(line, rows),
+    )
+
+
+def step_table(rows: list[dict[str, Any]]) -> str:
+    """Work against communication."""
+
+    def line(machine: Machine, recipe: str) -> list[str]:
+        step = step_of(machine, rows, recipe)
+        milliseconds = (step.compute, step.memory, step.work)
+        return [
+            f"{machine.name}, {machine.batch}",
+            recipe,
+            *(f"{1e3 * seconds:.1f}" for seconds in milliseconds),
+            f"{1e3 * step.bytes_sent:.1f} + {1e3 * step.latency:.1f}",
+            f"{100 * step.sent / (step.sent + step.work):.0f} %",
+            f"{step.images:,.0f}",
+        ]
+
+    recipes = dict.fromkeys(key(row)[0] for row in rows)
+    return table(
+        "machine, batch | recipe | compute, ms | memory, ms | step at 60 %, ms | "
+        "communication: bytes + latency, ms | of the whole | images/s",
+        (line(machine, recipe) for machine in MACHINES for recipe in recipes),
+    )
+
+
+def input_table(rows: list[dict[str, Any]], host: dict[str, float]) -> str:
+    """What SimCLR's step asks of every host."""
+
+    def line(machine: Machine) -> list[str]:
+        images = step_of(machine, rows, "simclr").images
+        each = images / machine.hosts
+        return [
+            machine.name,
+            f"{each:,.0f}",
+            f"{each * JPEG / 1e6:,.0f}",
+            f"{math.ceil(each / host['images_per_core'])} of {machine.cores}",
+            f"{images / machine.devices * PIXELS / 1e6:,.0f}",
+            f"{1_281_167 / images:,.0f}",
+        ]
+
+    return table(
+        "machine | images/s per host | JPEG MB/s per host | cores that decode | "
+        "pixels to a device, MB/s | seconds per epoch",
+        map(line, MACHINES),
+    )
+
+
+def batch_table(figures: dict[str, Any]) -> str:
+    """The largest batch that memory allows, and what the loss takes of it."""
+    rows = figures["rows"]
+    few, many = row_of(rows, "simclr"), row_of(rows, "simclr", 64)
+    image = (many["temporary"] - few["temporary"]) / 48
+    fixed = few["temporary"] - 16 * image + few["arguments"]
+
+    def line(machine: Machine, loss: str) -> list[str]:
+        factor = 9 / 4 * 16 / machine.devices  # bytes per N^2, of float32 [2N, 2N]
+        constant = fixed + (2 * 4 * 8192**2 if loss == "D x D" else 0)
+        room = machine.memory - constant
+        share = image / machine.devices
+        if loss == "N x N":
+            n = (math.sqrt(share**2 + 4 * factor * room) - share) / (2 * factor)
+            of_loss = factor * n * n
+        else:
+            n, of_loss = room / share, constant - fixed
+        rounded = int(n) // (8 * machine.devices) * 8 * machine.devices
+        return [machine.name, loss, f"{rounded:,}", f"{of_loss / 1e9:.2f}"]
+
+    losses = ("N x N", "D x D", "pairs only")
+    return table(
+        "machine | loss | largest batch | GB of the loss on each device",
+        (line(machine, loss) for machine in MACHINES for loss in losses),
+    )
+
+
+def tables() -> dict[str, str]:
+    """Every table of the page, by its name."""
+    figures = json.loads(FIGURES.read_text())
+    rows = figures["rows"]
+    return {
+        "compiled": compiled_table(rows),
+        "step": step_table(rows),
+        "input": input_table(rows, figures["host"]),
+        "batch": batch_table(figures),
+    }
+
+
+if __name__ == "__main__":
+    print("\n\n".join(tables().values()))
+    sys.exit(0)

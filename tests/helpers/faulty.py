@@ -1,0 +1,182 @@
+"""Runs that meet a fault: in this process, or on a small disk that is really full."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from interrupted import CONFIG, environment, images, losses
+
+from ssljax import cli
+from ssljax.config import CheckpointConfig
+from ssljax.training.loop import pretrain
+from ssljax.training.session import Session
+from ssljax.training.writers import MetricWriter
+
+PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
+
+
+def ended(run, capfd, monkeypatch):
+    """Exit code of ``run`` as a command, and its one line on stderr."""
+    monkeypatch.setitem(cli.COMMANDS, "pretrain", lambda words: run() and 0)
+    capfd.readouterr()
+    code = cli.main(["pretrain"])
+    return code, only_line(capfd.readouterr().err)
+
+
+def only_line(said):
+    (line,) = said.splitlines()
+    assert line.startswith("ssljax: "), line
+    return line
+
+
+def saved(workdir):
+    """Steps of the finished checkpoints."""
+    names = os.listdir(Path(workdir) / "checkpoints")
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def on_the_page(line, code, names):
+    """Whether docs/faults.md has a row with this line and exit code.
+
+    Args:
+        line: as it was printed; numbers may differ.
+        code: the exit code.
+        names: what the line says, as a string or path, and what the page has instead.
+    """
+    for name, other in names.items():
+        line = line.replace(str(name), other)
+    rows = [row for row in PAGE.read_text("utf-8").splitlines() if row[:1] == "|"]
+    found = [row for row in rows if _bare(line) in _bare(row)]
+    return bool(found) and all(f"| {code} |" in row for row in found)
+
+
+def _bare(text):
+    text = text.removeprefix("ssljax: ").replace("`", "")
+    return re.sub(r"0x[0-9a-f]+|\d+", "N", text)
+
+
+def can_mount():
+    """Whether a namespace of our own may have a file system of its own."""
+    command = ["unshare", "--map-root-user", "--mount", "mount", "-t", "tmpfs"]
+    try:
+        made = subprocess.run([*command, "none", "/mnt"], capture_output=True)
+    except OSError:
+        return False
+    return made.returncode == 0
+
+
+def on_a_small_disk(fault, place):
+    """Run into a fault on a disk of eight megabytes, heal it, and run again.
+
+    Args:
+        fault: ``full_claim``, ``full_metrics``, ``full_checkpoint``,
+            ``read_only_start``, ``read_only_run``.
+        place: an empty folder to mount the disk on.
+
+    Returns:
+        ``first`` and ``again``: exit code and stderr of the run that meets the fault
+        and of the same command afterwards; ``saved`` after the first, the last
+        characters of its metrics, and the losses after the second.
+    """
+    call = f"import faulty; faulty.scene({fault!r}, {str(place)!r})"
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", sys.executable, "-c", call],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def scene(fault, place):
+    """What `on_a_small_disk` runs in a namespace of its own."""
+    place, workdir = Path(place), Path(place) / "run"
+    _mount("-t", "tmpfs", "-o", "size=8m", "none", place)
+    if fault == "full_claim":
+        fill(place)
+    if fault == "read_only_start":
+        workdir.mkdir()
+        make_read_only(workdir)
+    told = {"first": _run(fault, workdir)}
+    checkpoints = workdir / "checkpoints"
+    told["saved"] = saved(workdir) if checkpoints.exists() else []
+    metrics = workdir / "metrics.jsonl"
+    told["tail"] = metrics.read_text()[-5:] if metrics.exists() else ""
+    if fault.startswith("full"):
+        (place / "filler").unlink()
+    else:
+        subprocess.run(["umount", workdir], check=True)
+    told["again"] = _run("none", workdir)
+    told["losses"] = losses(workdir)
+    print(json.dumps(told))
+
+
+def _run(fault, workdir):
+    call = f"import faulty; faulty.child({fault!r}, {str(workdir)!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", call], capture_output=True, text=True, timeout=200
+    )
+    return done.returncode, done.stderr
+
+
+def child(fault, workdir):
+    """A run as the command does it, with a fault at its sixth step."""
+    workdir, config = Path(workdir), CONFIG
+    write, save = MetricWriter.write, Session._save
+
+    def write_into_the_wall(self, step, record):
+        if step == 6:
+            fill(workdir.parent)
+            # A page that is begun has room for a few lines more.
+            record = {**record, "long": "x" * 9000}
+        write(self, step, record)
+
+    def save_into_the_wall(self, step):
+        if step == 4:
+            save(self, step)
+            self.checkpoints.wait()
+        elif step == 6:
+            if fault == "full_checkpoint":
+                fill(workdir.parent)
+            if fault == "read_only_run":
+                make_read_only(workdir)
+            save(self, step)
+        else:
+            save(self, step)
+
+    if fault == "full_metrics":
+        config = replace(CONFIG, checkpoint=CheckpointConfig(every_epochs=1))
+        MetricWriter.write = write_into_the_wall
+    Session._save = save_into_the_wall
+
+    def run(words):
+        pretrain(config, workdir, train=images(), quiet=True)
+        return 0
+
+    cli.COMMANDS["pretrain"] = run
+    raise SystemExit(cli.main(["pretrain"]))
+
+
+def fill(folder):
+    """Leave no block of a file system free."""
+    with (Path(folder) / "filler").open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(65536)):
+                pass
+        except OSError:
+            pass
+
+
+def make_read_only(folder):
+    """Lay the folder over itself, read-only; files that are open stay writable."""
+    _mount("--bind", folder, folder)
+    _mount("-o", "remount,ro,bind", folder)
+
+
+def _mount(*words):
+    subprocess.run(["mount", *map(str, words)], check=True)

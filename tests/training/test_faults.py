@@ -1,0 +1,457 @@
+"""Every fault ends with one line that docs/faults.md shows, and the run goes on."""
+
+import errno
+import itertools
+import multiprocessing
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from faulty import can_mount, ended, on_a_small_disk, on_the_page, only_line, saved
+from interrupted import CONFIG, STEPS, finish, images, lines, losses, start
+from PIL import Image
+
+from ssljax.config import DataConfig, MethodConfig, MonitorConfig
+from ssljax.data import DataError, batches, from_arrays, load
+from ssljax.methods import resolve
+from ssljax.training import engines, run_folder, session
+from ssljax.training.faults import explain
+from ssljax.training.loop import pretrain
+from ssljax.training.run_folder import RunFolder
+from ssljax.training.writers import MetricWriter
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+READ_ONLY = OSError(errno.EROFS, os.strerror(errno.EROFS))
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 bytes."
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Losses of the run that meets no fault."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    pretrain(CONFIG, workdir, train=images(), quiet=True)
+    return losses(workdir)
+
+
+@pytest.fixture
+def run(tmp_path):
+    workdir = tmp_path / "run"
+
+    def call(config=CONFIG, train=None, quiet=True):
+        return pretrain(config, workdir, train=train or images(), quiet=quiet)
+
+    call.workdir = workdir
+    return call
+
+
+def goes_on(run, whole):
+    """The same call ends the run, with the losses of one that met no fault."""
+    run()
+    assert [record["step"] for record in lines(run.workdir)] == STEPS
+    assert losses(run.workdir) == whole
+
+
+def shown(line, code, run):
+    return on_the_page(line, code, {run.workdir: "DIR"})
+
+
+def meets(patch, number, fault):
+    """Let ``fault`` have the state before that step of a run."""
+    compiled = engines.compiled_step
+
+    def faulty(*args, **options):
+        step, count = compiled(*args, **options), itertools.count(1)
+
+        def call(state, *inputs):
+            state = fault(state) if next(count) == number else state
+            return step(state, *inputs)
+
+        return call
+
+    patch.setattr(engines, "compiled_step", faulty)
+
+
+def raises(error):
+    def fault(state):
+        raise error
+
+    return fault
+
+
+def caused(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (FULL, "no space left to write .*run .*free some"),
+        (OSError(errno.EDQUOT, "Quota", "/tmp/other"), "left to write /tmp/other"),
+        (READ_ONLY, "run cannot be written .*Read-only file system.*writable again"),
+        (OSError(errno.EIO, "I/O"), "does not answer"),
+        (caused(ValueError("orbax says"), FULL), "no space left"),
+        (MemoryError(), "host is out of memory .*--data.workers"),
+        (jax.errors.JaxRuntimeError(OUT_OF_MEMORY), "allocating 703.* bytes.*microb"),
+        (DataError("x.png is gone; bring it back"), "^data: x.png is gone"),
+    ],
+)
+def test_what_is_known_is_one_line_with_advice(tmp_path, error, words):
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(CONFIG)
+    text = explain(error, folder)
+    assert text is not None and "\n" not in text
+    assert re.search(words, text), text
+    assert text.endswith("nothing was saved yet, so the same command starts afresh")
+    for name in ("4", "12", "16.orbax-checkpoint-tmp"):
+        (folder.checkpoints / name).mkdir(parents=True)
+    assert str(explain(error, folder)).endswith("same command goes on from step 12")
+
+
+def test_what_tensorstore_says_of_a_disk_is_no_lack_of_memory(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(CONFIG)
+    text = f'RESOURCE_EXHAUSTED: Error writing "{folder.path}/checkpoints/4": Failed '
+    said = explain(ValueError(text + "to write: No space left on device"), folder)
+    assert said is not None and said.startswith("no space left")
+    # Elsewhere the words may mean anything.
+    assert explain(ValueError("No space left on device in a poem"), folder) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TypeError("a bug"),
+        KeyError("a bug"),
+        FileNotFoundError(errno.ENOENT, "gone", "x"),
+        jax.errors.JaxRuntimeError("INTERNAL: a bug"),
+    ],
+)
+def test_what_is_not_known_keeps_its_traceback(tmp_path, error):
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(CONFIG)
+    assert explain(error, folder) is None
+    # A mistake in handling a full disk is a mistake all the same.
+    mistake = TypeError("a bug")
+    mistake.__context__ = FULL
+    assert explain(mistake, folder) is None
+
+
+def test_a_bug_in_the_step_is_raised_as_it_is(run, monkeypatch):
+    meets(monkeypatch, 3, raises(TypeError("a bug")))
+    with pytest.raises(TypeError, match="a bug"):
+        run()
+
+
+def test_a_run_folder_that_vanished_is_named(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    gone = FileNotFoundError(errno.ENOENT, "gone", str(folder.path / "metrics.csv"))
+    assert "run has vanished: bring it back" in str(explain(gone, folder))
+
+
+class Wall:
+    """A file on a disk that is full after half of its next line."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def write(self, text):
+        self.file.write(text[: len(text) // 2])
+        self.file.flush()
+        raise FULL
+
+    def flush(self):
+        raise FULL
+
+    def close(self):
+        self.file.close()
+        raise OSError(errno.EIO, "a second error that must not hide the first")
+
+
+def test_a_disk_that_fills_up_under_the_metrics(run, whole, capfd, monkeypatch):
+    write = MetricWriter.write
+
+    def full_at_seven(self, step, record):
+        if step == 7:
+            self._metrics = Wall(self._metrics)
+        write(self, step, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricWriter, "write", full_at_seven)
+        code, line = ended(run, capfd, patch)
+    assert code == 1 and "no space left" in line and "from step 6" in line
+    assert shown(line, code, run)
+    assert not (run.workdir / "metrics.jsonl").read_text().endswith("\n")
+    assert saved(run.workdir) == [4, 6]
+    goes_on(run, whole)
+
+
+def test_a_disk_that_fills_up_under_a_checkpoint(run, whole, capfd, monkeypatch):
+    save, close = ocp.CheckpointManager.save, ocp.CheckpointManager.close
+
+    def full_at_six(self, step, **options):
+        if step == 6:
+            raise ValueError(f'Failed writing "{run.workdir}/x": {FULL.strerror}')
+        return save(self, step, **options)
+
+    def again(self):
+        close(self)
+        raise OSError(errno.EIO, "a second error that must not hide the first")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.CheckpointManager, "save", full_at_six)
+        patch.setattr(ocp.CheckpointManager, "close", again)
+        code, line = ended(run, capfd, patch)
+    assert code == 1 and "no space left" in line and "from step 4" in line
+    assert shown(line, code, run)
+    assert saved(run.workdir) == [2, 4]
+    goes_on(run, whole)
+
+
+@pytest.mark.parametrize("name", ["config.json", "data.json", "skipped_files.txt"])
+def test_a_disk_that_is_full_when_the_run_starts(name, run, whole, capfd, monkeypatch):
+    write = run_folder.write_text_atomically
+
+    def full(path, text):
+        if path.name == name:
+            raise FULL
+        write(path, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, "write_text_atomically", full)
+        code, line = ended(run, capfd, patch)
+    assert code == 2 and "free some space or use another --workdir" in line
+    assert shown(line, code, run)
+    if name == "data.json":
+        goes_on(run, whole)
+
+
+def test_a_folder_that_is_read_only(run, whole, capfd, monkeypatch):
+    def refuse(*args, dir=None, **options):
+        assert dir in (run.workdir, run.workdir / "checkpoints")
+        raise READ_ONLY
+
+    RunFolder(run.workdir).claim(resolve(CONFIG))
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "TemporaryFile", refuse)
+        code, line = ended(run, capfd, patch)
+    assert code == 2 and "(Read-only file system); use another --workdir" in line
+    assert shown(line, code, run)
+    # It becomes so after the start.
+    with monkeypatch.context() as patch:
+        meets(
+            patch, 5, lambda state: patch.setattr(tempfile, "mkdtemp", refuse) or state
+        )
+        code, line = ended(run, capfd, patch)
+    assert code == 1 and "writable again; the same command goes on from step 4" in line
+    assert shown(line, code, run)
+    assert saved(run.workdir) == [2, 4]
+    goes_on(run, whole)
+
+
+def test_floats_with_nan_are_refused(run, capfd, monkeypatch):
+    floats = np.zeros((4, 8, 8, 3), np.float32)
+    floats[1, 2, 3, 0], floats[2] = np.inf, np.nan
+
+    code, line = ended(lambda: from_arrays(floats), capfd, monkeypatch)
+    assert code == 2 and "193 values that are NaN or infinite" in line
+    assert shown(line, code, run)
+    with pytest.raises(DataError, match="round.*if they lie in 0..1"):
+        from_arrays(np.zeros((4, 8, 8, 3), np.float32))
+
+
+def spoil(state):
+    nan = jax.jit(lambda tree: jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), tree))
+    return state.replace(params=nan(state.params))
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_loss_that_turns_nan(full, run, whole, capfd, monkeypatch):
+    with monkeypatch.context() as patch:
+        meets(patch, 7, spoil)
+        if full:
+            # Keeping the state for `ssljax replay` must not hide the line.
+            patch.setattr(session, "save_failure", lambda *args: raises(FULL)(None))
+        code, line = ended(run, capfd, patch)
+    assert code == 1 and "step 6: the loss or its gradient is not finite" in line
+    assert "lower the learning rate" in line and ("no space left" in line) == full
+    assert shown(line, code, run)
+    assert saved(run.workdir) == [4, 6]
+    goes_on(run, whole)
+
+
+def test_memory_that_runs_out_in_a_step(run, whole, capfd, monkeypatch):
+    def too_much(state):
+        # XLA refuses this by itself, on a CPU too.
+        return jax.jit(lambda: jnp.zeros(2**46, jnp.uint8) + jnp.uint8(1))()
+
+    with monkeypatch.context() as patch:
+        meets(patch, 7, too_much)
+        code, line = ended(run, capfd, patch)
+    assert code == 1 and "out of memory (Out of memory allocating" in line
+    for word in ("--devices.microbatch", "--batch-size", "bfloat16", "from step 6"):
+        assert word in line
+    assert shown(line, code, run)
+    assert saved(run.workdir) == [4, 6]
+    goes_on(run, whole)
+
+
+def test_a_network_that_never_fits_into_memory(run, capfd, monkeypatch):
+    huge = replace(CONFIG, method=MethodConfig("simclr", projector="4096-200000000"))
+    code, line = ended(lambda: run(huge), capfd, monkeypatch)
+    assert code == 1 and "out of memory (Out of memory allocating" in line
+    assert "nothing was saved yet" in line
+    assert shown(line, code, run)
+
+
+STREAMED = replace(CONFIG, monitor=MonitorConfig(every_epochs=0))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder of 64 images in two classes."""
+    root = tmp_path_factory.mktemp("files") / "images"
+    rng = np.random.default_rng(0)
+    for i in range(64):
+        path = root / "train" / "ab"[i % 2] / f"{i:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).save(path)
+    (root / "test").mkdir()
+    return root
+
+
+@pytest.fixture
+def mine(files, tmp_path):
+    return shutil.copytree(files, tmp_path / "images")
+
+
+def stream(root):
+    return load("folder", path=str(root), image_size=12, store="stream")
+
+
+def damage(path):
+    """Break the pixels of a PNG, not its header or its end."""
+    data = bytearray(path.read_bytes())
+    begin = data.index(b"IDAT") + 8
+    data[begin : begin + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+
+
+WORKERS = [0, pytest.param(1, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_a_file_that_vanishes_and_one_that_is_damaged(
+    workers, run, mine, tmp_path, capfd, monkeypatch
+):
+    damage(mine / "train" / "b" / "07.png")
+    config = replace(STREAMED, data=DataConfig("arrays", workers=workers))
+    pretrain(config, tmp_path / "whole", train=stream(mine), quiet=True)
+    lost, away = mine / "train" / "a" / "10.png", tmp_path / "away.png"
+
+    def lose(state):
+        lost.rename(away)
+        return state
+
+    with monkeypatch.context() as patch:
+        meets(patch, 5, lose)
+        code, line = ended(lambda: run(config, stream(mine)), capfd, patch)
+    assert code == 1 and f"{lost} cannot be opened (No such file" in line
+    assert "bring it back; the same command goes on from step" in line
+    assert on_the_page(line, code, {mine: "DATA", run.workdir: "DIR"})
+    assert saved(run.workdir)[-1] >= 4
+    # Without it this is another data set, which is refused.
+    code, line = ended(lambda: run(config, stream(mine)), capfd, monkeypatch)
+    assert code == 2 and "(examples: 64 -> 63); bring back that data" in line
+    assert on_the_page(line, code, {run.workdir: "DIR"})
+    away.rename(lost)
+    capfd.readouterr()
+    run(config, stream(mine), quiet=False)
+    assert losses(run.workdir) == losses(tmp_path / "whole")
+    assert sorted(losses(run.workdir)) == STEPS
+    said = capfd.readouterr().out
+    for workdir in (run.workdir, tmp_path / "whole"):
+        (listed,) = (workdir / "skipped_files.txt").read_text().splitlines()
+        assert listed.startswith("train/b/07.png\t")
+    (told,) = [line for line in said.splitlines() if "stands for it" in line]
+    assert told.startswith("train/b/07.png cannot be read (")
+    assert on_the_page(told, 0, {run.workdir: "DIR"})
+    assert "1 damaged images were replaced by others" in said
+
+
+def test_damage_changes_no_other_example(files, mine):
+    damage(mine / "train" / "b" / "07.png")
+    told = []
+    settings = {"seed": 0, "batch_size": 16, "start_step": 0, "stop_step": 4}
+    good = list(batches(stream(files), **settings))
+    bad = list(
+        batches(stream(mine), on_replaced=lambda *each: told.append(each), **settings)
+    )
+    differ = [
+        (x["image"] != y["image"]).any((1, 2, 3)).sum()
+        for x, y in zip(good, bad, strict=True)
+    ]
+    assert sorted(differ) == [0, 0, 0, 1]
+    for x, y in zip(good, bad, strict=True):
+        np.testing.assert_array_equal(x["label"], y["label"])
+    assert [name for name, _ in told] == ["train/b/07.png"]
+
+
+@pytest.mark.slow
+def test_a_reading_process_that_is_killed(run, mine, tmp_path, capfd, monkeypatch):
+    config = replace(STREAMED, data=DataConfig("arrays", workers=1))
+
+    def kill(state):
+        (reader,) = multiprocessing.active_children()
+        reader.kill()
+        return state
+
+    pretrain(config, tmp_path / "whole", train=stream(mine), quiet=True)
+    with monkeypatch.context() as patch:
+        meets(patch, 5, kill)
+        code, line = ended(lambda: run(config, stream(mine)), capfd, patch)
+    assert code == 1 and "exit code -9" in line and "lower --data.workers" in line
+    assert shown(line, code, run)
+    run(config, stream(mine))
+    assert losses(run.workdir) == losses(tmp_path / "whole")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Losses of a process that meets no fault."""
+    workdir = tmp_path_factory.mktemp("alone") / "run"
+    assert finish(start(workdir)) == [0]
+    return losses(workdir)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault, code, words, kept",
+    [
+        ("full_claim", 2, "No space left .*free some space", []),
+        ("full_metrics", 1, "no space left .*from step 4", [4]),
+        ("full_checkpoint", 1, "no space left .*from step 4", [2, 4]),
+        ("read_only_start", 2, "Read-only file system.*another --workdir", []),
+        ("read_only_run", 1, "Read-only file system.*from step 4", [2, 4]),
+    ],
+)
+def test_on_a_disk_of_its_own(fault, code, words, kept, alone, tmp_path):
+    if not can_mount():
+        pytest.skip("no file system can be mounted here (unshare, mount)")
+    told = on_a_small_disk(fault, tmp_path)
+    first, said = told["first"]
+    line = only_line(said)
+    assert first == code and re.search(words, line), line
+    assert on_the_page(line, code, {tmp_path / "run": "DIR"}), line
+    assert told["saved"] == kept
+    # The line that met the end of the disk is cut, and goes when the run goes on.
+    assert told["tail"].endswith("\n") == (fault != "full_metrics") or not kept
+    assert told["again"] == [0, ""]
+    assert {int(step): loss for step, loss in told["losses"].items()} == alone
