@@ -55,7 +55,7 @@ settings = DevicesConfig()
 if count > 1:
     jax.config.update("jax_num_cpu_devices", 8 // count)
     settings = DevicesConfig(
-        coordinator=f"localhost:{port}", processes=count, process=index, timeout=60
+        coordinator=f"localhost:{port}", processes=count, process=index, timeout=20
     )
 config = replace(CONFIG, devices=settings, epochs=epochs)
 
@@ -90,19 +90,18 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def start(workdir, *, processes=1, epochs=3, only=None, **options):
-    """The processes of one launch, each a `Popen`."""
+def start(workdir, *, processes=1, epochs=3, only=None, said=None):
+    """The processes of one launch, each a `Popen`; ``said`` gets their stderr."""
     port = str(free_port())
-    chosen = range(processes) if only is None else only
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(workdir), str(index)]
-            + [str(processes), port, str(epochs)],
-            env=environment(),
-            **options,
-        )
-        for index in chosen
-    ]
+    launched = []
+    for index in range(processes) if only is None else only:
+        command = [sys.executable, "-c", PROGRAM, str(workdir), str(index)]
+        command += [str(processes), port, str(epochs)]
+        # A file, since a pipe that nobody reads can fill up.
+        with open(os.devnull if said is None else said / f"{index}.txt", "w") as file:
+            stderr = None if said is None else file
+            launched.append(subprocess.Popen(command, env=environment(), stderr=stderr))
+    return launched
 
 
 def finish(launched, *, within=240):

@@ -1,5 +1,6 @@
 """jit on one device, jit on many and pmap: the same parameters after three steps."""
 
+import os
 from dataclasses import replace
 
 import jax
@@ -22,10 +23,18 @@ def test_eight_devices_train_like_one(name, engine, count):
     assert largest_gap(name, engine, count) < 1e-5
 
 
+def chosen(name):
+    """Three of six, in turn from method to method; all where the environment asks."""
+    if os.environ.get("SSLJAX_ALL_ENGINES"):
+        return MANY
+    turn = list(methods.METHODS).index(name)
+    return [("jit", 8), ("jit", (2, 4)[turn % 2]), ("pmap", (2, 4, 8)[turn % 3])]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", methods.METHODS)
-def test_every_engine_trains_like_one_device(name):
-    gaps = {f"{engine} {n}": largest_gap(name, engine, n) for engine, n in MANY}
+def test_every_method_trains_like_one_device(name):
+    gaps = {f"{e} {n}": largest_gap(name, e, n) for e, n in chosen(name)}
     assert max(gaps.values()) < 1e-5, gaps
 
 

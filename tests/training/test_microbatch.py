@@ -21,7 +21,20 @@ from ssljax.training.step import Embedded, complete, embed, update, view_batch
 from ssljax.validation import ConfigError
 
 PART = 8
-QUICK = ("simclr",)
+# Of each family of losses, and of each kind of head.
+FAMILIES = (
+    "dclw",
+    "spectral_contrastive",
+    "barlow_twins",
+    "vicreg",
+    "tcr",
+    "byol",
+    "isoloss_cosine",
+    "intl",
+    "intl_ema",
+    "w_mse",
+    "shuffled_dbn",
+)
 
 
 def widened(tree):
@@ -116,10 +129,7 @@ def check(name, count=1):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-        for name in methods.METHODS
-    ],
+    ["simclr", *(pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES)],
 )
 def test_the_gradient_is_that_of_the_whole_batch(name):
     check(name)

@@ -83,14 +83,8 @@ def check_agreement(name, counts):
             assert gap <= 1e-8 * scale, (name, count, jax.tree_util.keystr(path))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        # One of each wiring runs every time, the others with the slow tests.
-        pytest.param(name, marks=() if name in WIRINGS else pytest.mark.slow)
-        for name in methods.METHODS
-    ],
-)
+# test_engines.py has every method, by what three steps make of its parameters.
+@pytest.mark.parametrize("name", WIRINGS)
 def test_one_and_eight_devices_agree_on_loss_and_every_gradient(name):
     check_agreement(name, (8,))
 

@@ -1,0 +1,55 @@
+"""The CIFAR-10 recipe in two processes, by the command, stopped half-way."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from interrupted import environment, finish, free_port, lines, wait_for_step
+
+from ssljax.cli import main
+from ssljax.data.prepare import catalogue
+
+ROOT = Path(__file__).parents[2]
+COMMAND = "from ssljax.cli import main; raise SystemExit(main())"
+
+
+def launch(workdir):
+    """Both processes of one launch of the same command."""
+    port = free_port()
+    words = ["pretrain", str(ROOT / "experiments/configs/cifar10_simclr.py"), "--smoke"]
+    words += ["--workdir", str(workdir), "--epochs", "3", "--log.every-steps", "5"]
+    words += ["--data.examples", "2000", "--monitor.knn-examples", "1000"]
+    words += ["--devices.coordinator", f"localhost:{port}", "--devices.processes", "2"]
+    # Optimised, as a user runs it.
+    optimised = environment() | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", COMMAND, *words, "--devices.process", str(index)],
+            env=optimised,
+        )
+        for index in (0, 1)
+    ]
+
+
+@pytest.mark.slow
+def test_two_processes_stop_go_on_and_leave_one_report(tmp_path, capfd):
+    if "cifar10" not in {entry.name for entry in catalogue() if entry.present}:
+        pytest.skip("cifar10 is not prepared; set TFDS_DATA_DIR")
+    workdir = tmp_path / "run"
+    launched = launch(workdir)
+    wait_for_step(workdir, launched, 3)  # three lines: steps 5, 10 and 15
+    launched[1].send_signal(signal.SIGTERM)
+    assert finish(launched) == [75, 75]
+    stopped = max(record["step"] for record in lines(workdir))
+    assert finish(launch(workdir)) == [0, 0]
+    steps = [record["step"] for record in lines(workdir)]
+    assert steps == sorted(set(steps)) and stopped < max(steps)
+    launches = json.loads((workdir / "environment.json").read_text())["launches"]
+    assert [each["process_count"] for each in launches] == [2, 2]
+    assert main(["evaluate", str(workdir), "--protocol", "knn"]) == 0
+    assert main(["report", str(workdir)]) == 0
+    assert len(list(tmp_path.rglob("report.html"))) == 1
+    assert len(list(tmp_path.rglob("metrics.jsonl"))) == 1
