@@ -1,11 +1,13 @@
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from faulty import ended, on_the_page
 from PIL import Image
 
 import ssljax
@@ -289,3 +291,25 @@ def test_classifiers_are_fitted_on_the_labelled_split(data_dir, tmp_path):
     evaluate(run.workdir, protocols=("knn",))
     written = json.loads((run.workdir / "evaluation.json").read_text())
     assert written["data"]["train"] == "ssl_tiny_scenes (train), 40 images"
+
+
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_files_that_cannot_be_read_are_one_line(
+    how, data_dir, tmp_path, capfd, monkeypatch
+):
+    root = Path(shutil.copytree(data_dir, tmp_path / "tfds"))
+    (file,) = root.glob("ssl_tiny_scenes/*/*train.array_record*")
+    if how == "gone":
+        file.unlink()
+    else:
+        content = bytearray(file.read_bytes())
+        content[100:3000] = bytes(2900)
+        file.write_bytes(content)
+
+    def begin():
+        return load("ssl_tiny_scenes", data_dir=str(root), store="stream")
+
+    code, line = ended(begin, capfd, monkeypatch)
+    assert code == 2 and "run `ssljax data prepare ssl_tiny_scenes`" in line
+    assert ("No such file" if how == "gone" else "Corrupted") in line
+    assert on_the_page(line, code, {root: "DATA", "ssl_tiny_scenes": "NAME"}), line

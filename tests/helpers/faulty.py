@@ -11,12 +11,28 @@ from pathlib import Path
 from interrupted import CONFIG, environment, images, losses
 
 from ssljax import cli
-from ssljax.config import CheckpointConfig
+from ssljax.config import (
+    CheckpointConfig,
+    DevicesConfig,
+    MethodConfig,
+    ModelConfig,
+    MonitorConfig,
+)
+from ssljax.models.resnet import ARCHS, Arch
 from ssljax.training.loop import pretrain
 from ssljax.training.session import Session
 from ssljax.training.writers import MetricWriter
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
+# One block: compiling takes the time, and every fault needs two runs or three.
+ARCHS.setdefault("micro", Arch((1,), (4,), False, stem_stride=2))
+TINY = replace(
+    CONFIG,
+    method=MethodConfig("simclr", projector="8-8"),
+    model=ModelConfig("micro"),
+    monitor=MonitorConfig(every_epochs=0),
+    devices=DevicesConfig(count=1),
+)
 
 
 def ended(run, capfd, monkeypatch):
@@ -80,7 +96,8 @@ def on_a_small_disk(fault, place):
     Returns:
         ``first`` and ``again``: exit code and stderr of the run that meets the fault
         and of the same command afterwards; ``saved`` after the first, the last
-        characters of its metrics, and the losses after the second.
+        characters of its metrics, the losses after the second, and those of a run
+        that meets no fault.
     """
     call = f"import faulty; faulty.scene({fault!r}, {str(place)!r})"
     done = subprocess.run(
@@ -113,6 +130,8 @@ def scene(fault, place):
         subprocess.run(["umount", workdir], check=True)
     told["again"] = _run("none", workdir)
     told["losses"] = losses(workdir)
+    _run("none", place / "whole")
+    told["whole"] = losses(place / "whole")
     print(json.dumps(told))
 
 
@@ -126,7 +145,7 @@ def _run(fault, workdir):
 
 def child(fault, workdir):
     """A run as the command does it, with a fault at its sixth step."""
-    workdir, config = Path(workdir), CONFIG
+    workdir, config = Path(workdir), TINY
     write, save = MetricWriter.write, Session._save
 
     def write_into_the_wall(self, step, record):
@@ -150,7 +169,7 @@ def child(fault, workdir):
             save(self, step)
 
     if fault == "full_metrics":
-        config = replace(CONFIG, checkpoint=CheckpointConfig(every_epochs=1))
+        config = replace(TINY, checkpoint=CheckpointConfig(every_epochs=1))
         MetricWriter.write = write_into_the_wall
     Session._save = save_into_the_wall
 

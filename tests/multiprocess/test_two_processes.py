@@ -1,5 +1,6 @@
 """Two processes with four devices each: one run, the numbers of one device."""
 
+import os
 import random
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from interrupted import (
     start,
     wait_for_step,
 )
+from small_runs import WIRINGS
 from trained_alike import gap_between, reference
 
 from ssljax.methods import METHODS
@@ -36,9 +38,8 @@ processes.join(
 )
 from small_runs import WIRINGS
 from trained_alike import parameters_after
-from ssljax import methods
 found = {}
-for name in methods.METHODS:
+for name in sys.argv[4].split():
     for engine in ("jit", "pmap") if name in WIRINGS else ("jit",):
         found[engine, name] = parameters_after(name, engine, None)
 if index == 0:
@@ -47,11 +48,16 @@ if index == 0:
 """
 
 
-def test_every_method_trains_as_on_one_device(tmp_path):
+# One of each family and wiring; all, ten minutes, where the environment asks.
+FAMILIES = (*WIRINGS, "vicreg", "barlow_twins", "intl", "w_mse", "supervised")
+
+
+def test_methods_train_as_on_one_device(tmp_path):
+    names = METHODS if os.environ.get("SSLJAX_ALL_ENGINES") else FAMILIES
     port, out = str(free_port()), tmp_path / "found.pickle"
     launched = [
         subprocess.Popen(
-            [sys.executable, "-c", AGREE, str(index), port, str(out)],
+            [sys.executable, "-c", AGREE, str(index), port, str(out), " ".join(names)],
             env=environment(),
         )
         for index in (0, 1)
@@ -61,7 +67,7 @@ def test_every_method_trains_as_on_one_device(tmp_path):
 
     with out.open("rb") as file:
         found = pickle.load(file)
-    assert {name for _, name in found} == set(METHODS)
+    assert {name for _, name in found} == set(names)
     gaps = {
         key: gap_between(key[1], reference(key[1]), other)
         for key, other in found.items()

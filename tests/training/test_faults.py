@@ -14,11 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from faulty import can_mount, ended, on_a_small_disk, on_the_page, only_line, saved
-from interrupted import CONFIG, STEPS, finish, images, lines, losses, start
+from faulty import (
+    TINY,
+    can_mount,
+    ended,
+    on_a_small_disk,
+    on_the_page,
+    only_line,
+    saved,
+)
+from interrupted import STEPS, images, lines, losses
 from PIL import Image
 
-from ssljax.config import DataConfig, MethodConfig, MonitorConfig
+from ssljax.config import DataConfig, MethodConfig
 from ssljax.data import DataError, batches, from_arrays, load
 from ssljax.methods import resolve
 from ssljax.training import engines, run_folder, session
@@ -36,7 +44,7 @@ OUT_OF_MEMORY = "RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 byt
 def whole(tmp_path_factory):
     """Losses of the run that meets no fault."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    pretrain(CONFIG, workdir, train=images(), quiet=True)
+    pretrain(TINY, workdir, train=images(), quiet=True)
     return losses(workdir)
 
 
@@ -44,7 +52,7 @@ def whole(tmp_path_factory):
 def run(tmp_path):
     workdir = tmp_path / "run"
 
-    def call(config=CONFIG, train=None, quiet=True):
+    def call(config=TINY, train=None, quiet=True):
         return pretrain(config, workdir, train=train or images(), quiet=quiet)
 
     call.workdir = workdir
@@ -105,7 +113,7 @@ def caused(error, cause):
 )
 def test_what_is_known_is_one_line_with_advice(tmp_path, error, words):
     folder = RunFolder(tmp_path / "run")
-    folder.claim(CONFIG)
+    folder.claim(TINY)
     text = explain(error, folder)
     assert text is not None and "\n" not in text
     assert re.search(words, text), text
@@ -117,7 +125,7 @@ def test_what_is_known_is_one_line_with_advice(tmp_path, error, words):
 
 def test_what_tensorstore_says_of_a_disk_is_no_lack_of_memory(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    folder.claim(CONFIG)
+    folder.claim(TINY)
     text = f'RESOURCE_EXHAUSTED: Error writing "{folder.path}/checkpoints/4": Failed '
     said = explain(ValueError(text + "to write: No space left on device"), folder)
     assert said is not None and said.startswith("no space left")
@@ -136,7 +144,7 @@ def test_what_tensorstore_says_of_a_disk_is_no_lack_of_memory(tmp_path):
 )
 def test_what_is_not_known_keeps_its_traceback(tmp_path, error):
     folder = RunFolder(tmp_path / "run")
-    folder.claim(CONFIG)
+    folder.claim(TINY)
     assert explain(error, folder) is None
     # A mistake in handling a full disk is a mistake all the same.
     mistake = TypeError("a bug")
@@ -238,7 +246,7 @@ def test_a_folder_that_is_read_only(run, whole, capfd, monkeypatch):
         assert dir in (run.workdir, run.workdir / "checkpoints")
         raise READ_ONLY
 
-    RunFolder(run.workdir).claim(resolve(CONFIG))
+    RunFolder(run.workdir).claim(resolve(TINY))
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "TemporaryFile", refuse)
         code, line = ended(run, capfd, patch)
@@ -268,7 +276,7 @@ def test_floats_with_nan_are_refused(run, capfd, monkeypatch):
 
 
 def spoil(state):
-    nan = jax.jit(lambda tree: jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), tree))
+    nan = jax.jit(lambda tree: jax.tree.map(lambda x: x * jnp.nan, tree))
     return state.replace(params=nan(state.params))
 
 
@@ -304,14 +312,11 @@ def test_memory_that_runs_out_in_a_step(run, whole, capfd, monkeypatch):
 
 
 def test_a_network_that_never_fits_into_memory(run, capfd, monkeypatch):
-    huge = replace(CONFIG, method=MethodConfig("simclr", projector="4096-200000000"))
+    huge = replace(TINY, method=MethodConfig("simclr", projector="4096-200000000"))
     code, line = ended(lambda: run(huge), capfd, monkeypatch)
     assert code == 1 and "out of memory (Out of memory allocating" in line
     assert "nothing was saved yet" in line
     assert shown(line, code, run)
-
-
-STREAMED = replace(CONFIG, monitor=MonitorConfig(every_epochs=0))
 
 
 @pytest.fixture(scope="module")
@@ -352,7 +357,7 @@ def test_a_file_that_vanishes_and_one_that_is_damaged(
     workers, run, mine, tmp_path, capfd, monkeypatch
 ):
     damage(mine / "train" / "b" / "07.png")
-    config = replace(STREAMED, data=DataConfig("arrays", workers=workers))
+    config = replace(TINY, data=DataConfig("arrays", workers=workers))
     pretrain(config, tmp_path / "whole", train=stream(mine), quiet=True)
     lost, away = mine / "train" / "a" / "10.png", tmp_path / "away.png"
 
@@ -406,7 +411,7 @@ def test_damage_changes_no_other_example(files, mine):
 
 @pytest.mark.slow
 def test_a_reading_process_that_is_killed(run, mine, tmp_path, capfd, monkeypatch):
-    config = replace(STREAMED, data=DataConfig("arrays", workers=1))
+    config = replace(TINY, data=DataConfig("arrays", workers=1))
 
     def kill(state):
         (reader,) = multiprocessing.active_children()
@@ -423,14 +428,6 @@ def test_a_reading_process_that_is_killed(run, mine, tmp_path, capfd, monkeypatc
     assert losses(run.workdir) == losses(tmp_path / "whole")
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """Losses of a process that meets no fault."""
-    workdir = tmp_path_factory.mktemp("alone") / "run"
-    assert finish(start(workdir)) == [0]
-    return losses(workdir)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "fault, code, words, kept",
@@ -442,7 +439,7 @@ def alone(tmp_path_factory):
         ("read_only_run", 1, "Read-only file system.*from step 4", [2, 4]),
     ],
 )
-def test_on_a_disk_of_its_own(fault, code, words, kept, alone, tmp_path):
+def test_on_a_disk_of_its_own(fault, code, words, kept, tmp_path):
     if not can_mount():
         pytest.skip("no file system can be mounted here (unshare, mount)")
     told = on_a_small_disk(fault, tmp_path)
@@ -454,4 +451,4 @@ def test_on_a_disk_of_its_own(fault, code, words, kept, alone, tmp_path):
     # The line that met the end of the disk is cut, and goes when the run goes on.
     assert told["tail"].endswith("\n") == (fault != "full_metrics") or not kept
     assert told["again"] == [0, ""]
-    assert {int(step): loss for step, loss in told["losses"].items()} == alone
+    assert len(told["whole"]) == 12 and told["losses"] == told["whole"]
