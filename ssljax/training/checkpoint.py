@@ -212,14 +212,34 @@ def _only_errors_from_orbax(record: logging.LogRecord) -> bool:
 
 def _not_of_orbax(record: logging.LogRecord) -> bool:
     # When one write fails, those beside it fail too, and nobody asks them why.
-    text = record.getMessage()
-    return "never retrieved" not in text or "orbax" not in text
+    if "never retrieved" not in record.getMessage():
+        return True
+    trace = record.exc_info[2] if record.exc_info else None
+    files = [frame.filename for frame in traceback.extract_tb(trace)]
+    return "orbax" not in record.getMessage() + " ".join(files)
+
+
+class _Unraised:
+    """An unraisable hook for writes that end after the one that failed."""
+
+    def __init__(self, previous: Callable[[Any], Any]):
+        self._previous = previous
+
+    def __call__(self, unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            self._previous(unraisable)
 
 
 def quieten_orbax() -> None:
-    """Orbax tells every step of a save through absl; other absl users still speak."""
+    """Orbax tells every step of a save through absl; other absl users still speak.
+
+    What it raises is raised; the pages that are printed beside it are not.
+    """
     import absl.logging
 
     # Adding the same filter again changes nothing.
     absl.logging.get_absl_logger().addFilter(_only_errors_from_orbax)
     logging.getLogger("asyncio").addFilter(_not_of_orbax)
+    # To the end of the process, since the threads that write may live as long.
+    if not isinstance(sys.unraisablehook, _Unraised):
+        sys.unraisablehook = _Unraised(sys.unraisablehook)

@@ -68,10 +68,12 @@ def _of_memory(error: BaseException) -> str | None:
             f"the host is out of memory ({_short(text) or 'no more was given'}): stop "
             "what else uses it, lower --data.workers or use --data.store stream"
         )
-    if isinstance(error, RuntimeError) and text.startswith(_WORKER):
+    # One that ends by itself (a positive code) says why, and that is a mistake.
+    ended = re.search(rf"^{_WORKER} with exit code -(\d+)", text)
+    if isinstance(error, RuntimeError) and ended:
         return (
-            f"a process that reads images was ended from outside ({_exit(text)}), by "
-            "-9 mostly for want of memory: lower --data.workers"
+            f"a process that reads images was killed by signal {ended[1]}, by 9 mostly "
+            "for want of memory: lower --data.workers"
         )
     return None
 
@@ -130,8 +132,3 @@ def _short(text: str) -> str:
     line = re.sub(r"^(?:(?:[A-Z_]{4,}|Error \w+ \w+): )+", "", line)
     line = re.split(r"(?<=\w)[.:;] ", line)[0].rstrip(".")
     return line if len(line) <= 120 else line[:117] + "..."
-
-
-def _exit(text: str) -> str:
-    found = re.search(r"exit code -?\d+", text)
-    return found[0] if found else "exit code unknown"

@@ -303,7 +303,7 @@ def test_files_that_cannot_be_read_are_one_line(
         file.unlink()
     else:
         content = bytearray(file.read_bytes())
-        content[100:3000] = bytes(2900)
+        content[72:104] = bytes(32)  # of the header of the first block
         file.write_bytes(content)
 
     def begin():

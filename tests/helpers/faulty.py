@@ -1,5 +1,6 @@
 """Runs that meet a fault: in this process, or on a small disk that is really full."""
 
+import itertools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from ssljax.config import (
     MonitorConfig,
 )
 from ssljax.models.resnet import ARCHS, Arch
+from ssljax.training import engines
 from ssljax.training.loop import pretrain
 from ssljax.training.session import Session
 from ssljax.training.writers import MetricWriter
@@ -33,6 +35,39 @@ TINY = replace(
     monitor=MonitorConfig(every_epochs=0),
     devices=DevicesConfig(count=1),
 )
+
+
+class Runs:
+    """Calls the same run again and again, in one folder."""
+
+    def __init__(self, workdir):
+        self.workdir = workdir
+
+    def __call__(self, config=TINY, train=None, quiet=True):
+        return pretrain(config, self.workdir, train=train or images(), quiet=quiet)
+
+
+def meets(patch, number, fault):
+    """Let ``fault`` have the state before that step of a run."""
+    compiled = engines.compiled_step
+
+    def faulty(*args, **options):
+        step, count = compiled(*args, **options), itertools.count(1)
+
+        def call(state, *inputs):
+            state = fault(state) if next(count) == number else state
+            return step(state, *inputs)
+
+        return call
+
+    patch.setattr(engines, "compiled_step", faulty)
+
+
+def raises(error):
+    def fault(state):
+        raise error
+
+    return fault
 
 
 def ended(run, capfd, monkeypatch):

@@ -50,12 +50,14 @@ from ssljax import cli
 from ssljax.config import DevicesConfig
 from ssljax.training.loop import pretrain
 
-workdir, index, count, port, epochs = sys.argv[1], *map(int, sys.argv[2:])
+workdir = sys.argv[1]
+index, count, port, epochs, patience = map(int, sys.argv[2:])
 settings = DevicesConfig()
 if count > 1:
     jax.config.update("jax_num_cpu_devices", 8 // count)
+    where = f"localhost:{port}"
     settings = DevicesConfig(
-        coordinator=f"localhost:{port}", processes=count, process=index, timeout=20
+        coordinator=where, processes=count, process=index, timeout=patience
     )
 config = replace(CONFIG, devices=settings, epochs=epochs)
 
@@ -90,13 +92,13 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def start(workdir, *, processes=1, epochs=3, only=None, said=None):
+def start(workdir, *, processes=1, epochs=3, only=None, said=None, patience=200):
     """The processes of one launch, each a `Popen`; ``said`` gets their stderr."""
     port = str(free_port())
     launched = []
     for index in range(processes) if only is None else only:
         command = [sys.executable, "-c", PROGRAM, str(workdir), str(index)]
-        command += [str(processes), port, str(epochs)]
+        command += [str(processes), port, str(epochs), str(patience)]
         # A file, since a pipe that nobody reads can fill up.
         with open(os.devnull if said is None else said / f"{index}.txt", "w") as file:
             stderr = None if said is None else file
@@ -104,7 +106,7 @@ def start(workdir, *, processes=1, epochs=3, only=None, said=None):
     return launched
 
 
-def finish(launched, *, within=240):
+def finish(launched, *, within=600):
     """Exit codes, in order; whatever still runs after the time is killed."""
     deadline = time.monotonic() + within
     codes = []
@@ -117,7 +119,7 @@ def finish(launched, *, within=240):
     return codes
 
 
-def wait_for_step(workdir, launched, step, *, within=240):
+def wait_for_step(workdir, launched, step, *, within=600):
     """Return once that step is in the metrics."""
     deadline = time.monotonic() + within
     while len(lines(workdir)) < step and time.monotonic() < deadline:

@@ -143,7 +143,9 @@ def test_when_one_process_is_killed_the_other_stops_with_a_message(tmp_path):
 
 
 def test_when_one_process_never_comes_the_other_stops_with_a_message(tmp_path):
-    launched = start(tmp_path / "run", processes=2, only=[0], said=tmp_path)
+    launched = start(
+        tmp_path / "run", processes=2, only=[0], said=tmp_path, patience=20
+    )
     (code,) = finish(launched, within=150)
     assert code not in (0, "hung")
     assert "20 s" in told(tmp_path, 0) or "DEADLINE" in told(tmp_path, 0)

@@ -347,3 +347,25 @@ def test_a_reader_disturbs_nothing(tmp_path):
     assert unfinished.exists() and meta["step"] == 1
     jax.tree.map(np.testing.assert_array_equal, found, state)
     with_writer.close()
+
+
+def test_threads_are_stopped_where_saving_failed(tmp_path, monkeypatch):
+    import orbax.checkpoint as ocp
+
+    wait = ocp.CheckpointManager.wait_until_finished
+    close = ocp.CheckpointManager.close
+    errors, closed = [OSError("full")], []
+
+    def fail_once(self):
+        if errors:
+            raise errors.pop()
+        return wait(self)
+
+    monkeypatch.setattr(ocp.CheckpointManager, "wait_until_finished", fail_once)
+    monkeypatch.setattr(
+        ocp.CheckpointManager, "close", lambda self: closed.append(close(self))
+    )
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1)
+    with pytest.raises(OSError, match="full"):
+        checkpoints.close()
+    assert closed == [None]

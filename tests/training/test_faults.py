@@ -1,35 +1,33 @@
 """Every fault ends with one line that docs/faults.md shows, and the run goes on."""
 
 import errno
-import itertools
-import multiprocessing
 import os
 import re
-import shutil
 import tempfile
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 from faulty import (
     TINY,
+    Runs,
     can_mount,
     ended,
+    meets,
     on_a_small_disk,
     on_the_page,
     only_line,
+    raises,
     saved,
 )
 from interrupted import STEPS, images, lines, losses
-from PIL import Image
 
-from ssljax.config import DataConfig, MethodConfig
-from ssljax.data import DataError, batches, from_arrays, load
+from ssljax.config import MethodConfig
+from ssljax.data import DataError
 from ssljax.methods import resolve
-from ssljax.training import engines, run_folder, session
+from ssljax.training import run_folder, session
 from ssljax.training.faults import explain
 from ssljax.training.loop import pretrain
 from ssljax.training.run_folder import RunFolder
@@ -50,13 +48,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def run(tmp_path):
-    workdir = tmp_path / "run"
-
-    def call(config=TINY, train=None, quiet=True):
-        return pretrain(config, workdir, train=train or images(), quiet=quiet)
-
-    call.workdir = workdir
-    return call
+    return Runs(tmp_path / "run")
 
 
 def goes_on(run, whole):
@@ -64,33 +56,6 @@ def goes_on(run, whole):
     run()
     assert [record["step"] for record in lines(run.workdir)] == STEPS
     assert losses(run.workdir) == whole
-
-
-def shown(line, code, run):
-    return on_the_page(line, code, {run.workdir: "DIR"})
-
-
-def meets(patch, number, fault):
-    """Let ``fault`` have the state before that step of a run."""
-    compiled = engines.compiled_step
-
-    def faulty(*args, **options):
-        step, count = compiled(*args, **options), itertools.count(1)
-
-        def call(state, *inputs):
-            state = fault(state) if next(count) == number else state
-            return step(state, *inputs)
-
-        return call
-
-    patch.setattr(engines, "compiled_step", faulty)
-
-
-def raises(error):
-    def fault(state):
-        raise error
-
-    return fault
 
 
 def caused(error, cause):
@@ -140,6 +105,7 @@ def test_what_tensorstore_says_of_a_disk_is_no_lack_of_memory(tmp_path):
         KeyError("a bug"),
         FileNotFoundError(errno.ENOENT, "gone", "x"),
         jax.errors.JaxRuntimeError("INTERNAL: a bug"),
+        RuntimeError("Worker process was terminated unexpectedly with exit code 1."),
     ],
 )
 def test_what_is_not_known_keeps_its_traceback(tmp_path, error):
@@ -195,7 +161,7 @@ def test_a_disk_that_fills_up_under_the_metrics(run, whole, capfd, monkeypatch):
         patch.setattr(MetricWriter, "write", full_at_seven)
         code, line = ended(run, capfd, patch)
     assert code == 1 and "no space left" in line and "from step 6" in line
-    assert shown(line, code, run)
+    assert on_the_page(line, code, {run.workdir: "DIR"})
     assert not (run.workdir / "metrics.jsonl").read_text().endswith("\n")
     assert saved(run.workdir) == [4, 6]
     goes_on(run, whole)
@@ -218,7 +184,7 @@ def test_a_disk_that_fills_up_under_a_checkpoint(run, whole, capfd, monkeypatch)
         patch.setattr(ocp.CheckpointManager, "close", again)
         code, line = ended(run, capfd, patch)
     assert code == 1 and "no space left" in line and "from step 4" in line
-    assert shown(line, code, run)
+    assert on_the_page(line, code, {run.workdir: "DIR"})
     assert saved(run.workdir) == [2, 4]
     goes_on(run, whole)
 
@@ -236,7 +202,7 @@ def test_a_disk_that_is_full_when_the_run_starts(name, run, whole, capfd, monkey
         patch.setattr(run_folder, "write_text_atomically", full)
         code, line = ended(run, capfd, patch)
     assert code == 2 and "free some space or use another --workdir" in line
-    assert shown(line, code, run)
+    assert on_the_page(line, code, {run.workdir: "DIR"})
     if name == "data.json":
         goes_on(run, whole)
 
@@ -251,7 +217,7 @@ def test_a_folder_that_is_read_only(run, whole, capfd, monkeypatch):
         patch.setattr(tempfile, "TemporaryFile", refuse)
         code, line = ended(run, capfd, patch)
     assert code == 2 and "(Read-only file system); use another --workdir" in line
-    assert shown(line, code, run)
+    assert on_the_page(line, code, {run.workdir: "DIR"})
     # It becomes so after the start.
     with monkeypatch.context() as patch:
         meets(
@@ -259,20 +225,9 @@ def test_a_folder_that_is_read_only(run, whole, capfd, monkeypatch):
         )
         code, line = ended(run, capfd, patch)
     assert code == 1 and "writable again; the same command goes on from step 4" in line
-    assert shown(line, code, run)
+    assert on_the_page(line, code, {run.workdir: "DIR"})
     assert saved(run.workdir) == [2, 4]
     goes_on(run, whole)
-
-
-def test_floats_with_nan_are_refused(run, capfd, monkeypatch):
-    floats = np.zeros((4, 8, 8, 3), np.float32)
-    floats[1, 2, 3, 0], floats[2] = np.inf, np.nan
-
-    code, line = ended(lambda: from_arrays(floats), capfd, monkeypatch)
-    assert code == 2 and "193 values that are NaN or infinite" in line
-    assert shown(line, code, run)
-    with pytest.raises(DataError, match="round.*if they lie in 0..1"):
-        from_arrays(np.zeros((4, 8, 8, 3), np.float32))
 
 
 def spoil(state):
@@ -290,7 +245,7 @@ def test_a_loss_that_turns_nan(full, run, whole, capfd, monkeypatch):
         code, line = ended(run, capfd, patch)
     assert code == 1 and "step 6: the loss or its gradient is not finite" in line
     assert "lower the learning rate" in line and ("no space left" in line) == full
-    assert shown(line, code, run)
+    assert on_the_page(line, code, {run.workdir: "DIR"})
     assert saved(run.workdir) == [4, 6]
     goes_on(run, whole)
 
@@ -306,7 +261,7 @@ def test_memory_that_runs_out_in_a_step(run, whole, capfd, monkeypatch):
     assert code == 1 and "out of memory (Out of memory allocating" in line
     for word in ("--devices.microbatch", "--batch-size", "bfloat16", "from step 6"):
         assert word in line
-    assert shown(line, code, run)
+    assert on_the_page(line, code, {run.workdir: "DIR"})
     assert saved(run.workdir) == [4, 6]
     goes_on(run, whole)
 
@@ -316,116 +271,7 @@ def test_a_network_that_never_fits_into_memory(run, capfd, monkeypatch):
     code, line = ended(lambda: run(huge), capfd, monkeypatch)
     assert code == 1 and "out of memory (Out of memory allocating" in line
     assert "nothing was saved yet" in line
-    assert shown(line, code, run)
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """A folder of 64 images in two classes."""
-    root = tmp_path_factory.mktemp("files") / "images"
-    rng = np.random.default_rng(0)
-    for i in range(64):
-        path = root / "train" / "ab"[i % 2] / f"{i:02}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).save(path)
-    (root / "test").mkdir()
-    return root
-
-
-@pytest.fixture
-def mine(files, tmp_path):
-    return shutil.copytree(files, tmp_path / "images")
-
-
-def stream(root):
-    return load("folder", path=str(root), image_size=12, store="stream")
-
-
-def damage(path):
-    """Break the pixels of a PNG, not its header or its end."""
-    data = bytearray(path.read_bytes())
-    begin = data.index(b"IDAT") + 8
-    data[begin : begin + 4] = b"\xff\xff\xff\xff"
-    path.write_bytes(data)
-
-
-WORKERS = [0, pytest.param(1, marks=pytest.mark.slow)]
-
-
-@pytest.mark.parametrize("workers", WORKERS)
-def test_a_file_that_vanishes_and_one_that_is_damaged(
-    workers, run, mine, tmp_path, capfd, monkeypatch
-):
-    damage(mine / "train" / "b" / "07.png")
-    config = replace(TINY, data=DataConfig("arrays", workers=workers))
-    pretrain(config, tmp_path / "whole", train=stream(mine), quiet=True)
-    lost, away = mine / "train" / "a" / "10.png", tmp_path / "away.png"
-
-    def lose(state):
-        lost.rename(away)
-        return state
-
-    with monkeypatch.context() as patch:
-        meets(patch, 5, lose)
-        code, line = ended(lambda: run(config, stream(mine)), capfd, patch)
-    assert code == 1 and f"{lost} cannot be opened (No such file" in line
-    assert "bring it back; the same command goes on from step" in line
-    assert on_the_page(line, code, {mine: "DATA", run.workdir: "DIR"})
-    assert saved(run.workdir)[-1] >= 4
-    # Without it this is another data set, which is refused.
-    code, line = ended(lambda: run(config, stream(mine)), capfd, monkeypatch)
-    assert code == 2 and "(examples: 64 -> 63); bring back that data" in line
     assert on_the_page(line, code, {run.workdir: "DIR"})
-    away.rename(lost)
-    capfd.readouterr()
-    run(config, stream(mine), quiet=False)
-    assert losses(run.workdir) == losses(tmp_path / "whole")
-    assert sorted(losses(run.workdir)) == STEPS
-    said = capfd.readouterr().out
-    for workdir in (run.workdir, tmp_path / "whole"):
-        (listed,) = (workdir / "skipped_files.txt").read_text().splitlines()
-        assert listed.startswith("train/b/07.png\t")
-    (told,) = [line for line in said.splitlines() if "stands for it" in line]
-    assert told.startswith("train/b/07.png cannot be read (")
-    assert on_the_page(told, 0, {run.workdir: "DIR"})
-    assert "1 damaged images were replaced by others" in said
-
-
-def test_damage_changes_no_other_example(files, mine):
-    damage(mine / "train" / "b" / "07.png")
-    told = []
-    settings = {"seed": 0, "batch_size": 16, "start_step": 0, "stop_step": 4}
-    good = list(batches(stream(files), **settings))
-    bad = list(
-        batches(stream(mine), on_replaced=lambda *each: told.append(each), **settings)
-    )
-    differ = [
-        (x["image"] != y["image"]).any((1, 2, 3)).sum()
-        for x, y in zip(good, bad, strict=True)
-    ]
-    assert sorted(differ) == [0, 0, 0, 1]
-    for x, y in zip(good, bad, strict=True):
-        np.testing.assert_array_equal(x["label"], y["label"])
-    assert [name for name, _ in told] == ["train/b/07.png"]
-
-
-@pytest.mark.slow
-def test_a_reading_process_that_is_killed(run, mine, tmp_path, capfd, monkeypatch):
-    config = replace(TINY, data=DataConfig("arrays", workers=1))
-
-    def kill(state):
-        (reader,) = multiprocessing.active_children()
-        reader.kill()
-        return state
-
-    pretrain(config, tmp_path / "whole", train=stream(mine), quiet=True)
-    with monkeypatch.context() as patch:
-        meets(patch, 5, kill)
-        code, line = ended(lambda: run(config, stream(mine)), capfd, patch)
-    assert code == 1 and "exit code -9" in line and "lower --data.workers" in line
-    assert shown(line, code, run)
-    run(config, stream(mine))
-    assert losses(run.workdir) == losses(tmp_path / "whole")
 
 
 @pytest.mark.slow
