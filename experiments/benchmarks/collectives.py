@@ -3,7 +3,7 @@
 Command:  python experiments/benchmarks/collectives.py [RECIPE ...]
               [--devices 8 64 256 v5e:16x16] [--batch N] [--arch NAME]
               [--image-size PX] [--json FILE]
-Time:     about TIME per line on 2 CPU cores
+Time:     about 5 minutes per line on 2 busy CPU cores, 10 for a slice of TPUs
 Result:   a line per recipe and devices: work and memory of one device, and how many
           collectives of each kind with how many bytes, for docs/pods.md
 

@@ -1,7 +1,7 @@
 """What one core of a host decodes, and how fast a ResNet-50's checkpoint is written.
 
 Command:  python experiments/benchmarks/host_speed.py [--json FILE]
-Time:     about TIME on 2 CPU cores
+Time:     about 20 seconds on 2 CPU cores
 Result:   images per second and core for JPEGs of ImageNet's usual 500 x 375 pixels
           and about its mean of 115 kB, resized to 256; seconds to save the state of a
           SimCLR ResNet-50 (how long the loop waits, and until it is on the disk) and to

@@ -82,13 +82,16 @@ def step_of(machine: Machine, rows: list[dict[str, Any]], recipe: str) -> Step:
         recipe: name of the recipe.
     """
     row = row_of(rows, recipe)
-    # The optimizer's traffic goes with the state, the rest with the images.
-    few, many = row_of(rows, "simclr"), row_of(rows, "simclr", 64)
-    image = (many["bytes_accessed"] - few["bytes_accessed"]) / 48
-    fixed = (few["bytes_accessed"] - 16 * image) * row["state"] / few["state"]
-    each = machine.batch / machine.devices / 16
-    compute = each * row["flops"] / machine.flops
-    memory = (each * (row["bytes_accessed"] - fixed) + fixed) / machine.bandwidth
+    each = machine.batch / machine.devices
+    compute = each / 16 * row["flops"] / machine.flops
+    traffic = row["bytes_accessed"]
+    if each != 16:
+        # From SimCLR's slope, in proportion to the work; the state is read and written
+        # and the gradients of its size are read.
+        few, many = row_of(rows, "simclr"), row_of(rows, "simclr", 64)
+        image = (many["bytes_accessed"] - few["bytes_accessed"]) / 48
+        traffic = each * image * row["flops"] / few["flops"] + 3 * row["state"]
+    memory = traffic / machine.bandwidth
     found = row["collectives"]
     # An all-reduce is a reduce-scatter and an all-gather; n - 1 of n parts travel.
     passes = {"all-reduce": 2}
@@ -196,30 +199,51 @@ def input_table(rows: list[dict[str, Any]], host: dict[str, float]) -> str:
     )
 
 
+def checkpoint_table(rows: list[dict[str, Any]], host: dict[str, float]) -> str:
+    """Size, and seconds by the rates that were measured."""
+    waits, saves, restores = (
+        host[f"{name}_seconds"] / host["state_megabytes"]
+        for name in ("blocked", "saved", "restored")
+    )
+
+    def line(recipe: str) -> list[str]:
+        size = row_of(rows, recipe)["state"] / 1e6
+        seconds = (f"{size * rate:.1f}" for rate in (waits, saves, restores))
+        return [recipe, f"{size:,.0f}", *seconds]
+
+    return table(
+        "recipe | state, MB | the loop waits, s | on the disk after, s | restored, s",
+        map(line, dict.fromkeys(key(row)[0] for row in rows)),
+    )
+
+
 def batch_table(figures: dict[str, Any]) -> str:
     """The largest batch that memory allows, and what the loss takes of it."""
     rows = figures["rows"]
     few, many = row_of(rows, "simclr"), row_of(rows, "simclr", 64)
     image = (many["temporary"] - few["temporary"]) / 48
-    fixed = few["temporary"] - 16 * image + few["arguments"]
+    # A recipe whose loss is of that kind, for the size of its state.
+    recipes = {"N x N": "simclr", "D x D": "barlow_twins", "pairs only": "byol"}
 
     def line(machine: Machine, loss: str) -> list[str]:
         factor = 9 / 4 * 16 / machine.devices  # bytes per N^2, of float32 [2N, 2N]
-        constant = fixed + (2 * 4 * 8192**2 if loss == "D x D" else 0)
+        matrices = 2 * 4 * 8192**2 if loss == "D x D" else 0
+        row = row_of(rows, recipes[loss])
+        constant = few["temporary"] - 16 * image + matrices + row["arguments"]
+        constant += row["gradients"] - few["gradients"]
         room = machine.memory - constant
         share = image / machine.devices
         if loss == "N x N":
             n = (math.sqrt(share**2 + 4 * factor * room) - share) / (2 * factor)
             of_loss = factor * n * n
         else:
-            n, of_loss = room / share, constant - fixed
+            n, of_loss = room / share, matrices
         rounded = int(n) // (8 * machine.devices) * 8 * machine.devices
         return [machine.name, loss, f"{rounded:,}", f"{of_loss / 1e9:.2f}"]
 
-    losses = ("N x N", "D x D", "pairs only")
     return table(
         "machine | loss | largest batch | GB of the loss on each device",
-        (line(machine, loss) for machine in MACHINES for loss in losses),
+        (line(machine, loss) for machine in MACHINES for loss in recipes),
     )
 
 
@@ -231,6 +255,7 @@ def tables() -> dict[str, str]:
         "compiled": compiled_table(rows),
         "step": step_table(rows),
         "input": input_table(rows, figures["host"]),
+        "checkpoint": checkpoint_table(rows, figures["host"]),
         "batch": batch_table(figures),
     }
 
