@@ -106,6 +106,10 @@ def _pretrain(words: list[str]) -> int:
         return _dry_run(asked.config)
     if asked.workdir is None:
         raise ConfigError("--workdir is not set; name the run folder: --workdir DIR")
+    if re.match(r"\w+:/", str(asked.workdir)):
+        raise ConfigError(
+            f"--workdir is {str(asked.workdir)!r}; allowed: a path (mount the bucket)"
+        )
     from ssljax.training.loop import pretrain
 
     run = pretrain(asked.config, asked.workdir, command=["ssljax", "pretrain", *words])
