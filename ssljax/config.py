@@ -10,6 +10,7 @@ from ssljax.validation import (
     at_least,
     check_types,
     fraction,
+    near_multiples,
     positive,
     refuse,
 )
@@ -339,8 +340,7 @@ class Config:
             refuse("seed", self.seed, "0 to 4294967295")
         part = self.devices.microbatch
         if part is not None and self.batch_size % part:
-            below = self.batch_size // part * part
-            near = " or ".join(str(b) for b in (below, below + part) if b)
+            near = near_multiples(self.batch_size, part)
             refuse(
                 "batch_size", self.batch_size, f"multiples of microbatch {part}: {near}"
             )

@@ -113,6 +113,16 @@ def at_least(config: Any, prefix: str, least: float, *names: str) -> None:
             refuse(key, value, f">= {least}")
 
 
+def near_multiples(value: int, part: int) -> str:
+    """The multiples of `part` on both sides of a number that is none.
+
+    >>> near_multiples(100, 32)
+    '96 or 128'
+    """
+    below = value // part * part
+    return " or ".join(str(near) for near in (below, below + part) if near)
+
+
 def fraction(config: Any, prefix: str, *names: str) -> None:
     """Refuse named fields outside 0 to 1; None passes."""
     for key, value in _values(config, prefix, names):

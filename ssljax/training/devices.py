@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ssljax.validation import ConfigError
+from ssljax.validation import ConfigError, near_multiples
 
 
 def make_mesh(
@@ -45,11 +45,9 @@ def make_mesh(
     if microbatch is not None:
         name, shared = ("devices.microbatch", microbatch)
     if shared % len(devices):
-        below = shared // len(devices) * len(devices)
-        near = " or ".join(str(b) for b in (below, below + len(devices)) if b)
         raise ConfigError(
             f"{name} is {shared}, which {len(devices)} devices cannot share "
-            f"equally; nearest: {near}"
+            f"equally; nearest: {near_multiples(shared, len(devices))}"
         )
     # Auto axes: under Explicit ones every Gram matrix of a sharded batch is an error.
     return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))

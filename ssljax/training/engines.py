@@ -76,12 +76,11 @@ def place_rows(
         size: rows of a microbatch; the result is then the list of them.
     """
     if size is not None:
-        count = len(jax.tree.leaves(tree)[0]) // size
-        parts = jax.tree.map(lambda x: np.split(np.asarray(x), count), tree)
-        is_list = lambda x: isinstance(x, list)  # noqa: E731
+        rows = len(jax.tree.leaves(tree)[0])
+        parts = [slice(i, i + size) for i in range(0, rows, size)]
         return [
-            place_rows(jax.tree.map(lambda x, i=i: x[i], parts, is_leaf=is_list), mesh)
-            for i in range(count)
+            place_rows(jax.tree.map(lambda x, part=part: x[part], tree), mesh)
+            for part in parts
         ]
     if engine == "jit":
         return devices.place(tree, devices.over_batch(mesh))

@@ -102,15 +102,6 @@ def on_first(action: Callable[[], Any]) -> Any:
     return answer["value"]
 
 
-def everyone(flag: bool) -> bool:
-    """Whether the flag is set in all processes."""
-    if jax.process_count() == 1:
-        return flag
-    from jax.experimental import multihost_utils
-
-    return bool(multihost_utils.process_allgather(np.int32(flag)).all())
-
-
 def lost(error: Exception) -> ProcessLost | None:
     """The error of a collective that another process left open, as one line."""
     if jax.process_count() == 1 or not isinstance(error, jax.errors.JaxRuntimeError):

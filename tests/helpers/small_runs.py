@@ -86,4 +86,11 @@ def doubled(setup):
     return replace(setup, network=setup.network.clone(**double))
 
 
+def widened(tree):
+    """A state in float64, for the network of `doubled`."""
+    return jax.tree.map(
+        lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, tree
+    )
+
+
 WIRINGS = ("simclr", "byol", "isoloss_cosine")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import jax
 import numpy as np
-from small_runs import BATCH, WIRINGS, doubled, first_state, setup_of, source
+from small_runs import BATCH, WIRINGS, doubled, first_state, setup_of, source, widened
 
 from ssljax.config import DevicesConfig
 from ssljax.data import process_share
@@ -29,10 +29,7 @@ def parameters_after(name, engine, count, *, resident=False):
     mesh = devices.make_mesh(count=count, batch_size=BATCH)
     data, losses = source(), []
     with jax.enable_x64(True):
-        state = jax.tree.map(
-            lambda x: x.astype(np.float64) if x.dtype == np.float32 else x,
-            first_state(setup),
-        )
+        state = widened(first_state(setup))
         run = engines.compiled_step(
             replace(doubled(setup), config=config), mesh, resident=resident
         )

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_runs import BATCH, doubled, first_state, setup_of, source
+from small_runs import BATCH, doubled, first_state, setup_of, source, widened
 
 from ssljax import methods
 from ssljax.config import Config, DataConfig, DevicesConfig, ModelConfig
@@ -35,12 +35,6 @@ FAMILIES = (
     "w_mse",
     "shuffled_dbn",
 )
-
-
-def widened(tree):
-    return jax.tree.map(
-        lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, tree
-    )
 
 
 def in_parts(name, count=1):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_runs import BATCH, WIRINGS, doubled, first_state, setup_of, source
+from small_runs import BATCH, WIRINGS, doubled, first_state, setup_of, source, widened
 
 from ssljax import methods
 from ssljax.training import devices
@@ -46,9 +46,7 @@ def loss_and_gradients(setup, count, *, double=False):
     with jax.enable_x64(double):
         if double:
             setup = doubled(setup)
-            state = jax.tree.map(
-                lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, state
-            )
+            state = widened(state)
         state = devices.place(state, devices.replicated(mesh))
 
         @jax.jit
