@@ -262,6 +262,9 @@ def isotropic_rate(
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _averages(p: int, q: int, s: jax.Array, x: jax.Array) -> jax.Array:
     modes, power = s.shape[0], (p + q) / 2.0
+    # Where the nodes lie does not change the integral: no gradient goes through it.
+    # (That of a maximum is 0 / 0 where XLA recomputes its operand in other roundings.)
+    place = jax.lax.stop_gradient
     # Only ratios of x matter for where the nodes have to be.
     unit = jnp.sqrt(jnp.sum(x**2 * s) / jnp.sum(s))
     if p == 0:
@@ -269,16 +272,16 @@ def _averages(p: int, q: int, s: jax.Array, x: jax.Array) -> jax.Array:
         form = s[None, :]
     else:
         squares = (x / unit)[None, :] ** 2
-        spread = -jnp.log(jnp.clip(jnp.min(squares), 1e-16, 1.0))
+        spread = -jnp.log(jnp.clip(jnp.min(place(squares)), 1e-16, 1.0))
         logit = jnp.linspace(-48.0 / p, 40.0 / q + spread, 64)
         share, rest = jax.nn.sigmoid(logit), jax.nn.sigmoid(-logit)
         weight = (logit[1] - logit[0]) * share ** (p / 2) * rest ** (q / 2)
         weight = weight / (math.gamma(p / 2) * math.gamma(q / 2))
         form = s[None, :] * (share[:, None] * squares + rest[:, None])  # [nodes, modes]
     # From where the first mode has not yet decayed to where the last has.
-    largest = jnp.max(form, axis=1)
+    largest = jnp.max(place(form), axis=1)
     low = -jnp.log(largest) - 40.0 / (p + q)
-    high = -jnp.log(jnp.maximum(jnp.min(form, axis=1), 1e-14 * largest))
+    high = -jnp.log(jnp.maximum(jnp.min(place(form), axis=1), 1e-14 * largest))
     step = (high + max(36.0 / (modes + 4 - p - q), 6.0) - low) / 47
     rho = jnp.exp(low[:, None] + step[:, None] * jnp.arange(48.0)[None, :])
     decay = 1.0 + 2.0 * rho[:, :, None] * form[:, None, :]  # [nodes, radii, modes]

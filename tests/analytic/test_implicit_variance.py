@@ -294,8 +294,6 @@ def test_the_coupled_modes_can_be_differentiated(float64):
     np.testing.assert_allclose(jax.grad(value)(s0), numeric, rtol=1e-5, atol=1e-5)
 
 
-# Without XLA's simplifications this gradient is NaN.
-@pytest.mark.usefixtures("optimised")
 def test_the_velocity_can_be_differentiated(float64):
     def value(s):
         return jnp.sum(jnp.array([1.0, 2.0, -1.0]) * cosine_velocity(s))
