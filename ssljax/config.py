@@ -76,6 +76,9 @@ class AugmentConfig:
     """Probability of Gaussian blur in every view; None keeps the preset's."""
     grayscale: float | None = None
     """Probability of dropping the colour in every view; None keeps the preset's."""
+    jitter_strength: float | None = None
+    """Multiplies brightness, contrast, saturation and hue of every view; None keeps the
+    preset's. 0.5 halves them, as SimCLR's paper does for CIFAR-10."""
 
     def __post_init__(self):
         for name in ("sizes", "crop_scales"):
@@ -90,6 +93,9 @@ class AugmentConfig:
         if self.size is not None and self.size > LARGEST:
             refuse("augment.size", self.size, f"1 to {LARGEST} pixels")
         fraction(self, "augment", "blur", "grayscale")
+        # A preset's hue is 0.1 of a turn or more, and half a turn is all there is.
+        if self.jitter_strength is not None and not 0 <= self.jitter_strength <= 5:
+            refuse("augment.jitter_strength", self.jitter_strength, "0 to 5")
         if self.crop_scale_min is not None and not 0 < self.crop_scale_min <= 1:
             refuse("augment.crop_scale_min", self.crop_scale_min, "0 < value <= 1")
 

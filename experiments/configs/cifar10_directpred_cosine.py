@@ -3,10 +3,11 @@
 Command:  ssljax pretrain experiments/configs/cifar10_directpred_cosine.py \\
               --workdir runs/directpred_cosine
           (CIFAR-100: add --data.name cifar100)
-Time:     1000 epochs; not yet measured on an accelerator
+Time:     1000 epochs at 15,900 images/s, 53 minutes, on an H100
 Result:   online accuracy 75, 83, 86.5, 88, 89 % at epochs 50, 100, 200,
           300, 490 is what the stored run of implicit-var-reg shows (read off its
-          figure, +-1); ours is not yet measured
+          figure, +-1); ours at epoch 50:
+          kNN (k = 200, 2,000 test images) 72.7 % (experiments/results/cifar10_h100.md)
 Source:   implicit-var-reg's scripts: LARS clipped, rate 1, weight decay 1e-4, 1000
           epochs
 

@@ -2,11 +2,12 @@
 
 Command:  ssljax pretrain experiments/configs/cifar10_simclr.py \\
               --workdir runs/simclr
-Time:     200 epochs; not yet measured on an accelerator
+Time:     200 epochs in 8 minutes on an H100 (36,700 images/s)
 Result:   kNN (k = 200, temperature 0.1) 84.8 % is what lightly's benchmark reports for
-          these settings; ours is not yet measured
+          these settings; with twice its colour jitter we measured 78.1 %
+          (experiments/results/cifar10_h100.md), with these settings not yet
 Source:   lightly's CIFAR-10 benchmark: SGD, rate 0.06 x batch / 128, weight decay 5e-4,
-          cosine, temperature 0.5, projector 512-128, no blur
+          cosine, temperature 0.5, projector 512-128, no blur, jitter strength 0.5
 
 `--smoke` is the same recipe at CPU scale: tiny network, 4,000 images, 20 epochs in two
 minutes; kNN (k = 200) 38.3 % of 1,000 test images, untrained network 29.5 %.
@@ -15,6 +16,7 @@ minutes; kNN (k = 200) 38.3 % of 1,000 test images, untrained network 29.5 %.
 from dataclasses import replace
 
 from ssljax.config import (
+    AugmentConfig,
     CheckpointConfig,
     Config,
     DataConfig,
@@ -35,6 +37,7 @@ def config() -> Config:
             forward="separate",
         ),
         data=DataConfig("cifar10"),
+        augment=AugmentConfig(jitter_strength=0.5),
         model=ModelConfig(arch="resnet18", dtype="bfloat16"),
         # 0.06 x batch / 128 in lightly's terms.
         optimizer=OptimizerConfig(

@@ -67,6 +67,19 @@ class View:
         self._require_range("crop_ratio", math.inf)
         self._require_range("blur_sigma", math.inf)
 
+    def with_jitter(self, strength: float) -> "View":
+        """The view with its four colour shifts multiplied; hue up to half a turn.
+
+        >>> View().with_jitter(0.5).brightness, View(hue=0.2).with_jitter(4).hue
+        (0.2, 0.5)
+        """
+        shifts = {
+            name: strength * getattr(self, name)
+            for name in ("brightness", "contrast", "saturation", "hue")
+        }
+        shifts["hue"] = min(shifts["hue"], 0.5)
+        return dataclasses.replace(self, **shifts)
+
     def _require_number(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
         if not (_is_finite(value) and low <= value <= high):
@@ -123,12 +136,13 @@ def preset(name: str, *, image_size: int) -> tuple[View, View]:
     Raises:
         ValueError: for an unknown name (the nearest is suggested) or a size below one.
 
-    Sources: Chen et al. 2020 and google-research/simclr ``data_util.py`` (lightly keeps
-    strength 1 at 32 pixels, the paper's appendix B.9 halves it for CIFAR-10: use
-    ``dataclasses.replace``); Grill et al. 2020 appendix B; Chen and He 2021 sections 4
-    and D; Zbontar et al. 2021 and Bardes et al. 2022 official code; solo-learn
-    ``scripts/pretrain/cifar`` for BYOL, Barlow Twins and VICReg on small images; Weng
-    et al. 2024, official code, for multi-crop.
+    Sources: Chen et al. 2020 and google-research/simclr ``data_util.py`` (solo-learn
+    keeps strength 1 at 32 pixels; the paper's appendix B.9 and lightly's benchmark
+    halve it for CIFAR-10, as ``View.with_jitter(0.5)`` does, and in a config
+    ``augment.jitter_strength``); Grill et al. 2020 appendix B; Chen and He 2021
+    sections 4 and D; Zbontar et al. 2021 and Bardes et al. 2022 official code;
+    solo-learn ``scripts/pretrain/cifar`` for BYOL, Barlow Twins and VICReg on small
+    images; Weng et al. 2024, official code, for multi-crop.
 
     >>> first, second = preset("byol", image_size=224)
     >>> first.blur, second.blur

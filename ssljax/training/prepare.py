@@ -191,6 +191,8 @@ def build_views(config: Config, sizes: tuple[int, ...]) -> tuple[View, ...]:
     views = []
     for i in range(len(sizes)):
         view = replace(pair[i % len(pair)], **chances)
+        if augment.jitter_strength is not None:
+            view = view.with_jitter(augment.jitter_strength)
         if augment.crop_scale_min is not None:
             largest = view.crop_scale[1]
             view = replace(view, crop_scale=(augment.crop_scale_min, largest))

@@ -109,6 +109,14 @@ def test_overridden_chances_hold_in_every_view():
     assert [view.solarize for view in views] == [0.0, 0.2]
 
 
+def test_the_strength_multiplies_the_four_shifts_of_every_view():
+    halved = setup_of("byol", AugmentConfig(jitter_strength=0.5)).views
+    assert [(v.brightness, v.saturation, v.hue) for v in halved] == [
+        (0.2, 0.1, 0.05)
+    ] * 2
+    assert [v.jitter for v in halved] == [0.8, 0.8]  # the chance stays
+
+
 def test_every_pair_of_views_counts_in_a_pairwise_loss():
     _, loss, _, outputs, _, _ = outputs_of("simclr")
     z = outputs.projections
