@@ -1,6 +1,7 @@
 """The scripts of experiments/launch, with gcloud, ssh and srun replaced by fakes."""
 
 import json
+import functools
 import os
 import re
 import shutil
@@ -199,7 +200,11 @@ def test_every_machine_gets_its_process(codes, result, fakes):
 def test_a_signal_reaches_every_machine(number, fakes):
     place = over_ssh(fakes, FAKE_RUN="wait", hosts="a b")
     process = subprocess.Popen(
-        ["bash", str(LAUNCH / "nodes_ssh.sh"), *RECIPE], env=os.environ | place
+        ["bash", str(LAUNCH / "nodes_ssh.sh"), *RECIPE],
+        env=os.environ | place,
+        # A shell that was started with a signal ignored cannot catch it, and behind `&`
+        # SIGINT is.
+        preexec_fn=functools.partial(signal.signal, number, signal.SIG_DFL),
     )
     ready = fakes / "log.ready"
     until = time.monotonic() + 30
