@@ -1,7 +1,7 @@
 """The scripts of experiments/launch, with gcloud, ssh and srun replaced by fakes."""
 
-import json
 import functools
+import json
 import os
 import re
 import shutil
