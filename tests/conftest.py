@@ -13,6 +13,8 @@ if importlib.metadata.version("jaxlib").startswith("0.10."):
         + os.environ.get("XLA_FLAGS", "")
     )
 
+import gc
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -29,6 +31,17 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 # Programs run a few times on small arrays: most of the time would go into optimising
 # them. Doctests, which run without this file, compile as users do.
 jax.config.update("jax_disable_most_optimizations", True)
+
+
+_finished = itertools.count(1)
+
+
+def pytest_runtest_logfinish():
+    # Compiled programs keep millions of objects alive, and after some hundred tests each
+    # full collection would look at them for seconds: once seen, they are set aside.
+    if next(_finished) % 50 == 0:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture

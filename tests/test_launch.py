@@ -1,6 +1,5 @@
 """The scripts of experiments/launch, with gcloud, ssh and srun replaced by fakes."""
 
-import functools
 import json
 import os
 import re
@@ -199,12 +198,13 @@ def test_every_machine_gets_its_process(codes, result, fakes):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=str)
 def test_a_signal_reaches_every_machine(number, fakes):
     place = over_ssh(fakes, FAKE_RUN="wait", hosts="a b")
+    # A shell that was started with a signal ignored cannot catch it, and behind `&`
+    # SIGINT is.
+    restore = f"import os, signal, sys; signal.signal({int(number)}, signal.SIG_DFL)"
     process = subprocess.Popen(
-        ["bash", str(LAUNCH / "nodes_ssh.sh"), *RECIPE],
+        [sys.executable, "-c", f"{restore}; os.execvp('bash', sys.argv[1:])"]
+        + ["bash", str(LAUNCH / "nodes_ssh.sh"), *RECIPE],
         env=os.environ | place,
-        # A shell that was started with a signal ignored cannot catch it, and behind `&`
-        # SIGINT is.
-        preexec_fn=functools.partial(signal.signal, number, signal.SIG_DFL),
     )
     ready = fakes / "log.ready"
     until = time.monotonic() + 30
