@@ -37,7 +37,7 @@ _finished = itertools.count(1)
 
 
 def pytest_runtest_logfinish():
-    # Compiled programs keep millions of objects alive, and after some hundred tests each
+    # Compiled programs keep millions of objects alive, and after some hundred tests a
     # full collection would look at them for seconds: once seen, they are set aside.
     if next(_finished) % 50 == 0:
         gc.collect()
