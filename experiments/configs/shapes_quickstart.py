@@ -25,7 +25,7 @@ from ssljax.config import (
 def config() -> Config:
     return Config(
         method=MethodConfig("simclr", options={"temperature": 0.2}, projector="256-64"),
-        data=DataConfig("shapes"),
+        data=DataConfig("shapes", examples=8000),
         augment=AugmentConfig(crop_scale_min=0.3),
         model=ModelConfig(arch="resnet_tiny"),
         optimizer=OptimizerConfig(
@@ -38,6 +38,6 @@ def config() -> Config:
         monitor=MonitorConfig(every_epochs=2, knn_examples=4000),
         checkpoint=CheckpointConfig(every_epochs=5),
         log=LogConfig(every_steps=26),
-        epochs=12,
+        epochs=10,
         batch_size=128,
     )
