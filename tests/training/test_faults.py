@@ -149,6 +149,7 @@ class Wall:
         raise OSError(errno.EIO, "a second error that must not hide the first")
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_under_the_metrics(run, whole, capfd, monkeypatch):
     write = MetricWriter.write
 
@@ -207,6 +208,7 @@ def test_a_disk_that_is_full_when_the_run_starts(name, run, whole, capfd, monkey
         goes_on(run, whole)
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_read_only(run, whole, capfd, monkeypatch):
     def refuse(*args, dir=None, **options):
         assert dir in (run.workdir, run.workdir / "checkpoints")
@@ -250,6 +252,7 @@ def test_a_loss_that_turns_nan(full, run, whole, capfd, monkeypatch):
     goes_on(run, whole)
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_in_a_step(run, whole, capfd, monkeypatch):
     def too_much(state):
         # XLA refuses this by itself, on a CPU too.

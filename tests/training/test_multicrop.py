@@ -140,6 +140,7 @@ def test_the_first_view_is_the_anchor_of_intl():
     np.testing.assert_allclose(loss, losses.intl(outputs.projections), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_crops_are_predicted_from_by_a_closed_form_predictor():
     _, loss, _, outputs, moved, _ = outputs_of("directpred_euclidean")
     z, t = outputs.projections, outputs.targets
@@ -150,6 +151,7 @@ def test_crops_are_predicted_from_by_a_closed_form_predictor():
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_first_view_is_the_teachers_alone_under_intl_with_a_teacher():
     _, loss, _, outputs, _, _ = outputs_of("intl_ema")
     assert (len(outputs.projections), len(outputs.targets)) == (2, 1)

@@ -27,6 +27,7 @@ def whole_run(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_sigterm_finishes_the_step_saves_and_goes_on_bit_equal(whole_run, tmp_path):
     workdir = tmp_path / "run"
 

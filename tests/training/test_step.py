@@ -87,6 +87,7 @@ def test_one_and_eight_devices_agree_on_loss_and_every_gradient(name):
     check_agreement(name, (8,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["simclr", pytest.param("byol", marks=pytest.mark.slow)]
 )
