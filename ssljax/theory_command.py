@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 DISAGREES = 1
 FINGERPRINT = "fingerprint"
+AT_ONCE = 2  # items; each holds what it simulates in memory
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def _chosen(asked: Asked) -> list[tuple["Theory", list["Item"]]]:
 
 
 def check(theory: "Theory", items: Sequence["Item"], asked: Asked) -> Outcome:
-    """Run items one by one and print each; one that raises does not stop the rest."""
+    """Run items, print each in its turn; one that raises does not stop the rest."""
     from ssljax.analytic.checklist import Given, Verdict, run_item
 
     outcome = Outcome(theory)
@@ -137,18 +139,23 @@ def check(theory: "Theory", items: Sequence["Item"], asked: Asked) -> Outcome:
     images, reason = _images(items)
     given = Given(seed=asked.seed, images=images)
     width = max((len(item.number) for item in items), default=1)
-    for item in items:
+
+    def verdict_of(item: "Item") -> tuple["Verdict", str | None]:
         if item.images and images is None:
-            verdict = Verdict(item, [], 0.0, reason)
-        else:
-            began = time.perf_counter()
-            try:
-                verdict = run_item(item, given)
-            except Exception as error:
-                verdict = Verdict(item, [], time.perf_counter() - began)
-                outcome.errors[item.number] = _in_a_line(error)
-        outcome.verdicts.append(verdict)
-        print(_told(verdict, outcome.errors.get(item.number), width), flush=True)
+            return Verdict(item, [], 0.0, reason), None
+        began = time.perf_counter()
+        try:
+            return run_item(item, given), None
+        except Exception as error:
+            return Verdict(item, [], time.perf_counter() - began), _in_a_line(error)
+
+    # Items do not know of each other; most of their time is compilation, on one core.
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for verdict, error in pool.map(verdict_of, items):
+            if error is not None:
+                outcome.errors[verdict.item.number] = error
+            outcome.verdicts.append(verdict)
+            print(_told(verdict, error, width), flush=True)
     drawn = asked.out is not None and not asked.items
     if theory.name != FINGERPRINT:
         if drawn:
