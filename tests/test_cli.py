@@ -339,7 +339,7 @@ def test_dry_run_says_what_would_be_done_and_touches_nothing(answered, elsewhere
     assert rows["stem"].strip() == "small (for 32 px)"
     assert rows["crop"].strip() == "area 0.3 to 1, antialiased"
     # Linear without bias, BatchNorm, linear without bias, BatchNorm.
-    projector = 128 * 256 + 2 * 256 + 256 * 64 + 2 * 64
+    projector = 64 * 256 + 2 * 256 + 256 * 64 + 2 * 64
     assert rows["parameters"].strip().endswith(f"projector {projector:,}")
     assert float(rows["memory estimate"].split()[0]) > 0
     # Every setting in use, resolved.
