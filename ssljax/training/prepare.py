@@ -242,7 +242,7 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
         ("steps", f"{setup.total_steps} ({setup.steps_per_epoch} per epoch)"),
         ("warm-up", f"{warmup_steps(setup)} steps"),
         ("parameters", ", ".join(f"{k} {v:,}" for k, v in named.items() if v)),
-        ("memory estimate", f"{memory / 2**30:.2f} GiB on each of {count} devices"),
+        ("memory estimate", f"{memory / 2**20:,.0f} MiB on each of {count} devices"),
         ("images", "on the device" if resident else "streamed from disk"),
     ]
     if config.devices.engine != "jit":
