@@ -39,6 +39,6 @@ def config() -> Config:
         monitor=MonitorConfig(every_epochs=2, knn_examples=4000),
         checkpoint=CheckpointConfig(every_epochs=5),
         log=LogConfig(every_steps=26),
-        epochs=20,
+        epochs=17,
         batch_size=128,
     )
