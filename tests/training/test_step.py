@@ -88,9 +88,7 @@ def test_one_and_eight_devices_agree_on_loss_and_every_gradient(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["simclr", pytest.param("byol", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["simclr", "byol"])
 def test_devices_agree_in_float32_as_it_trains(name):
     setup = setup_of(name)
     loss, gradients = loss_and_gradients(setup, 1)
