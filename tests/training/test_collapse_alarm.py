@@ -6,7 +6,7 @@ import pytest
 
 import ssljax
 from ssljax.cli import load_recipe
-from ssljax.config import MethodConfig, MonitorConfig
+from ssljax.config import DevicesConfig, MethodConfig, MonitorConfig
 from ssljax.training.run_folder import RunFolder, read_json_lines
 
 RECIPE = "experiments/configs/shapes_quickstart.py"
@@ -27,6 +27,7 @@ def alarms_of(folder, name, **changes):
         method=MethodConfig(name, **(HEADS[name] | changes)),
         optimizer=replace(config.optimizer, final_fraction=1.0),
         monitor=MonitorConfig(every_epochs=0.5, knn_examples=0),
+        devices=DevicesConfig(count=1),
         epochs=2,
     )
     ssljax.pretrain(config, folder, quiet=True)
