@@ -48,11 +48,3 @@ def pytest_runtest_logfinish():
 def float64():
     with jax.enable_x64(True):
         yield
-
-
-@pytest.fixture(scope="module")
-def optimised():
-    """For the few tests that train for minutes."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)

@@ -4,31 +4,26 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import ssljax
 
-from ssljax.cli import main
 from ssljax.data.prepare import catalogue
 
-RECIPE = str(
-    Path(__file__).parents[1] / "experiments" / "configs" / "cifar10_simclr.py"
-)
+RECIPE = Path(__file__).parents[1] / "experiments" / "configs" / "cifar10_simclr.py"
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("optimised")
-def test_the_smoke_run_on_cifar10_learns(tmp_path, capfd):
+def test_the_smoke_run_on_cifar10_learns(tmp_path):
     if "cifar10" not in {entry.name for entry in catalogue() if entry.present}:
         pytest.skip("cifar10 is not prepared; set TFDS_DATA_DIR")
-    folder = str(tmp_path / "run")
-    train = ["pretrain", RECIPE, "--smoke", "--workdir", folder, "--devices.count", "1"]
-    assert main(train) == 0
-    assert main(["evaluate", folder, "--protocol", "knn"]) == 0
-    assert main(["report", folder]) == 0
-    capfd.readouterr()
-    rows = json.loads((tmp_path / "run" / "evaluation.json").read_text())["rows"]
+    folder = tmp_path / "run"
+    ssljax("pretrain", RECIPE, "--smoke", "--workdir", folder, "--devices.count", 1)
+    ssljax("evaluate", folder, "--protocol", "knn")
+    ssljax("report", folder)
+    rows = json.loads((folder / "evaluation.json").read_text())["rows"]
     accuracy = {
         row["representation"]: row["accuracy"]
         for row in rows
         if row["protocol"].startswith("knn k=200")
     }
     assert accuracy["encoder"] >= accuracy["untrained network"] + 5
-    assert (tmp_path / "run" / "report.html").stat().st_size > 100_000
+    assert (folder / "report.html").stat().st_size > 100_000

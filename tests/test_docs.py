@@ -4,6 +4,7 @@ import math
 import re
 from pathlib import Path
 
+import micro  # noqa: F401
 import numpy as np
 import pytest
 
@@ -17,9 +18,6 @@ from ssljax.config import (
 from ssljax.config_json import flatten
 from ssljax.data import from_arrays
 from ssljax.method_table import METHODS
-from ssljax.models.resnet import ARCHS, Arch
-
-ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -7,17 +7,16 @@ import shlex
 import shutil
 from pathlib import Path
 
+import micro  # noqa: F401
 import pytest
 
 from ssljax.cli import COMMANDS, main
 from ssljax.config import Config
 from ssljax.config_json import flatten
 from ssljax.methods import METHODS
-from ssljax.models.resnet import ARCHS, Arch
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
 TINY = """--data.name shapes --data.image-size 16 --data.examples 128
     --data.test-examples 64
     --batch-size 32 --epochs 0.5 --model.arch micro --augment.preset supervised

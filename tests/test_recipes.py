@@ -1,9 +1,10 @@
-"""One step of every recipe's smoke preset, on images that need no download."""
+"""One step of every recipe's smoke preset, on a small network and embedded images."""
 
 import math
 from dataclasses import replace
 from pathlib import Path
 
+import micro  # noqa: F401
 import pytest
 
 import ssljax
@@ -20,7 +21,7 @@ def test_one_step_of_the_smoke_preset(recipe, tmp_path):
     config = replace(
         config,
         data=DataConfig("shapes", examples=128, test_examples=12, image_size=16),
-        model=replace(config.model, width=0.25),
+        model=replace(config.model, arch="micro", width=2.0),
         monitor=replace(config.monitor, every_epochs=0),
         devices=replace(config.devices, count=1),
         batch_size=128,

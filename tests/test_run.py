@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import micro  # noqa: F401
 import numpy as np
 import pytest
 
@@ -29,10 +30,7 @@ from ssljax.data import from_arrays
 from ssljax.encoder import restore
 from ssljax.evaluate import evaluate, report
 from ssljax.methods import resolve
-from ssljax.models.resnet import ARCHS, Arch
 from ssljax.validation import ConfigError
-
-ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
 
 BATCH, TRAIN, TEST, CLASSES = 16, 64, 32, 4
 CONFIG = Config(

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import micro  # noqa: F401
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -22,10 +23,7 @@ from ssljax.config import (
 from ssljax.data import DataError, channel_statistics, load, subset
 from ssljax.data.tfds_source import tfds_dir
 from ssljax.evaluate import evaluate
-from ssljax.models.resnet import ARCHS, Arch
 from ssljax.training.prepare import load_split
-
-ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
 
 
 class SslTinyScenes(tfds.core.GeneratorBasedBuilder):

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import micro  # noqa: F401
 from interrupted import CONFIG, environment, images, losses
 
 from ssljax import cli
@@ -19,7 +20,6 @@ from ssljax.config import (
     ModelConfig,
     MonitorConfig,
 )
-from ssljax.models.resnet import ARCHS, Arch
 from ssljax.training import engines
 from ssljax.training.loop import pretrain
 from ssljax.training.session import Session
@@ -27,7 +27,6 @@ from ssljax.training.writers import MetricWriter
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 # One block: compiling takes the time, and every fault needs two runs or three.
-ARCHS.setdefault("micro", Arch((1,), (4,), False, stem_stride=2))
 TINY = replace(
     CONFIG,
     method=MethodConfig("simclr", projector="8-8"),

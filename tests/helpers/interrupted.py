@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import jax
+import micro  # noqa: F401
 import numpy as np
 
 from ssljax.config import (
@@ -23,9 +24,7 @@ from ssljax.config import (
     OptimizerConfig,
 )
 from ssljax.data import from_arrays
-from ssljax.models.resnet import ARCHS, Arch
 
-ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
 # 64 images in batches of 16: four steps an epoch, twelve in all.
 CONFIG = Config(
     method=MethodConfig("byol", projector="16-8", predictor="16-8"),

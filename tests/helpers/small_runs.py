@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import micro  # noqa: F401
 import numpy as np
 
 from ssljax.config import (
@@ -16,13 +17,10 @@ from ssljax.config import (
     OptimizerConfig,
 )
 from ssljax.data import from_arrays
-from ssljax.models.resnet import ARCHS, Arch
 from ssljax.training.prepare import prepare
 from ssljax.training.state import init_state
 
 BATCH = 32
-# One block: what is compared is the method and the sharding, not the depth.
-ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
 
 
 def source(labelled=True):

@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from interrupted import environment, finish, free_port, lines, wait_for_step
+from commands import PROGRAM, ssljax, user_environment
+from interrupted import finish, free_port, lines, wait_for_step
 
-from ssljax.cli import main
 from ssljax.data.prepare import catalogue
 
 ROOT = Path(__file__).parents[2]
-COMMAND = "from ssljax.cli import main; raise SystemExit(main())"
 
 
 def launch(workdir):
@@ -23,19 +22,17 @@ def launch(workdir):
     words += ["--workdir", str(workdir), "--epochs", "3", "--log.every-steps", "5"]
     words += ["--data.examples", "2000", "--monitor.knn-examples", "1000"]
     words += ["--devices.coordinator", f"localhost:{port}", "--devices.processes", "2"]
-    # Optimised, as a user runs it.
-    optimised = environment() | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
     return [
         subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *words, "--devices.process", str(index)],
-            env=optimised,
+            [sys.executable, "-c", PROGRAM, *words, "--devices.process", str(index)],
+            env=user_environment(),
         )
         for index in (0, 1)
     ]
 
 
 @pytest.mark.slow
-def test_two_processes_stop_go_on_and_leave_one_report(tmp_path, capfd):
+def test_two_processes_stop_go_on_and_leave_one_report(tmp_path):
     if "cifar10" not in {entry.name for entry in catalogue() if entry.present}:
         pytest.skip("cifar10 is not prepared; set TFDS_DATA_DIR")
     workdir = tmp_path / "run"
@@ -49,7 +46,7 @@ def test_two_processes_stop_go_on_and_leave_one_report(tmp_path, capfd):
     assert steps == sorted(set(steps)) and stopped < max(steps)
     launches = json.loads((workdir / "environment.json").read_text())["launches"]
     assert [each["process_count"] for each in launches] == [2, 2]
-    assert main(["evaluate", str(workdir), "--protocol", "knn"]) == 0
-    assert main(["report", str(workdir)]) == 0
+    ssljax("evaluate", workdir, "--protocol", "knn")
+    ssljax("report", workdir)
     assert len(list(tmp_path.rglob("report.html"))) == 1
     assert len(list(tmp_path.rglob("metrics.jsonl"))) == 1

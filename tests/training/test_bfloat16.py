@@ -5,6 +5,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import micro  # noqa: F401
 import numpy as np
 import pytest
 
@@ -18,13 +19,11 @@ from ssljax.config import (
     OptimizerConfig,
 )
 from ssljax.data import load
-from ssljax.models.resnet import ARCHS, Arch
 from ssljax.training.prepare import prepare
 from ssljax.training.state import init_state
 from ssljax.training.step import resident_step
 
 STEPS, BATCH = 200, 512
-ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
 # What the defaults, made for real widths, ask of 32 numbers; the batch is real.
 HEADS = {
     "byol": {"predictor": "16-32"},
@@ -58,7 +57,8 @@ def test_two_hundred_steps_stay_finite(name):
         data=DataConfig("shapes", examples=2 * BATCH, image_size=12),
         method=MethodConfig(name, **({"projector": "64-32"} | HEADS.get(name, {}))),
         model=ModelConfig("micro", dtype="bfloat16"),
-        augment=AugmentConfig(size=8),
+        # Crops and flips: views are float32 whatever the network computes in.
+        augment=AugmentConfig("supervised", size=8),
         # Steps of one size whatever the scale of the loss: what is tested is the number
         # format, not a rate.
         optimizer=OptimizerConfig(

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import micro  # noqa: F401
 import numpy as np
 import pytest
 
@@ -18,14 +19,12 @@ from ssljax.config import (
 )
 from ssljax.config_json import from_json, to_json
 from ssljax.data import from_arrays
-from ssljax.models.resnet import ARCHS, Arch
 from ssljax.training import devices
 from ssljax.training.prepare import describe, prepare
 from ssljax.training.state import init_state
 from ssljax.training.step import projections_of, run_networks, view_batch
 from ssljax.validation import ConfigError
 
-ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)
 BATCH = 16
 CROPS = AugmentConfig(
     sizes=(12, 12, 8), crop_scales=((0.2, 1.0), (0.2, 1.0), (0.05, 0.3))

@@ -1,0 +1,33 @@
+"""The command as users run it: a process of its own, compiled with all of XLA's effort.
+
+A run of minutes loses more by the test suite's quick compilation than it gains.
+"""
+
+import os
+import subprocess
+import sys
+
+import jax
+
+PROGRAM = "from ssljax.cli import main; raise SystemExit(main())"
+
+
+def user_environment():
+    """That of this process, without what the suite asks of XLA."""
+    kept = {name: x for name, x in os.environ.items() if name != "XLA_FLAGS"}
+    return kept | {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
+    }
+
+
+def ssljax(*words):
+    """What ``ssljax WORDS`` printed; an exit code that is not 0 fails the test."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, words)],
+        env=user_environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
