@@ -49,7 +49,7 @@ test-slow: .venv/.stamp
 	$(BIN)/python -m pytest -m slow
 
 doctest: .venv/.stamp
-	JAX_PLATFORMS=cpu $(BIN)/python -m pytest --doctest-modules ssljax
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest $(PYTEST_ARGS) --doctest-modules ssljax
 
 lint: .venv/.stamp
 	$(BIN)/ruff check .
