@@ -10,7 +10,6 @@ Result:   for N = 4096, D = 2048 and N = 256, D = 8192 a line per method: second
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ import jax.numpy as jnp
 
 from ssljax import methods
 from ssljax.config import Config, MethodConfig
+from ssljax.training.run_folder import this_launch, write_json_atomically
 from ssljax.validation import ConfigError
 from ssljax.wiring import Outputs
 
@@ -114,11 +114,10 @@ def main() -> int:
     parser.add_argument("--methods", nargs="+", default=list(methods.METHODS))
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     asked = parser.parse_args()
+    made = this_launch(["python", *sys.argv])
     rows = measure(asked.shapes, asked.methods)
     if asked.json is not None:
-        device = jax.devices()[0].device_kind
-        told = {"jax": jax.__version__, "device": device, "rows": rows}
-        asked.json.write_text(json.dumps(told, indent=2) + "\n")
+        write_json_atomically(asked.json, {"made": made, "rows": rows})
     return 0
 
 

@@ -141,23 +141,11 @@ class RunFolder:
         Args:
             command: the command line, word by word.
         """
-        device = jax.local_devices()[0]
-        launch = {
-            "command": list(command),
-            "commit": _commit(),
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "device": device.device_kind,
-            "device_count": jax.device_count(),
-            "process_count": jax.process_count(),
-            "versions": {name: _version(name) for name in _PACKAGES},
-            "started": datetime.datetime.now(datetime.UTC).isoformat(
-                timespec="seconds"
-            ),
-        }
         saved = _read_object(self.environment).get("launches")
         launches = saved if isinstance(saved, list) else []
-        write_json_atomically(self.environment, {"launches": [*launches, launch]})
+        write_json_atomically(
+            self.environment, {"launches": [*launches, this_launch(command)]}
+        )
 
     def write_data(self, info: Mapping[str, Any]) -> None:
         """Keep what is known of the data set in ``data.json``."""
@@ -170,6 +158,29 @@ class RunFolder:
     def write_skipped(self, skipped: Sequence[tuple[str | Path, str]]) -> None:
         """List files that could not be used, one a line: path, tab, reason."""
         write_text_atomically(self.skipped, "".join(map(skipped_line, skipped)))
+
+
+def this_launch(command: Sequence[str]) -> dict[str, Any]:
+    """What made a result: command, commit, device, versions and the time.
+
+    Args:
+        command: the command line, word by word.
+
+    >>> this_launch(["ssljax", "pretrain"])["command"]
+    ['ssljax', 'pretrain']
+    """
+    device = jax.local_devices()[0]
+    return {
+        "command": list(command),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device.device_kind,
+        "device_count": jax.device_count(),
+        "process_count": jax.process_count(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
 
 
 def plain(value: Any) -> Any:
