@@ -135,6 +135,9 @@ class ModelConfig:
     width: float = 1.0
     stem: Literal["auto", "small", "medium", "large"] = "auto"
     """`auto` chooses from the view size."""
+    stem_padding: int | None = None
+    """Pixels of zeros around the image; None keeps its size (1 for 3x3, 3 for 7x7).
+    solo-learn and the codes made from it have 2 on CIFAR: maps of 34 px."""
     zero_init_residual: bool = False
     """Start every residual branch at zero (its last BatchNorm scale)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -143,6 +146,7 @@ class ModelConfig:
     def __post_init__(self):
         check_types(self, "model")
         positive(self, "model", "width")
+        at_least(self, "model", 0, "stem_padding")
 
 
 @dataclass(frozen=True)
@@ -154,8 +158,15 @@ class MethodConfig:
     """Hyper-parameters of the loss, by the names of its keyword arguments."""
     projector: str | None = None
     """Layer widths such as `2048-2048-128`; `none` leaves the projector out."""
+    projector_norm: Literal["none", "hidden", "affine", "plain"] | None = None
+    """BatchNorm behind no layer, behind all but the last, or behind all; the last one
+    then with scale and bias or, `plain`, without."""
+    projector_bias: bool | None = None
+    """Biases of its layers that no BatchNorm follows."""
     predictor: str | None = None
     """Layer widths, or a linear kind such as `off_diagonal`; `none` leaves it out."""
+    predictor_bias: bool | None = None
+    """Biases of its layers that no BatchNorm follows."""
     forward: Literal["joint", "separate"] | None = None
     """Whether BatchNorm sees both views together or one at a time."""
     target_momentum: float | None = None

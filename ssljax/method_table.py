@@ -36,9 +36,10 @@ class Head:
     """Widths such as ``2048-2048-128``; ``none`` is the identity; ``classes`` stands
     for the number of classes; a predictor may also be one of the linear kinds of
     `ssljax.models.predictors` such as ``off_diagonal``."""
-    hidden_norm: bool = True
-    output_norm: Literal["none", "affine", "plain"] = "none"
-    output_bias: bool = False
+    norm: Literal["none", "hidden", "affine", "plain"] = "hidden"
+    """BatchNorm behind no layer, all but the last, or all, see `MethodConfig`."""
+    bias: bool = False
+    """Biases of the layers that no BatchNorm follows."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _contrastive(loss: str, paper: str, **options: Option) -> Method:
         paper=paper,
         loss=between_projections(function),
         loss_name=loss,
-        projector=Head("2048-2048-128", output_norm="affine"),
+        projector=Head("2048-2048-128", norm="affine"),
         forward="joint",
         preset="simclr",
         options=options,
@@ -108,7 +109,7 @@ def _closed_form(loss: str, paper: str, *, exponent: float, epsilon: float) -> M
         paper=paper,
         loss=with_closed_form_predictor(getattr(losses, loss)),
         loss_name=loss,
-        projector=Head("4096-256"),
+        projector=Head("4096-256", bias=True),
         target=True,
         target_momentum=0.99,
         closed_form=True,
@@ -146,7 +147,7 @@ _VICREG_WEIGHTS = dict(
 _INTL_OPTIONS: dict[str, Option] = dict(
     iterations=4, axis="channel", trace_weight="auto"
 )
-_INTL_HEAD = Head("2048-2048-2048", output_bias=True)
+_INTL_HEAD = Head("2048-2048-2048", bias=True)
 
 METHODS: dict[str, Method] = {
     "simclr": _contrastive("nt_xent", _SIMCLR, temperature=0.1),
@@ -164,7 +165,7 @@ METHODS: dict[str, Method] = {
         _contrastive(
             "spectral_contrastive", "HaoChen et al. 2021, arXiv 2106.04156", mu=10.0
         ),
-        projector=Head("8192-8192-8192", output_norm="affine"),
+        projector=Head("8192-8192-8192", norm="affine"),
         preset="simsiam",
     ),
     "barlow_twins": _dimension_contrastive(
@@ -219,8 +220,8 @@ METHODS: dict[str, Method] = {
         paper="Chen and He 2021, arXiv 2011.10566",
         loss=prediction_of_target(losses.negative_cosine, reduce="mean"),
         loss_name="negative_cosine",
-        projector=Head("2048-2048-2048", output_norm="plain"),
-        predictor=Head("512-2048", output_bias=True),
+        projector=Head("2048-2048-2048", norm="plain"),
+        predictor=Head("512-2048", bias=True),
         constant_predictor_rate=True,
         preset="simsiam",
     ),
@@ -229,7 +230,7 @@ METHODS: dict[str, Method] = {
         paper="Wen and Li 2022, arXiv 2205.06226",
         loss=prediction_of_target(losses.negative_cosine, reduce="mean"),
         loss_name="negative_cosine",
-        projector=Head("2048-64", output_norm="plain"),
+        projector=Head("2048-64", norm="plain"),
         predictor=Head("off_diagonal"),
         target=True,
         preset="simsiam",
@@ -297,7 +298,7 @@ METHODS: dict[str, Method] = {
         paper="cross-entropy on labels",
         loss=cross_entropy,
         loss_name="cross-entropy",
-        projector=Head("classes", output_bias=True),
+        projector=Head("classes", bias=True),
         views=1,
         preset="supervised",
         labels=True,

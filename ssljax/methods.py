@@ -86,7 +86,10 @@ def resolve(config: Config) -> Config:
         name=wanted.name,
         options=_options(method, wanted, momentum),
         projector=default(wanted.projector, method.projector.layers),
+        projector_norm=default(wanted.projector_norm, method.projector.norm),
+        projector_bias=default(wanted.projector_bias, method.projector.bias),
         predictor=default(wanted.predictor, method.predictor.layers),
+        predictor_bias=default(wanted.predictor_bias, method.predictor.bias),
         forward=default(wanted.forward, method.forward),
         target_momentum=momentum,
     )

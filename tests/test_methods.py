@@ -13,11 +13,14 @@ from ssljax.config import (
     AugmentConfig,
     Config,
     MethodConfig,
+    ModelConfig,
     OptimizerConfig,
 )
 from ssljax.config_json import flatten
 from ssljax.methods import METHODS, Outputs
+from ssljax.models import initialise
 from ssljax.spectral_functions import spectral_function
+from ssljax.training.state import build_network
 from ssljax.validation import ConfigError
 from ssljax.wiring import between_projections, prediction_of_target
 
@@ -93,7 +96,10 @@ def test_resolve_keeps_what_was_asked_for():
         method=MethodConfig(
             "byol",
             projector="64-32",
+            projector_norm="affine",
+            projector_bias=True,
             predictor="16-32",
+            predictor_bias=True,
             forward="joint",
             target_momentum=0.0,
         ),
@@ -113,11 +119,66 @@ def test_resolve_touches_nothing_but_the_gaps():
     assert touched == {
         "method.options.temperature",
         "method.projector",
+        "method.projector_norm",
+        "method.projector_bias",
         "method.predictor",
+        "method.predictor_bias",
         "method.forward",
         "augment.preset",
         "optimizer.constant_predictor_rate",
     }
+
+
+HEADS = {  # BatchNorm and biases of the projector, biases of the predictor
+    "simclr": ("affine", False, False),
+    "barlow_twins": ("hidden", False, False),
+    "byol": ("hidden", False, False),
+    "simsiam": ("plain", False, True),
+    "directpred_cosine": ("hidden", True, False),
+    "intl": ("hidden", True, False),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_heads_are_those_of_the_code_of_the_paper(name):
+    method = methods.resolve(Config(method=MethodConfig(name))).method
+    heads = method.projector_norm, method.projector_bias, method.predictor_bias
+    assert heads == HEADS[name]
+
+
+@pytest.mark.parametrize(
+    ("norm", "bias", "expected"),
+    [
+        ("none", True, {"linear1": {"kernel", "bias"}, "linear2": {"kernel", "bias"}}),
+        ("none", False, {"linear1": {"kernel"}, "linear2": {"kernel"}}),
+        ("hidden", True, {"linear1": {"kernel"}, "linear2": {"kernel", "bias"}}),
+        ("affine", True, {"linear1": {"kernel"}, "linear2": {"kernel"}}),
+        ("plain", False, {"linear1": {"kernel"}, "linear2": {"kernel"}}),
+    ],
+)
+def test_a_config_chooses_norms_and_biases_of_its_heads(norm, bias, expected):
+    method = MethodConfig(
+        "byol",
+        projector="8-4",
+        projector_norm=norm,
+        projector_bias=bias,
+        predictor="8-4",
+        predictor_bias=not bias,
+    )
+    config = methods.resolve(Config(method=method, model=ModelConfig("resnet_tiny")))
+    network = build_network(config, view_size=32, num_classes=None)
+    shape = (32, 32, 3)
+    tree = jax.eval_shape(
+        lambda key: initialise(network, key, shape), jax.random.key(0)
+    )
+    params = tree["params"]
+    linear = {k: set(v) for k, v in params["projector"].items() if "linear" in k}
+    assert linear == expected
+    # The running statistics show a BatchNorm without parameters too.
+    normed = {"none": [], "hidden": ["bn1"]}.get(norm, ["bn1", "bn2"])
+    assert sorted(tree["batch_stats"].get("projector", {})) == normed
+    assert ("bn2" in params["projector"]) is (norm == "affine")
+    assert ("bias" in params["predictor"]["linear2"]) is not bias
 
 
 @pytest.mark.parametrize(

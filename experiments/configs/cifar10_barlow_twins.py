@@ -25,7 +25,7 @@ def config() -> Config:
     return Config(
         method=MethodConfig("barlow_twins", projector="2048-2048-2048"),
         data=DataConfig("cifar10"),
-        model=ModelConfig(arch="resnet18", dtype="bfloat16"),
+        model=ModelConfig(arch="resnet18", stem_padding=2, dtype="bfloat16"),
         optimizer=OptimizerConfig(
             name="lars_clip",
             learning_rate=0.3,

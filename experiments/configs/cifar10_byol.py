@@ -22,10 +22,15 @@ from ssljax.config import (
 def config() -> Config:
     return Config(
         method=MethodConfig(
-            "byol", projector="4096-256", predictor="4096-256", target_momentum=0.99
+            "byol",
+            projector="4096-256",
+            projector_bias=True,
+            predictor="4096-256",
+            predictor_bias=True,
+            target_momentum=0.99,
         ),
         data=DataConfig("cifar10"),
-        model=ModelConfig(arch="resnet18", dtype="bfloat16"),
+        model=ModelConfig(arch="resnet18", stem_padding=2, dtype="bfloat16"),
         optimizer=OptimizerConfig(
             name="lars_clip", learning_rate=1.0, weight_decay=1e-5, warmup_epochs=10
         ),

@@ -23,11 +23,16 @@ from ssljax.config import (
 def config() -> Config:
     return Config(
         method=MethodConfig(
-            "dcl_abs", options={"temperature": 0.1}, projector="2048-256"
+            "dcl_abs",
+            options={"temperature": 0.1},
+            projector="2048-256",
+            projector_norm="none",
+            projector_bias=True,
+            forward="separate",
         ),
         data=DataConfig("cifar10"),
         augment=AugmentConfig(blur=0.5),
-        model=ModelConfig(arch="resnet18", dtype="bfloat16"),
+        model=ModelConfig(arch="resnet18", stem_padding=2, dtype="bfloat16"),
         optimizer=OptimizerConfig(
             name="lars_clip", learning_rate=0.4, weight_decay=1e-4, warmup_epochs=10
         ),

@@ -35,7 +35,7 @@ def config() -> Config:
             "directpred_euclidean", projector="4096-256", target_momentum=0.99
         ),
         data=DataConfig("cifar10"),
-        model=ModelConfig(arch="resnet18", dtype="bfloat16"),
+        model=ModelConfig(arch="resnet18", stem_padding=2, dtype="bfloat16"),
         optimizer=OptimizerConfig(
             name="lars_clip",
             learning_rate=1.0,

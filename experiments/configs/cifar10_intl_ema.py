@@ -28,7 +28,7 @@ def config() -> Config:
             target_momentum=0.999,
         ),
         data=DataConfig("cifar10"),
-        model=ModelConfig(arch="resnet18", dtype="bfloat16"),
+        model=ModelConfig(arch="resnet18", stem_padding=2, dtype="bfloat16"),
         optimizer=OptimizerConfig(
             name="sgd",
             learning_rate=0.3,

@@ -27,7 +27,7 @@ def config() -> Config:
         ),
         data=DataConfig("cifar10"),
         augment=AugmentConfig(crop_scale_min=0.08, blur=0.5),
-        model=ModelConfig(arch="resnet18", dtype="bfloat16"),
+        model=ModelConfig(arch="resnet18", stem_padding=2, dtype="bfloat16"),
         optimizer=OptimizerConfig(
             name="sgd", learning_rate=0.5, weight_decay=1e-5, warmup_epochs=10
         ),

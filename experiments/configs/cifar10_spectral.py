@@ -26,7 +26,7 @@ def config() -> Config:
             "spectral", options={"g": "x ** -0.5"}, projector="2048-2048-2048"
         ),
         data=DataConfig("cifar10"),
-        model=ModelConfig(arch="resnet18", dtype="bfloat16"),
+        model=ModelConfig(arch="resnet18", stem_padding=2, dtype="bfloat16"),
         optimizer=OptimizerConfig(
             name="sgd",
             learning_rate=0.3,

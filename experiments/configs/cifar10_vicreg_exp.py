@@ -23,7 +23,7 @@ def config() -> Config:
     return Config(
         method=MethodConfig("vicreg_exp", projector="2048-2048-2048"),
         data=DataConfig("cifar10"),
-        model=ModelConfig(arch="resnet18", dtype="bfloat16"),
+        model=ModelConfig(arch="resnet18", stem_padding=2, dtype="bfloat16"),
         optimizer=OptimizerConfig(
             name="lars_clip", learning_rate=0.3, weight_decay=1e-4, warmup_epochs=10
         ),

@@ -22,7 +22,12 @@ from ssljax.config import (
 def config() -> Config:
     return Config(
         method=MethodConfig(
-            "byol", projector="4096-256", predictor="4096-256", target_momentum=0.99
+            "byol",
+            projector="4096-256",
+            projector_bias=True,
+            predictor="4096-256",
+            predictor_bias=True,
+            target_momentum=0.99,
         ),
         data=DataConfig("stl10", split="train+unlabelled", labelled_split="train"),
         augment=AugmentConfig(variant="large"),

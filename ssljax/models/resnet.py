@@ -97,6 +97,8 @@ class ResNet(nn.Module):
         bottleneck: bottleneck blocks (expansion 4) in place of basic ones.
         stem: "small", "medium" or "large", see `choose_stem`.
         stem_stride: stride of the 3x3 convolution of a small or medium stem.
+        stem_padding: zeros around the image, in pixels; None keeps its size, as 1 does
+            for a 3x3 convolution and 3 for the 7x7.
         zero_init_residual: start the last BatchNorm scale of each block at zero, so
             that every block starts as its shortcut.
         dtype: type of the computation, float32 or bfloat16.
@@ -108,6 +110,7 @@ class ResNet(nn.Module):
     bottleneck: bool
     stem: str
     stem_stride: int = 1
+    stem_padding: int | None = None
     zero_init_residual: bool = True
     dtype: Any = jnp.float32
     axis_name: str | None = None
@@ -148,7 +151,9 @@ class ResNet(nn.Module):
         )
         x = x.astype(self.dtype)
         kernel, stride = (7, 2) if self.stem == "large" else (3, self.stem_stride)
-        x = conv(self.stage_widths[0], kernel, stride, name="conv1")(x)
+        x = conv(self.stage_widths[0], kernel, stride, self.stem_padding, name="conv1")(
+            x
+        )
         x = nn.relu(norm(name="bn1")(x))
         if self.stem != "small":
             pad: Any = ((1, 1), (1, 1))  # flax annotates str, and takes pairs too
@@ -174,6 +179,7 @@ def resnet(
     arch: str,
     *,
     stem: str,
+    stem_padding: int | None = None,
     width: float = 1.0,
     zero_init_residual: bool = True,
     dtype: Any = jnp.float32,
@@ -185,6 +191,8 @@ def resnet(
         arch: a key of `ARCHS`: "resnet18", "34", "50", "101", "152", or "resnet_tiny"
             for tests and CPU runs on 32 x 32 images.
         stem: "small", "medium" or "large"; `choose_stem` picks it by image size.
+        stem_padding: zeros around the image in pixels; None keeps its size. 2 is
+            solo-learn's for CIFAR, which gives maps of 34 pixels.
         width: factor on the channels of every layer, stem and features included: the
             "2x" of SimCLR and BYOL (torchvision's wide_resnet widens 3x3s only).
         zero_init_residual: start every block as its shortcut.
@@ -222,6 +230,7 @@ def resnet(
         bottleneck=spec.bottleneck,
         stem=stem,
         stem_stride=spec.stem_stride,
+        stem_padding=stem_padding,
         zero_init_residual=zero_init_residual,
         dtype=dtype,
         axis_name=axis_name,
@@ -256,8 +265,16 @@ def choose_stem(image_size: int) -> str:
     return "medium" if image_size <= 96 else "large"
 
 
-def _conv(features: int, kernel: int, stride: int, *, dtype: Any, name: str) -> nn.Conv:
-    pad = kernel // 2
+def _conv(
+    features: int,
+    kernel: int,
+    stride: int,
+    padding: int | None = None,
+    *,
+    dtype: Any,
+    name: str,
+) -> nn.Conv:
+    pad = kernel // 2 if padding is None else padding
     return nn.Conv(
         features,
         (kernel, kernel),

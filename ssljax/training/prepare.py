@@ -236,7 +236,7 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
         ("image", "x".join(map(str, source.image_shape))),
         ("views", f"{_sizes(setup)}, preset {config.augment.preset}"),
         ("crop", f"area {setup.views[0].crop_scale[0]:g} to 1, antialiased"),
-        ("stem", f"{setup.stem} (for {setup.view_size} px)"),
+        ("stem", f"{setup.stem} (for {setup.view_size} px{_padding(config)})"),
         ("global batch", _batch(config)),
         ("effective learning rate", f"{setup.peak_learning_rate:g}"),
         ("steps", f"{setup.total_steps} ({setup.steps_per_epoch} per epoch)"),
@@ -252,6 +252,11 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
     if source.note:
         rows.append(("note", source.note))
     return rows
+
+
+def _padding(config: Config) -> str:
+    asked = config.model.stem_padding
+    return "" if asked is None else f", padded by {asked}"
 
 
 def _sizes(setup: Setup) -> str:

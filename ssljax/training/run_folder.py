@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ssljax import methods
 from ssljax.config import Config
 from ssljax.config_json import differences, from_json, to_json
 from ssljax.validation import ConfigError
@@ -90,7 +91,9 @@ class RunFolder:
                 return False
             # Asking for the permission would not say why it is refused.
             tempfile.TemporaryFile(dir=self.path).close()
-        changed = differences(self.load_config(), config)
+        # The file of an older version lacks settings that came later.
+        saved, wanted = methods.resolve(self.load_config()), methods.resolve(config)
+        changed = differences(saved, wanted)
         if changed:
             raise ConfigError(
                 f"{self.path} holds a run with other settings "

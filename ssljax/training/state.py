@@ -94,18 +94,18 @@ def build_network(config: Config, *, view_size: int, num_classes: int | None):
     method, model = methods.get(config.method.name), config.model
     dtype = jnp.dtype(model.dtype)
     stem = choose_stem(view_size) if model.stem == "auto" else model.stem
-    predictor = config.method.predictor
+    wanted = config.method
 
-    def head(spec: methods.Head, layers: str | None) -> MLP:
+    def head(layers: str | None, norm: str | None, bias: bool | None) -> MLP:
         widths = parse_layers(
             str(num_classes) if layers == "classes" else layers or "none"
         )
         return MLP(
             layers=widths,
-            hidden_norm=spec.hidden_norm,
-            output_norm=spec.output_norm,
-            hidden_bias=False,
-            output_bias=spec.output_bias,
+            hidden_norm=norm != "none",
+            output_norm="none" if norm == "hidden" else str(norm),
+            hidden_bias=bool(bias),
+            output_bias=bool(bias),
             dtype=dtype,
         )
 
@@ -113,14 +113,15 @@ def build_network(config: Config, *, view_size: int, num_classes: int | None):
         encoder=resnet(
             model.arch,
             stem=stem,
+            stem_padding=model.stem_padding,
             width=model.width,
             zero_init_residual=model.zero_init_residual,
             dtype=dtype,
         ),
-        projector=head(method.projector, config.method.projector),
-        predictor=LinearPredictor(kind=predictor)
-        if predictor in LINEAR_PREDICTORS
-        else head(method.predictor, predictor),
+        projector=head(wanted.projector, wanted.projector_norm, wanted.projector_bias),
+        predictor=LinearPredictor(kind=wanted.predictor)
+        if wanted.predictor in LINEAR_PREDICTORS
+        else head(wanted.predictor, method.predictor.norm, wanted.predictor_bias),
     )
 
 

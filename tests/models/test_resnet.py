@@ -52,8 +52,8 @@ def random_variables(encoder, image, seed=0):
 # --- A ResNet in NumPy: one output pixel at a time, PyTorch's padding ---------------
 
 
-def numpy_windows(x, kernel, stride, fill):
-    pad = kernel // 2
+def numpy_windows(x, kernel, stride, fill, pad=None):
+    pad = kernel // 2 if pad is None else pad
     x = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), constant_values=fill)
     rows = range(0, x.shape[1] - kernel + 1, stride)
     columns = range(0, x.shape[2] - kernel + 1, stride)
@@ -66,8 +66,8 @@ def numpy_windows(x, kernel, stride, fill):
     )  # [N, rows, columns, kernel, kernel, C]
 
 
-def numpy_conv(x, kernel, stride):
-    windows = numpy_windows(x, kernel.shape[0], stride, 0.0)
+def numpy_conv(x, kernel, stride, pad=None):
+    windows = numpy_windows(x, kernel.shape[0], stride, 0.0, pad)
     return np.einsum("nrcijk,ijkf->nrcf", windows, kernel)
 
 
@@ -104,7 +104,8 @@ def numpy_resnet(encoder, variables, x):
             variables["batch_stats"],
         ),
     )
-    x = numpy_conv(x, p["conv1"]["kernel"], _stem_stride(encoder))
+    stride = _stem_stride(encoder)
+    x = numpy_conv(x, p["conv1"]["kernel"], stride, encoder.stem_padding)
     x = np.maximum(numpy_norm(x, p["bn1"], s["bn1"]), 0)
     if encoder.stem != "small":
         x = numpy_windows(x, 3, 2, -np.inf).max(axis=(3, 4))
@@ -116,11 +117,14 @@ def numpy_resnet(encoder, variables, x):
     return x.mean(axis=(1, 2))
 
 
-@pytest.mark.parametrize("stem", ["small", "medium", "large"])
-@pytest.mark.parametrize("net", SMALL_NETS)
-def test_forward_pass_equals_the_one_in_numpy(net, stem):
+@pytest.mark.parametrize(
+    "net, stem, padding",
+    [(net, stem, None) for net in SMALL_NETS for stem in ("small", "medium", "large")]
+    + [("basic", "small", 2), ("bottleneck", "large", 0)],
+)
+def test_forward_pass_equals_the_one_in_numpy(net, stem, padding):
     # 13 and 12 pixels: padding mistakes show at one parity or the other.
-    encoder = ResNet(stem=stem, **SMALL_NETS[net])
+    encoder = ResNet(stem=stem, stem_padding=padding, **SMALL_NETS[net])
     variables = random_variables(encoder, (13, 12, 3))
     x = np.random.default_rng(1).normal(size=(2, 13, 12, 3))
     actual = jax.jit(lambda v, x: encoder.apply(v, x, train=False))(

@@ -7,7 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssljax.config import Config, DevicesConfig, LogConfig, OptimizerConfig
+from ssljax import methods
+from ssljax.config import (
+    Config,
+    DevicesConfig,
+    LogConfig,
+    ModelConfig,
+    OptimizerConfig,
+)
 from ssljax.training.run_folder import (
     RunFolder,
     plain,
@@ -25,6 +32,21 @@ def test_claim_makes_the_folder_then_recognises_it(tmp_path):
     assert folder.load_config() == config
     assert folder.claim(config) is True
     assert os.listdir(folder.path) == ["config.json"]
+
+
+def test_claim_goes_on_with_the_run_of_an_older_version(tmp_path):
+    """Settings that came later have the value that the older version worked with."""
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(methods.resolve(Config()))
+    saved = json.loads(folder.config.read_text())
+    for later in ("projector_norm", "projector_bias", "predictor_bias"):
+        del saved["method"][later]
+    del saved["model"]["stem_padding"]
+    folder.config.write_text(json.dumps(saved))
+    assert folder.claim(methods.resolve(Config())) is True
+    other = methods.resolve(Config(model=ModelConfig(stem_padding=2)))
+    with pytest.raises(ConfigError, match="model.stem_padding: None -> 2"):
+        folder.claim(other)
 
 
 def test_claim_names_every_setting_that_differs(tmp_path):
