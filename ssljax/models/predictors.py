@@ -114,16 +114,26 @@ def direct_predictor(
 def _largest_eigenvalue(c: jax.Array) -> jax.Array:
     """Of a positive semi-definite matrix, by matrix products alone.
 
-    Squared again and again, the matrix becomes the projector on its top eigenspace. An
-    eigenvalue that still counts then is as near to the largest as rounding is.
+    Squared again and again, the matrix becomes the projector on its top eigenspace,
+    which a further square leaves alone. Where the spectrum never separates, the power
+    reached at last is so high that an eigenvalue which still counts is as near to the
+    largest as rounding is.
     """
+    most, rounding = jnp.finfo(c.dtype).nmant + 2, 16 * jnp.finfo(c.dtype).eps
 
-    def square(_, b: jax.Array) -> jax.Array:
-        b = matmul(b, b)
-        return b / _or_one(jnp.linalg.norm(b))
+    def moving(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        times, _, change = carry
+        return (times < most) & (change > rounding)
+
+    def square(carry: tuple[jax.Array, jax.Array, jax.Array]):
+        times, b, _ = carry
+        squared = matmul(b, b)
+        squared = squared / _or_one(jnp.linalg.norm(squared))
+        return times + 1, squared, jnp.linalg.norm(squared - b)
 
     start = c / _or_one(jnp.linalg.norm(c))
-    top = jax.lax.fori_loop(0, jnp.finfo(c.dtype).nmant + 2, square, start)
+    carry = (jnp.int32(0), start, jnp.asarray(jnp.inf, c.dtype))
+    top = jax.lax.while_loop(moving, square, carry)[1]
     return jnp.sum(top * c) / _or_one(jnp.trace(top))
 
 
