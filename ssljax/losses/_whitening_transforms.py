@@ -50,7 +50,8 @@ def spectral_transform(
     [0.866, 0.866]
     """
     x, floor = observations(z, axis)
-    return restore(matmul(x, matrix_function(covariance(x), g, floor=floor)), axis)
+    x = by_covariance(x, lambda c: matrix_function(c, g, floor=floor))
+    return restore(x, axis)
 
 
 def whiten(
@@ -90,8 +91,7 @@ def whiten(
         )
     require_not_negative("eps", eps)
     x, floor = observations(z, axis)
-    matrix = covariance(x) + eps * jnp.eye(x.shape[1], dtype=x.dtype)
-    return restore(_WHITENING[method](x, matrix, floor), axis)
+    return restore(_WHITENING[method](x, eps, floor), axis)
 
 
 def iterative_normalization(
@@ -130,13 +130,16 @@ def iterative_normalization(
     if iterations < 0:
         raise ValueError(f"iterations must not be negative, got {iterations}")
     x, floor = observations(z, axis)
-    matrix = covariance(x)
-    trace = jnp.trace(matrix)
-    varies = trace > floor
-    # Divided as if the trace were 1 where there is nothing to normalise: no 0 / 0.
-    trace = jnp.where(varies, trace, 1.0)
-    root = iterated_inverse_root(matrix / trace, iterations) * jax.lax.rsqrt(trace)
-    return restore(jnp.where(varies, matmul(x, root), 0.0), axis)
+
+    def root(matrix: jax.Array) -> jax.Array:
+        trace = jnp.trace(matrix)
+        varies = trace > floor
+        # Divided as if the trace were 1 where nothing is to normalise: no 0 / 0.
+        trace = jnp.where(varies, trace, 1.0)
+        iterated = iterated_inverse_root(matrix / trace, iterations)
+        return jnp.where(varies, iterated * jax.lax.rsqrt(trace), 0.0)
+
+    return restore(by_covariance(x, root), axis)
 
 
 def observations(z: jax.Array, axis: str) -> tuple[jax.Array, jax.Array]:
@@ -167,12 +170,33 @@ def covariance(x: jax.Array) -> jax.Array:
     return matmul(x.T, x) / (x.shape[0] - 1)
 
 
-def zca(x: jax.Array, matrix: jax.Array, floor: float | jax.Array) -> jax.Array:
-    return matmul(x, matrix_function(matrix, jax.lax.rsqrt, floor=floor))
+def by_covariance(
+    x: jax.Array, function: Callable[[jax.Array], jax.Array]
+) -> jax.Array:
+    """``x f(C)`` of centred rows, ``f`` acting on the eigenvalues of the covariance.
+
+    Columns and rows have the same eigenvalues but for zeros, whose directions ``x``
+    lacks: ``x f(x^T x) = f(x x^T) x``. The smaller of the two matrices is transformed.
+    """
+    observed, channels = x.shape
+    if channels <= observed:
+        return matmul(x, function(covariance(x)))
+    return matmul(function(matmul(x, x.T) / (observed - 1)), x)
 
 
-def _pca(x: jax.Array, matrix: jax.Array, floor: float | jax.Array) -> jax.Array:
-    values, vectors = eigh(matrix)
+def zca(x: jax.Array, eps: float, floor: float | jax.Array) -> jax.Array:
+    def root(matrix: jax.Array) -> jax.Array:
+        return matrix_function(_shifted(matrix, eps), jax.lax.rsqrt, floor=floor)
+
+    return by_covariance(x, root)
+
+
+def _shifted(matrix: jax.Array, eps: float) -> jax.Array:
+    return matrix + eps * jnp.eye(matrix.shape[0], dtype=matrix.dtype)
+
+
+def _pca(x: jax.Array, eps: float, floor: float | jax.Array) -> jax.Array:
+    values, vectors = eigh(_shifted(covariance(x), eps))
     values, vectors = values[::-1], vectors[:, ::-1]
     positive = values > null_bound(values, floor)
     scale = jnp.where(positive, jax.lax.rsqrt(jnp.where(positive, values, 1.0)), 0.0)
@@ -184,4 +208,8 @@ def by_cholesky(x: jax.Array, matrix: jax.Array, floor: float | jax.Array) -> ja
     return jax.scipy.linalg.solve_triangular(lower, x.T, lower=True).T
 
 
-_WHITENING = {"zca": zca, "pca": _pca, "cholesky": by_cholesky}
+def _cholesky(x: jax.Array, eps: float, floor: float | jax.Array) -> jax.Array:
+    return by_cholesky(x, _shifted(covariance(x), eps), floor)
+
+
+_WHITENING = {"zca": zca, "pca": _pca, "cholesky": _cholesky}

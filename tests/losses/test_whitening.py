@@ -121,6 +121,28 @@ def test_zca_equals_the_definition(n, d, axis, float64):
     )
 
 
+@pytest.mark.parametrize("n, d", [(5, 64), (64, 5)])
+@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda z, axis: whitening.spectral_transform(z, jnp.cos, axis=axis),
+        lambda z, axis: whitening.whiten(z, axis=axis, eps=0.1),
+        lambda z, axis: whitening.iterative_normalization(z, axis=axis),
+    ],
+    ids=["spectral_transform", "whiten", "iterative_normalization"],
+)
+def test_only_the_smaller_gram_matrix_is_made(transform, axis, backward, n, d):
+    def run(z):
+        return transform(z, axis).sum() if backward else transform(z, axis)
+
+    z = jax.ShapeDtypeStruct((n, d), jnp.float32)
+    program = str(jax.make_jaxpr(jax.grad(run) if backward else run)(z))
+    assert "[64,64]" not in program
+    assert "[5,5]" in program
+
+
 @pytest.mark.parametrize("n, d", SHAPES)
 @pytest.mark.parametrize("axis", AXES)
 def test_pca_and_cholesky_equal_the_definitions(n, d, axis, float64):
