@@ -1,6 +1,8 @@
 """Time of every loss beside a matrix product of the same size.
 
 Command:  python experiments/benchmarks/loss_throughput.py [--json FILE]
+          python experiments/benchmarks/loss_throughput.py --table FILE [FILE ...]
+          (the second one makes the table of docs/throughput.md from kept files)
 Time:     about half an hour on 2 CPU cores, most of it for eigendecompositions of the
           8192 x 8192 covariances of closed-form predictors; `--shapes 4096x2048`, or
           any other N x D, measures less
@@ -10,6 +12,7 @@ Result:   for N = 4096, D = 2048 and N = 256, D = 8192 a line per method: second
 """
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -106,6 +109,22 @@ def measure(
     return rows
 
 
+def table(files: Sequence[Path]) -> str:
+    """Kept measurements as a Markdown table: a line per method, two columns a shape."""
+    shapes = [json.loads(file.read_text())["rows"] for file in files]
+    sizes = [f"N = {rows[0]['n']}, D = {rows[0]['d']}" for rows in shapes]
+    columns = [f"{size}: {what}" for size in sizes for what in ("s", "products")]
+    lines = [["method", *columns], ["---"] * (1 + len(columns))]
+    for name in dict.fromkeys(row["method"] for rows in shapes for row in rows):
+        cells = []
+        for rows in shapes:
+            found = [row for row in rows if row["method"] == name]
+            cells += [f"{row['seconds']:.3g}" for row in found] or ["-"]
+            cells += [f"{row['matrix_products']:.3g}" for row in found] or ["-"]
+        lines.append([name, *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="time of every loss")
     parser.add_argument(
@@ -113,7 +132,16 @@ def main() -> int:
     )
     parser.add_argument("--methods", nargs="+", default=list(methods.METHODS))
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument(
+        "--table",
+        nargs="+",
+        type=Path,
+        help="print files of --json and measure nothing",
+    )
     asked = parser.parse_args()
+    if asked.table:
+        print(table(asked.table))
+        return 0
     made = this_launch(["python", *sys.argv])
     rows = measure(asked.shapes, asked.methods)
     if asked.json is not None:

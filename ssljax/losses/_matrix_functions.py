@@ -4,8 +4,10 @@ import itertools
 import string
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
+import jax.custom_batching
 import jax.numpy as jnp
 import numpy as np
 
@@ -31,7 +33,7 @@ def matrix_function(
     Moore-Penrose inverse root, whose derivative is exact while the rank stays.
     """
     matrix = 0.5 * (matrix + matrix.T)
-    values, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(matrix))
+    values, vectors = _decompose(jax.lax.stop_gradient(matrix))
     values = jnp.where(jnp.abs(values) <= null_bound(values, floor), 0.0, values)
     return _frechet(g, matrix, values, vectors, ())
 
@@ -40,6 +42,36 @@ def null_bound(values: jax.Array, floor: float | jax.Array) -> jax.Array:
     """Rounding of the smallest of these eigenvalues: ``n eps max|values|`` or floor."""
     relative = values.size * jnp.finfo(values.dtype).eps
     return jnp.maximum(relative * jnp.max(jnp.abs(values)), floor)
+
+
+def over_blocks(function: Callable[[jax.Array], Any], blocks: jax.Array) -> Any:
+    """``jax.vmap(function)(blocks)`` for functions that decompose a matrix.
+
+    On a CPU one block after the other: jaxlib's LAPACK calls on a batch wait for the
+    very threads that they occupy, so that two of them at a time (two views, or two
+    devices of a process) can wait for ever.
+    """
+    return jax.lax.platform_dependent(
+        blocks, cpu=partial(jax.lax.map, function), default=jax.vmap(function)
+    )
+
+
+@jax.custom_batching.custom_vmap
+def _decompose(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Eigenvalues and vectors; of a batch one after the other, see `over_blocks`."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    return values, vectors
+
+
+@_decompose.def_vmap
+def _decompose_blocks(size: int, batched: list[bool], matrices: jax.Array):
+    del size, batched  # of the only argument
+    decomposed = jax.lax.platform_dependent(
+        matrices,
+        cpu=partial(jax.lax.map, _decompose),
+        default=lambda m: tuple(jnp.linalg.eigh(m)),
+    )
+    return decomposed, (True, True)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -147,7 +179,7 @@ def eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     Exact for distinct eigenvalues. Within an eigenspace the basis is arbitrary and its
     rotation carries no gradient.
     """
-    values, vectors = jnp.linalg.eigh(0.5 * (matrix + matrix.T))
+    values, vectors = _decompose(0.5 * (matrix + matrix.T))
     # Of the two signs the one that makes the largest entry positive.
     largest = jnp.argmax(jnp.abs(vectors), axis=0)
     sign = jnp.sign(jnp.take_along_axis(vectors, largest[None, :], axis=0))

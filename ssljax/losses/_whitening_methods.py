@@ -7,6 +7,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from ssljax.losses._matrix_functions import over_blocks
 from ssljax.losses._numerics import at_least_float32
 from ssljax.losses._whitening_transforms import (
     by_cholesky,
@@ -67,13 +68,13 @@ def w_mse(
     def transform(block):
         return cholesky_whiten(block, eps)
 
-    def once(order_key):
-        # One permutation for all views: sample i keeps its partner.
-        order = jax.random.permutation(order_key, checked[0].shape[0])
-        parts = [jax.vmap(transform)(_cut(z[order], n)) for z in checked]
-        return _mean_over_pairs(parts, normalize)
-
-    return jnp.mean(jax.vmap(once)(jax.random.split(key, repetitions)))
+    # One permutation for all views: sample i keeps its partner.
+    keys = jax.random.split(key, repetitions)
+    orders = jnp.concatenate(
+        [jax.random.permutation(each, checked[0].shape[0]) for each in keys]
+    )
+    parts = [over_blocks(transform, _cut(z[orders], n)) for z in checked]
+    return _mean_over_pairs(parts, normalize)
 
 
 def cw_rgp(
@@ -128,8 +129,7 @@ def cw_rgp(
         transform = partial(channel_group_whiten, floor=floor)
         blocks = _cut(x.T[order], n)
         block_keys = jax.random.split(view_key, blocks.shape[0])
-        whitened = jax.vmap(partial(in_random_groups, transform, groups))
-        parts.append(whitened(block_keys, blocks))
+        parts.append(in_random_groups(transform, groups, block_keys, blocks))
     return _mean_over_pairs(parts, normalize)
 
 
@@ -178,7 +178,7 @@ def shuffled_dbn(
 
     keys = jax.random.split(key, len(checked))
     parts = [
-        in_random_groups(transform, groups, k, z)
+        in_random_groups(transform, groups, k[None], z[None])
         for k, z in zip(keys, checked, strict=True)
     ]
     return _mean_over_pairs(parts, normalize)
@@ -197,14 +197,21 @@ def channel_group_whiten(z: jax.Array, *, floor: float | jax.Array = 0.0) -> jax
 
 
 def in_random_groups(
-    transform: Callable, groups: int, key: jax.Array, z: jax.Array
+    transform: Callable, groups: int, keys: jax.Array, blocks: jax.Array
 ) -> jax.Array:
-    """Transform random groups of channels and put every channel back in its place."""
-    n, d = z.shape
-    order = jax.random.permutation(key, d)
-    parts = z[:, order].reshape(n, groups, d // groups)
-    parts = jax.vmap(transform, in_axes=1, out_axes=1)(parts)
-    return parts.reshape(n, d)[:, jnp.argsort(order)]
+    """Transform random groups of channels and put every channel back in its place.
+
+    Blocks ``[B, n, d]`` are permuted each by its own key.
+    """
+    count, n, d = blocks.shape
+    orders = jax.vmap(lambda key: jax.random.permutation(key, d))(keys)[:, None, :]
+    parts = jnp.take_along_axis(blocks, orders, axis=2)
+    parts = parts.reshape(count, n, groups, d // groups)
+    parts = parts.swapaxes(1, 2).reshape(count * groups, n, d // groups)
+    parts = jax.vmap(transform)(parts)
+    parts = parts.reshape(count, groups, n, d // groups).swapaxes(1, 2)
+    back = jnp.argsort(orders, axis=2)
+    return jnp.take_along_axis(parts.reshape(count, n, d), back, axis=2)
 
 
 def checked_views(views: Sequence[jax.Array]) -> list[jax.Array]:

@@ -308,7 +308,9 @@ def test_spectral_07_groups_of_channels_are_white(float64):
     z -= z.mean(axis=1, keepdims=True)
     size = d // groups
     key = jax.random.key(3)
-    whitened = methods.in_random_groups(methods.channel_group_whiten, groups, key, z)
+    whitened = methods.in_random_groups(
+        methods.channel_group_whiten, groups, key[None], z[None]
+    )[0]
     order = np.asarray(jax.random.permutation(key, d))
     assert not np.array_equal(order, np.arange(d))
     for k in range(groups):
@@ -324,10 +326,12 @@ def test_spectral_07_the_permutation_is_undone(float64):
     z = normal(4, 12)
     for seed in range(3):
         key = jax.random.key(seed)
-        kept = methods.in_random_groups(lambda g: g, 3, key, z)
+        kept = methods.in_random_groups(lambda g: g, 3, key[None], z[None])[0]
         np.testing.assert_array_equal(kept, z)
         # One group holds all channels, whose order whitening does not see.
-        shuffled = methods.in_random_groups(methods.channel_group_whiten, 1, key, z)
+        shuffled = methods.in_random_groups(
+            methods.channel_group_whiten, 1, key[None], z[None]
+        )[0]
         np.testing.assert_allclose(
             shuffled, methods.channel_group_whiten(z), rtol=0, atol=1e-12
         )

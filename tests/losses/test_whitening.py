@@ -1,7 +1,9 @@
 import inspect
 import itertools
+import re
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import scipy.linalg
 from jax.test_util import check_grads
 
 from ssljax.losses import whitening
+from ssljax.losses._matrix_functions import over_blocks
 
 STATIC = ("iterations", "axis", "method", "eps", "sub_batch", "repetitions", "groups")
 JITTED = {
@@ -399,3 +402,33 @@ BAD = [
 def test_what_cannot_be_computed_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(normal(6, 4).astype(jnp.float32))
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("w_mse", dict(sub_batch=4, eps=0.1, repetitions=2)),
+        ("cw_rgp", dict(sub_batch=4, groups=2)),
+        ("shuffled_dbn", dict(groups=2)),
+    ],
+)
+def test_a_cpu_decomposes_one_block_at_a_time(name, options):
+    """LAPACK calls on a batch, two at a time, can wait for each other for ever."""
+
+    def loss(z):
+        return getattr(whitening, name)([z, 2 * z], key=KEY, **options)
+
+    z = jax.ShapeDtypeStruct((8, 16), jnp.float32)
+    program = jax.jit(jax.value_and_grad(loss)).lower(z).as_text()
+    calls = re.findall(r"@lapack_\w+\(.*: \(tensor<([\dx]+)xf32>", program)
+    assert calls and all(shape.count("x") == 1 for shape in calls)
+
+
+def test_blocks_are_mapped_on_every_platform():
+    blocks = jnp.arange(12.0).reshape(3, 2, 2)
+    on_cpu = over_blocks(lambda b: b @ b, blocks)
+    np.testing.assert_array_equal(on_cpu, blocks @ blocks)
+    exported = jax.export.export(
+        jax.jit(lambda b: over_blocks(lambda b: b @ b, b)), platforms=["tpu", "cuda"]
+    )(blocks)
+    assert "while" not in exported.mlir_module()
