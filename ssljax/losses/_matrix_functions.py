@@ -99,7 +99,10 @@ def _frechet(g, matrix, values, vectors, directions):
 
 def _frechet_forward(g, matrix, values, vectors, directions):
     result = _frechet(g, matrix, values, vectors, directions)
-    return result, (matrix, values, vectors, directions)
+    # Copies, since jax 0.10 to 0.12 confuses residuals that are arguments, unchanged,
+    # where a scan around this is differentiated twice.
+    kept = jax.tree.map(jnp.copy, (matrix, values, vectors, directions))
+    return result, kept
 
 
 def _frechet_backward(g, residuals, cotangent):

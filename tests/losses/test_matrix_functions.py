@@ -256,3 +256,30 @@ def test_the_gradient_of_the_iteration_is_symmetric_in_permutations(float64):
             gradient(s, weight)[permuted],
             rtol=1e-10,
         )
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_derivatives_through_a_scan_are_those_of_a_vmap(order, float64):
+    """As of gradient descent on a spectral loss, with respect to its start."""
+    blocks = jnp.stack([symmetric(3, seed) @ symmetric(3, seed) for seed in range(4)])
+
+    def root(s):
+        return matrix_function(s + jnp.eye(3), lambda x: x**-0.5)
+
+    def of(mapped):
+        def value(b):
+            return jnp.sum(mapped(root)(b) ** 3)
+
+        if order == 1:
+            return jax.grad(value)(blocks)
+        return jax.grad(lambda b: jnp.sum(jax.grad(value)(b) ** 2))(blocks)
+
+    scanned = of(lambda f: lambda b: jax.lax.map(f, b))
+    np.testing.assert_allclose(scanned, of(jax.vmap), rtol=1e-9, atol=1e-12)
+
+
+def test_a_batch_of_batches_is_decomposed_as_each_matrix_alone(float64):
+    s = jnp.stack([symmetric(3, seed) for seed in range(6)]).reshape(2, 3, 3, 3)
+    together = jax.jit(jax.vmap(jax.vmap(lambda s: matrix_function(s, jnp.exp))))(s)
+    each = [[matrix_function(one, jnp.exp) for one in row] for row in s]
+    np.testing.assert_allclose(together, np.array(each), rtol=1e-12)
