@@ -109,6 +109,10 @@ def measure(
     return rows
 
 
+def _rounded(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+
+
 def table(files: Sequence[Path]) -> str:
     """Kept measurements as a Markdown table: a line per method, two columns a shape."""
     shapes = [json.loads(file.read_text())["rows"] for file in files]
@@ -119,8 +123,8 @@ def table(files: Sequence[Path]) -> str:
         cells = []
         for rows in shapes:
             found = [row for row in rows if row["method"] == name]
-            cells += [f"{row['seconds']:.3g}" for row in found] or ["-"]
-            cells += [f"{row['matrix_products']:.3g}" for row in found] or ["-"]
+            for what in ("seconds", "matrix_products"):
+                cells += [_rounded(row[what]) for row in found] or ["-"]
         lines.append([name, *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
