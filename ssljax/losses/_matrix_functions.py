@@ -19,7 +19,11 @@ _MOST_PLAIN_STEPS = 7
 
 
 def matrix_function(
-    matrix: jax.Array, g: Callable, *, floor: float | jax.Array = 0.0
+    matrix: jax.Array,
+    g: Callable,
+    *,
+    floor: float | jax.Array = 0.0,
+    terms: int | None = None,
 ) -> jax.Array:
     """``U g(Lambda) U^T`` of a symmetric ``[n, n]`` matrix, ``g`` a scalar function.
 
@@ -28,19 +32,23 @@ def matrix_function(
     eigenvalues, in reverse mode to every order (forward mode raises). ``g`` must not
     close over values that are being differentiated.
 
-    Eigenvalues within `null_bound` of zero count as zero. Where ``g`` (or a derivative
-    of it) is not finite at zero it is taken as 0 there, which makes ``x**-0.5`` the
-    Moore-Penrose inverse root, whose derivative is exact while the rank stays.
+    Eigenvalues within `null_bound` of zero count as zero; ``terms`` is the number of
+    products summed in an entry of the matrix, where that is more than its side. Where
+    ``g`` (or a derivative of it) is not finite at zero it is taken as 0 there, which
+    makes ``x**-0.5`` the Moore-Penrose inverse root, whose derivative is exact while
+    the rank stays.
     """
     matrix = 0.5 * (matrix + matrix.T)
     values, vectors = _decompose(jax.lax.stop_gradient(matrix))
-    values = jnp.where(jnp.abs(values) <= null_bound(values, floor), 0.0, values)
+    values = jnp.where(jnp.abs(values) <= null_bound(values, floor, terms), 0.0, values)
     return _frechet(g, matrix, values, vectors, ())
 
 
-def null_bound(values: jax.Array, floor: float | jax.Array) -> jax.Array:
+def null_bound(
+    values: jax.Array, floor: float | jax.Array, terms: int | None = None
+) -> jax.Array:
     """Rounding of the smallest of these eigenvalues: ``n eps max|values|`` or floor."""
-    relative = values.size * jnp.finfo(values.dtype).eps
+    relative = max(values.size, terms or 0) * jnp.finfo(values.dtype).eps
     return jnp.maximum(relative * jnp.max(jnp.abs(values)), floor)
 
 

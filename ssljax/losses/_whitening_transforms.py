@@ -50,7 +50,8 @@ def spectral_transform(
     [0.866, 0.866]
     """
     x, floor = observations(z, axis)
-    x = by_covariance(x, lambda c: matrix_function(c, g, floor=floor))
+    terms = max(x.shape)
+    x = by_covariance(x, lambda c: matrix_function(c, g, floor=floor, terms=terms))
     return restore(x, axis)
 
 
@@ -186,7 +187,10 @@ def by_covariance(
 
 def zca(x: jax.Array, eps: float, floor: float | jax.Array) -> jax.Array:
     def root(matrix: jax.Array) -> jax.Array:
-        return matrix_function(_shifted(matrix, eps), jax.lax.rsqrt, floor=floor)
+        matrix = _shifted(matrix, eps)
+        # The rows are centred: where they are few, their Gram matrix has a null
+        # direction, whose eigenvalue is the rounding of sums over all channels.
+        return matrix_function(matrix, jax.lax.rsqrt, floor=floor, terms=max(x.shape))
 
     return by_covariance(x, root)
 

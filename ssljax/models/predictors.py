@@ -5,6 +5,7 @@ that multiplies from the right, ``p = z W``; what carries it from step to step i
 covariance, see `update_covariance`.
 """
 
+import math
 from dataclasses import field
 from typing import Any
 
@@ -119,11 +120,14 @@ def _largest_eigenvalue(c: jax.Array) -> jax.Array:
     reached at last is so high that an eigenvalue which still counts is as near to the
     largest as rounding is.
     """
+    # One eigenvalue above D - 1 equal ones moves the normalised matrix by its lead
+    # over sqrt(D) only: at first too little to be told from standing still.
+    least = 6 + math.ceil(math.log2(c.shape[0]) / 2)
     most, rounding = jnp.finfo(c.dtype).nmant + 2, 16 * jnp.finfo(c.dtype).eps
 
     def moving(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         times, _, change = carry
-        return (times < most) & (change > rounding)
+        return (times < most) & ((times < least) | (change > rounding))
 
     def square(carry: tuple[jax.Array, jax.Array, jax.Array]):
         times, b, _ = carry

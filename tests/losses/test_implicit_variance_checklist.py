@@ -252,6 +252,16 @@ def test_implicit_variance_B5_directcopy_decomposes_nothing(convention):
     assert "eigh" in str(jax.make_jaxpr(root)(shape))
 
 
+@pytest.mark.parametrize("lead", [1e-6, 1e-5, 3e-5, 1e-4, 1e-3])
+@pytest.mark.parametrize("d", [2, 64, 256])
+def test_implicit_variance_B5_one_eigenvalue_above_equal_ones(d, lead):
+    """Float32: the top eigenvalue is found to rounding, the others do not hide it."""
+    c = np.ones(d, np.float32)
+    c[d // 2] = 1 + lead
+    copied = direct_predictor(jnp.diag(jnp.asarray(c)), exponent=1.0)
+    np.testing.assert_allclose(np.diagonal(copied), c / c.max(), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "spectrum",
     [[1.0, 1.0, 0.2], [1.0, 1.0 - 1e-6, 0.0], [3e-9, 1e-9, 0.0], [5.0, 0.0, 0.0]],

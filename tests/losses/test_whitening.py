@@ -124,6 +124,23 @@ def test_zca_equals_the_definition(n, d, axis, float64):
     )
 
 
+@pytest.mark.parametrize("n, d, axis", [(3, 1024, "batch"), (1024, 3, "channel")])
+@pytest.mark.parametrize("decay", [1.0, 1e-7])
+def test_few_rows_of_many_numbers_are_whitened_on_their_range(n, d, axis, decay):
+    """Centring leaves their Gram matrix a null direction: rounding of either sign."""
+    for seed in range(40):
+        z = normal(n, d, seed).astype(jnp.float32)
+        if axis == "batch":
+            z = z * jnp.geomspace(1.0, decay, n, dtype=jnp.float32)[:, None] + 1.0
+        white = whiten(z, axis=axis)
+        values = np.linalg.eigvalsh(np.cov(np.asarray(white, np.float64), rowvar=False))
+        if axis == "channel":
+            values = np.linalg.eigvalsh(np.cov(np.asarray(white, np.float64)))
+        assert np.isfinite(values).all()
+        # Ones on the range, zeros elsewhere; the rank is at most 2.
+        assert values[-1] < 1.01 and np.sum(values > 0.5) <= 2
+
+
 @pytest.mark.parametrize("n, d", [(5, 64), (64, 5)])
 @pytest.mark.parametrize("axis", AXES)
 @pytest.mark.parametrize("backward", [False, True])
@@ -192,7 +209,9 @@ def test_the_gradient_of_a_singular_batch_matches_differences(float64):
         check_grads(f, (normal(4, 7),), order=1, modes=["rev"], rtol=1e-6)
 
 
-@pytest.mark.parametrize("n, d, iterations", [(4, 7, 4), (6, 6, 0), (9, 3, 9)])
+@pytest.mark.parametrize(
+    "n, d, iterations", [(4, 7, 4), (6, 6, 4), (6, 6, 0), (9, 3, 9)]
+)
 @pytest.mark.parametrize("axis", AXES)
 def test_iterative_normalization_and_intl_equal_the_definitions(
     n, d, iterations, axis, float64
