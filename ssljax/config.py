@@ -8,6 +8,7 @@ from typing import Literal
 from ssljax.validation import (
     as_tuples,
     at_least,
+    at_most,
     check_types,
     fraction,
     near_multiples,
@@ -147,6 +148,7 @@ class ModelConfig:
         check_types(self, "model")
         positive(self, "model", "width")
         at_least(self, "model", 0, "stem_padding")
+        at_most(self, "model", 8, "stem_padding")
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class MethodConfig:
     """Hyper-parameters of the loss, by the names of its keyword arguments."""
     projector: str | None = None
     """Layer widths such as `2048-2048-128`; `none` leaves the projector out."""
-    projector_norm: Literal["none", "hidden", "affine", "plain"] | None = None
+    projector_norm: Literal["off", "hidden", "affine", "plain"] | None = None
     """BatchNorm behind no layer, behind all but the last, or behind all; the last one
     then with scale and bias or, `plain`, without."""
     projector_bias: bool | None = None

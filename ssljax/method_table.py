@@ -36,7 +36,7 @@ class Head:
     """Widths such as ``2048-2048-128``; ``none`` is the identity; ``classes`` stands
     for the number of classes; a predictor may also be one of the linear kinds of
     `ssljax.models.predictors` such as ``off_diagonal``."""
-    norm: Literal["none", "hidden", "affine", "plain"] = "hidden"
+    norm: Literal["off", "hidden", "affine", "plain"] = "hidden"
     """BatchNorm behind no layer, all but the last, or all, see `MethodConfig`."""
     bias: bool = False
     """Biases of the layers that no BatchNorm follows."""
@@ -109,7 +109,7 @@ def _closed_form(loss: str, paper: str, *, exponent: float, epsilon: float) -> M
         paper=paper,
         loss=with_closed_form_predictor(getattr(losses, loss)),
         loss_name=loss,
-        projector=Head("4096-256", bias=True),
+        projector=Head("4096-256"),
         target=True,
         target_momentum=0.99,
         closed_form=True,
@@ -166,6 +166,7 @@ METHODS: dict[str, Method] = {
             "spectral_contrastive", "HaoChen et al. 2021, arXiv 2106.04156", mu=10.0
         ),
         projector=Head("8192-8192-8192", norm="affine"),
+        forward="separate",
         preset="simsiam",
     ),
     "barlow_twins": _dimension_contrastive(

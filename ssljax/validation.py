@@ -113,6 +113,13 @@ def at_least(config: Any, prefix: str, least: float, *names: str) -> None:
             refuse(key, value, f">= {least}")
 
 
+def at_most(config: Any, prefix: str, most: float, *names: str) -> None:
+    """Refuse named fields above `most`; None passes."""
+    for key, value in _values(config, prefix, names):
+        if not value <= most:
+            refuse(key, value, f"<= {most}")
+
+
 def near_multiples(value: int, part: int) -> str:
     """The multiples of `part` on both sides of a number that is none.
 

@@ -134,7 +134,7 @@ HEADS = {  # BatchNorm and biases of the projector, biases of the predictor
     "barlow_twins": ("hidden", False, False),
     "byol": ("hidden", False, False),
     "simsiam": ("plain", False, True),
-    "directpred_cosine": ("hidden", True, False),
+    "directpred_cosine": ("hidden", False, False),
     "intl": ("hidden", True, False),
 }
 
@@ -149,8 +149,8 @@ def test_heads_are_those_of_the_code_of_the_paper(name):
 @pytest.mark.parametrize(
     ("norm", "bias", "expected"),
     [
-        ("none", True, {"linear1": {"kernel", "bias"}, "linear2": {"kernel", "bias"}}),
-        ("none", False, {"linear1": {"kernel"}, "linear2": {"kernel"}}),
+        ("off", True, {"linear1": {"kernel", "bias"}, "linear2": {"kernel", "bias"}}),
+        ("off", False, {"linear1": {"kernel"}, "linear2": {"kernel"}}),
         ("hidden", True, {"linear1": {"kernel"}, "linear2": {"kernel", "bias"}}),
         ("affine", True, {"linear1": {"kernel"}, "linear2": {"kernel"}}),
         ("plain", False, {"linear1": {"kernel"}, "linear2": {"kernel"}}),
@@ -175,7 +175,7 @@ def test_a_config_chooses_norms_and_biases_of_its_heads(norm, bias, expected):
     linear = {k: set(v) for k, v in params["projector"].items() if "linear" in k}
     assert linear == expected
     # The running statistics show a BatchNorm without parameters too.
-    normed = {"none": [], "hidden": ["bn1"]}.get(norm, ["bn1", "bn2"])
+    normed = {"off": [], "hidden": ["bn1"]}.get(norm, ["bn1", "bn2"])
     assert sorted(tree["batch_stats"].get("projector", {})) == normed
     assert ("bn2" in params["projector"]) is (norm == "affine")
     assert ("bias" in params["predictor"]["linear2"]) is not bias

@@ -26,7 +26,7 @@ def config() -> Config:
             "dcl_sq",
             options={"temperature": 0.1},
             projector="2048-256",
-            projector_norm="none",
+            projector_norm="off",
             projector_bias=True,
             forward="separate",
         ),

@@ -10,7 +10,8 @@ Source:   implicit-var-reg's scripts: LARS clipped, rate 1, weight decay 1e-4, 1
 
 Without a moving target: --method.target-momentum 0 --optimizer.name sgd
 --optimizer.learning-rate 0.2
---optimizer.norm-and-bias-learning-rate None --optimizer.weight-decay 5e-5.
+--optimizer.norm-and-bias-learning-rate None --optimizer.weight-decay 5e-5
+--optimizer.decay-norm-and-bias.
 
 Its losses are twice ours. LARS does not see that in the kernels that it adapts; of
 BatchNorm and biases the rate is doubled instead.
@@ -29,7 +30,10 @@ from ssljax.config import (
 def config() -> Config:
     return Config(
         method=MethodConfig(
-            "directcopy_cosine", projector="4096-256", target_momentum=0.99
+            "directcopy_cosine",
+            projector="4096-256",
+            projector_bias=True,
+            target_momentum=0.99,
         ),
         data=DataConfig("cifar10"),
         model=ModelConfig(arch="resnet18", stem_padding=2, dtype="bfloat16"),

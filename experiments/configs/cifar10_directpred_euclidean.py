@@ -11,7 +11,8 @@ Source:   implicit-var-reg's scripts: LARS clipped, rate 1, weight decay 1e-4, 1
           epochs
 
 Without a moving target: --method.target-momentum 0 --optimizer.name sgd
---optimizer.learning-rate 0.2 --optimizer.weight-decay 5e-5.
+--optimizer.learning-rate 0.2 --optimizer.weight-decay 5e-5
+--optimizer.decay-norm-and-bias.
 
 The source has no Euclidean settings; these are its cosine ones with the gradient
 clipped to norm 1. Unclipped, IsoLoss on CIFAR-10 blew up during the warm-up and lost
@@ -32,7 +33,10 @@ from ssljax.config import (
 def config() -> Config:
     return Config(
         method=MethodConfig(
-            "directpred_euclidean", projector="4096-256", target_momentum=0.99
+            "directpred_euclidean",
+            projector="4096-256",
+            projector_bias=True,
+            target_momentum=0.99,
         ),
         data=DataConfig("cifar10"),
         model=ModelConfig(arch="resnet18", stem_padding=2, dtype="bfloat16"),

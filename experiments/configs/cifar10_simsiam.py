@@ -29,7 +29,11 @@ def config() -> Config:
         augment=AugmentConfig(crop_scale_min=0.08, blur=0.5),
         model=ModelConfig(arch="resnet18", stem_padding=2, dtype="bfloat16"),
         optimizer=OptimizerConfig(
-            name="sgd", learning_rate=0.5, weight_decay=1e-5, warmup_epochs=10
+            name="sgd",
+            learning_rate=0.5,
+            weight_decay=1e-5,
+            decay_norm_and_bias=True,
+            warmup_epochs=10,
         ),
         monitor=MonitorConfig(every_epochs=10, knn_k=200, knn_examples=50_000),
         epochs=1000,

@@ -23,7 +23,9 @@ from ssljax.config import (
 def config() -> Config:
     return Config(
         method=MethodConfig(
-            "spectral", options={"g": "x ** -0.5"}, projector="2048-2048-2048"
+            "spectral",
+            options={"g": "x ** -0.5", "axis": "channel"},
+            projector="2048-2048-2048",
         ),
         data=DataConfig("cifar10"),
         model=ModelConfig(arch="resnet18", stem_padding=2, dtype="bfloat16"),

@@ -26,7 +26,11 @@ def config() -> Config:
         data=DataConfig("cifar10"),
         model=ModelConfig(arch="resnet18", dtype="bfloat16"),
         optimizer=OptimizerConfig(
-            name="sgd", learning_rate=0.03, weight_decay=5e-4, warmup_epochs=10
+            name="sgd",
+            learning_rate=0.03,
+            weight_decay=5e-4,
+            decay_norm_and_bias=True,
+            warmup_epochs=10,
         ),
         monitor=MonitorConfig(every_epochs=10, knn_k=200, knn_examples=50_000),
         epochs=800,

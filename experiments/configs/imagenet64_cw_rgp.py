@@ -30,11 +30,14 @@ from ssljax.config import (
 def config() -> Config:
     return Config(
         method=MethodConfig(
-            "cw_rgp", options={"sub_batch": 128, "groups": 2}, projector="2048-1024"
+            "cw_rgp",
+            options={"sub_batch": 128, "groups": 2},
+            projector="2048-1024",
+            projector_bias=True,
         ),
         data=DataConfig("imagenet_resized/64x64", test_split="validation"),
         augment=AugmentConfig(blur=0.0, grayscale=0.1),
-        model=ModelConfig(arch="resnet18", dtype="bfloat16"),
+        model=ModelConfig(arch="resnet18", zero_init_residual=True, dtype="bfloat16"),
         optimizer=OptimizerConfig(
             name="adamw",
             learning_rate=2e-3,

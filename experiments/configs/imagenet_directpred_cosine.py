@@ -25,7 +25,10 @@ from ssljax.config import (
 def config() -> Config:
     return Config(
         method=MethodConfig(
-            "directpred_cosine", projector="4096-256", target_momentum=0.99
+            "directpred_cosine",
+            projector="4096-256",
+            projector_bias=True,
+            target_momentum=0.99,
         ),
         data=DataConfig("imagenet2012", image_size=256),
         augment=AugmentConfig(size=224),

@@ -3,8 +3,8 @@
 Command:  ssljax pretrain experiments/configs/imagenet_simclr_tuned.py \\
               --workdir runs/imagenet_simclr_tuned
 Time:     100 epochs; not yet measured on an accelerator
-Result:   the duality paper reports 68.6 % (online, 100 epochs), against 64.5 % of the
-          usual projector and views; ours is not yet measured
+Result:   the duality paper reports 68.6 % (online, 100 epochs); ours is not yet
+          measured
 Source:   Garrido et al. 2023, section 3: temperature 0.15, rate 0.5 x batch / 256,
           batch 2048; weight decay 1e-6 from the authors' later code
 """
@@ -23,7 +23,11 @@ from ssljax.config import (
 def config() -> Config:
     return Config(
         method=MethodConfig(
-            "simclr", options={"temperature": 0.15}, projector="8192-8192-512"
+            "simclr",
+            options={"temperature": 0.15},
+            projector="8192-8192-512",
+            projector_norm="hidden",
+            forward="separate",
         ),
         data=DataConfig("imagenet2012", image_size=256),
         augment=AugmentConfig(preset="vicreg", size=224),

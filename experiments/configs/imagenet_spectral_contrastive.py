@@ -24,7 +24,7 @@ def config() -> Config:
         method=MethodConfig("spectral_contrastive", options={"mu": 10.0}),
         data=DataConfig("imagenet2012", image_size=256),
         augment=AugmentConfig(size=224),
-        model=ModelConfig(arch="resnet50", dtype="bfloat16"),
+        model=ModelConfig(arch="resnet50", zero_init_residual=True, dtype="bfloat16"),
         optimizer=OptimizerConfig(
             name="sgd",
             learning_rate=0.05,

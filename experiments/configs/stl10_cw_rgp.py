@@ -26,11 +26,14 @@ from ssljax.config import (
 def config() -> Config:
     return Config(
         method=MethodConfig(
-            "cw_rgp", options={"sub_batch": 64, "groups": 4}, projector="1024-512"
+            "cw_rgp",
+            options={"sub_batch": 64, "groups": 4},
+            projector="1024-512",
+            projector_bias=True,
         ),
         data=DataConfig("stl10", split="train+unlabelled", labelled_split="train"),
         augment=AugmentConfig(blur=0.0, grayscale=0.1),
-        model=ModelConfig(arch="resnet18", dtype="bfloat16"),
+        model=ModelConfig(arch="resnet18", zero_init_residual=True, dtype="bfloat16"),
         optimizer=OptimizerConfig(
             name="adamw",
             learning_rate=2e-3,

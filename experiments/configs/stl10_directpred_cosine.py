@@ -9,7 +9,8 @@ Source:   implicit-var-reg's STL-10 scripts: LARS clipped, rate 1, weight decay 
 
 Without a moving target: --method.target-momentum 0 --optimizer.name sgd
 --optimizer.learning-rate 0.2
---optimizer.norm-and-bias-learning-rate None --optimizer.weight-decay 5e-5.
+--optimizer.norm-and-bias-learning-rate None --optimizer.weight-decay 5e-5
+--optimizer.decay-norm-and-bias.
 
 Its losses are twice ours. LARS does not see that in the kernels that it adapts; of
 BatchNorm and biases the rate is doubled instead.
@@ -29,7 +30,10 @@ from ssljax.config import (
 def config() -> Config:
     return Config(
         method=MethodConfig(
-            "directpred_cosine", projector="4096-256", target_momentum=0.99
+            "directpred_cosine",
+            projector="4096-256",
+            projector_bias=True,
+            target_momentum=0.99,
         ),
         data=DataConfig("stl10", split="train+unlabelled", labelled_split="train"),
         augment=AugmentConfig(variant="large"),

@@ -8,7 +8,8 @@ Source:   implicit-var-reg's STL-10 scripts: LARS clipped, rate 1, weight decay 
           1000 epochs of batch 256, the stem of 224 px
 
 Without a moving target: --method.target-momentum 0 --optimizer.name sgd
---optimizer.learning-rate 0.2 --optimizer.weight-decay 5e-5.
+--optimizer.learning-rate 0.2 --optimizer.weight-decay 5e-5
+--optimizer.decay-norm-and-bias.
 
 The source has no Euclidean settings; these are its cosine ones with the gradient
 clipped to norm 1. Unclipped, IsoLoss on CIFAR-10 blew up during the warm-up and lost
@@ -30,7 +31,10 @@ from ssljax.config import (
 def config() -> Config:
     return Config(
         method=MethodConfig(
-            "directpred_euclidean", projector="4096-256", target_momentum=0.99
+            "directpred_euclidean",
+            projector="4096-256",
+            projector_bias=True,
+            target_momentum=0.99,
         ),
         data=DataConfig("stl10", split="train+unlabelled", labelled_split="train"),
         augment=AugmentConfig(variant="large"),

@@ -70,9 +70,8 @@ def w_mse(
 
     # One permutation for all views: sample i keeps its partner.
     keys = jax.random.split(key, repetitions)
-    orders = jnp.concatenate(
-        [jax.random.permutation(each, checked[0].shape[0]) for each in keys]
-    )
+    permuted = jax.vmap(lambda each: jax.random.permutation(each, len(checked[0])))
+    orders = permuted(keys).reshape(-1)
     parts = [over_blocks(transform, _cut(z[orders], n)) for z in checked]
     return _mean_over_pairs(parts, normalize)
 

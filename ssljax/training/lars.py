@@ -16,16 +16,23 @@ PyTree = Any
 
 
 def decay_mask(params: PyTree) -> PyTree:
-    """True for the parameters that recipes decay and trust-scale: those with ndim > 1.
+    """True for the parameters that recipes decay and trust-scale: kernels.
 
-    In the networks of this package these are exactly the kernels of convolutions and
-    dense layers; biases and the scales and biases of BatchNorm are vectors.
+    These are the kernels of convolutions and dense layers. Biases and the scales and
+    biases of BatchNorm are vectors. A linear prediction head is left out whether its
+    trained part is a vector or, named ``matrix``, all of it: decay would pull the arms
+    of that comparison to different places.
 
     >>> import jax.numpy as jnp
     >>> decay_mask({"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)})
     {'bias': False, 'kernel': True}
     """
-    return jax.tree.map(lambda p: jnp.ndim(p) > 1, params)
+
+    def decayed(path: tuple, p: jax.Array) -> bool:
+        name = getattr(path[-1], "key", None) if path else None
+        return jnp.ndim(p) > 1 and name != "matrix"
+
+    return jax.tree_util.tree_map_with_path(decayed, params)
 
 
 def lars(

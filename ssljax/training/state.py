@@ -102,8 +102,8 @@ def build_network(config: Config, *, view_size: int, num_classes: int | None):
         )
         return MLP(
             layers=widths,
-            hidden_norm=norm != "none",
-            output_norm="none" if norm == "hidden" else str(norm),
+            hidden_norm=norm != "off",
+            output_norm=norm if norm in ("affine", "plain") else "none",
             hidden_bias=bool(bias),
             output_bias=bool(bias),
             dtype=dtype,

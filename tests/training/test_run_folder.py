@@ -12,6 +12,7 @@ from ssljax.config import (
     Config,
     DevicesConfig,
     LogConfig,
+    MethodConfig,
     ModelConfig,
     OptimizerConfig,
 )
@@ -34,17 +35,22 @@ def test_claim_makes_the_folder_then_recognises_it(tmp_path):
     assert os.listdir(folder.path) == ["config.json"]
 
 
-def test_claim_goes_on_with_the_run_of_an_older_version(tmp_path):
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_claim_goes_on_with_the_run_of_an_older_version(name, tmp_path):
     """Settings that came later have the value that the older version worked with."""
     folder = RunFolder(tmp_path / "run")
-    folder.claim(methods.resolve(Config()))
+    config = methods.resolve(Config(method=MethodConfig(name)))
+    folder.claim(config)
     saved = json.loads(folder.config.read_text())
+    biased = ("simsiam", "intl", "intl_ema", "spectral", "supervised")
+    bias = saved["method"]["projector_bias"], saved["method"]["predictor_bias"]
+    assert any(bias) == (name in biased)
     for later in ("projector_norm", "projector_bias", "predictor_bias"):
         del saved["method"][later]
     del saved["model"]["stem_padding"]
     folder.config.write_text(json.dumps(saved))
-    assert folder.claim(methods.resolve(Config())) is True
-    other = methods.resolve(Config(model=ModelConfig(stem_padding=2)))
+    assert folder.claim(config) is True
+    other = dataclasses.replace(config, model=ModelConfig(stem_padding=2))
     with pytest.raises(ConfigError, match="model.stem_padding: None -> 2"):
         folder.claim(other)
 
