@@ -55,7 +55,7 @@ def fingerprint_picture(found: Mapping[str, Fingerprint]) -> Picture:
         rates = record.rates[shown]
         # Of the range up to the reference; far beyond it some rates are huge.
         size = np.abs(record.rates[record.levels <= 1.0]).max()
-        size = size if record.force > 1e-6 else 1.0
+        size = size if record.force > 0 else 1.0
         lines = []
         if name in CLOSED:
             lines.append(_closed_curves(name, record, size))

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.analytic.precision import in_float64
+from ssljax.analytic.precision import being_traced, in_float64, refuse_narrow_tracing
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 BASES = ("spread", "axes")
@@ -139,11 +140,13 @@ def eigenvalue_rates(
     Returns:
         ``d lambda / dt``, ``[M]``, in squared units of the embedding per unit of
         learning rate x step. Exact derivatives of the eigenvalues, also where a loss
-        turns the eigenvectors; among equal eigenvalues those of the given modes.
+        turns the eigenvectors; among equal eigenvalues those of the given modes. Can
+        be differentiated, compiled and mapped; traced values are not checked.
 
     Raises:
         ValueError: for a spectrum that is not [M] and positive, another number of
-            modes than in ``views``, or correlations out of range.
+            modes than in ``views``, or correlations out of range, and inside of
+            `jax.grad` or `jax.jit` while float64 is off.
 
     >>> from ssljax import losses
     >>> rates = eigenvalue_rates(
@@ -152,8 +155,9 @@ def eigenvalue_rates(
     >>> np.round(rates, 6).tolist()
     [1.5, 2.0, -2.5, -16.0]
     """
+    refuse_narrow_tracing("eigenvalue_rates")
     spectrum = jnp.asarray(spectrum, jnp.float64)
-    if spectrum.ndim != 1 or not bool(jnp.all(spectrum > 0)):
+    if spectrum.ndim != 1 or (known(spectrum) and not bool(jnp.all(spectrum > 0))):
         raise ValueError("spectrum must be [M] and positive")
     modes = len(spectrum)
     if views is None:
@@ -177,9 +181,15 @@ def compiled_rates(loss: Loss, views: TwoViews) -> Callable[..., jax.Array]:
     cpu = jax.default_backend() == "cpu"
     options = {"xla_backend_optimization_level": 0} if cpu else None
     compiled = jax.jit(rates, compiler_options=options)
-    return lambda spectrum, correlation: compiled(
-        jnp.asarray(spectrum, jnp.float64), checked_correlation(correlation, modes)
-    )
+
+    def of(spectrum: jax.Array, correlation: jax.Array) -> jax.Array:
+        # A part of a larger program has no say in how that is compiled.
+        function = rates if being_traced() else compiled
+        return function(
+            jnp.asarray(spectrum, jnp.float64), checked_correlation(correlation, modes)
+        )
+
+    return of
 
 
 def checked_correlation(correlation: Any, modes: int) -> jax.Array:
@@ -189,6 +199,11 @@ def checked_correlation(correlation: Any, modes: int) -> jax.Array:
         raise ValueError(
             f"correlation must be one number or [{modes}], got {correlation.shape}"
         )
-    if not bool(jnp.all(jnp.abs(correlation) <= 1)):
+    if known(correlation) and not bool(jnp.all(jnp.abs(correlation) <= 1)):
         raise ValueError("correlation must lie in [-1, 1]")
     return jnp.broadcast_to(correlation, (modes,))
+
+
+def known(values: jax.Array) -> bool:
+    """Whether numbers are there to be looked at."""
+    return not isinstance(values, jax.core.Tracer)

@@ -6,32 +6,65 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.analytic._fingerprint_model import Loss, TwoViews, log_rates
+from ssljax.analytic._fingerprint_model import Loss, TwoViews
 
-Rates = Callable[..., np.ndarray]
+# Rates of spectra, and what of each may be rounding.
+Rates = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 LEVELS = np.logspace(-4, 1, 16)
 _SCALES = np.logspace(-6, 4, 24)
 _BATCH = len(_SCALES)  # spectra per compiled call
 SMALL = 1e-4
 SMALLER = 1e-5
-# Below, a rate is rounding: the inverse roots of whitening have condition 1 / SMALL.
-NO_FORCE = 1e-6
+# Shares below which a rate is rounding: of the largest one, or of the pulls of single
+# samples, which cancel; the inverse roots of whitening have condition 1 / SMALL.
 NOISE = 1e-7
+# Change of a level to tell a force, which hardly changes, from rounding, which is new.
+NEARBY = 1.0 + 1e-6
+
+
+def log_rates_and_rounding(
+    loss: Loss, views: TwoViews, amplitudes: jax.Array, correlation: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """`log_rates` as a sum over samples, and how much of it may be rounding.
+
+    Every sample pulls an amplitude its own way. Where the pulls cancel, what is left of
+    them is no force; as a share of their sizes this does not depend on the loss's unit.
+
+    Args:
+        loss: pure scalar function of two embeddings ``[N, M]``.
+        views: the inputs.
+        amplitudes: ``[M]``, of either sign; the eigenvalues are their squares.
+        correlation: of the views per mode, ``[M]``.
+
+    Returns:
+        ``d log lambda / dt`` and its floor, ``[M]`` each.
+    """
+    pulls = jax.grad(loss, argnums=(0, 1))(*views.embeddings(amplitudes, correlation))
+    inputs = views.embeddings(jnp.ones_like(amplitudes), correlation)
+    terms = [
+        (pull @ views.basis) * (x @ views.basis)
+        for pull, x in zip(pulls, inputs, strict=True)
+    ]
+    total, size = (sum(jnp.sum(f(x), axis=0) for x in terms) for f in (jnp.array, abs))
+    return -2.0 * total / amplitudes, 2.0 * NOISE * size / jnp.abs(amplitudes)
 
 
 def mapped(loss: Loss, views: TwoViews) -> Rates:
     """Rates of many spectra by one compiled program: it takes most of the time."""
 
     @jax.jit
-    def batch(amplitudes: jax.Array, correlation: jax.Array) -> jax.Array:
+    def batch(
+        amplitudes: jax.Array, correlation: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         return jax.lax.map(
-            lambda case: log_rates(loss, views, *case), (amplitudes, correlation)
+            lambda case: log_rates_and_rounding(loss, views, *case),
+            (amplitudes, correlation),
         )
 
     def rates(
         spectra: np.ndarray, correlations: np.ndarray, signs: np.ndarray | None = None
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, np.ndarray]:
         amplitudes = np.sqrt(spectra) * (1.0 if signs is None else signs)
         parts = []
         for start in range(0, len(amplitudes), _BATCH):
@@ -39,18 +72,28 @@ def mapped(loss: Loss, views: TwoViews) -> Rates:
             fill = ((0, _BATCH - len(amplitudes[part])), (0, 0))
             padded = (np.pad(x[part], fill, "edge") for x in (amplitudes, correlations))
             parts.append(np.asarray(batch(*map(jnp.asarray, padded))))
-        return np.concatenate(parts)[: len(amplitudes)]
+        found, rounding = np.concatenate(parts, axis=1)[:, : len(amplitudes)]
+        wrong = ~np.isfinite(found).all(axis=1)
+        if wrong.any():
+            values = spectra[wrong][0]
+            raise ValueError(
+                "the loss has no finite gradient at eigenvalues "
+                f"from {values.min():.3g} to {values.max():.3g}"
+            )
+        return found, rounding
 
     return rates
 
 
-def resting_level(isotropic: Callable[[np.ndarray], np.ndarray]) -> float:
+def resting_level(
+    isotropic: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> float:
     """Where the rate of an isotropic spectrum falls through zero."""
     levels, found = _SCALES, float("nan")
     for _ in range(3):
-        rates = isotropic(levels)
+        rates, rounding = isotropic(levels)
         # A loss without a scale has rates that are rounding, of either sign.
-        rates = np.where(np.abs(rates) > NOISE, rates, 0.0)
+        rates = np.where(np.abs(rates) > rounding, rates, 0.0)
         place = _fall(levels, rates, strict=levels is _SCALES)
         if place is None:
             break
@@ -81,7 +124,7 @@ def probe(
     reference: float,
     even: np.ndarray,
     cases: np.ndarray,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Rates of the first mode at (level, correlation), the others at the reference.
 
     Both signs of its amplitude are averaged: on a finite sample a loss can depend on
@@ -98,7 +141,18 @@ def probe(
         np.concatenate([correlations, correlations]),
         np.concatenate([np.ones_like(signs), signs]),
     )
-    return both[:, 0].reshape(2, -1).mean(axis=0)
+    found, rounding = (x[:, 0].reshape(2, -1).mean(axis=0) for x in both)
+    return found, rounding
+
+
+def is_force(found: np.ndarray, nearby: np.ndarray, rounding: np.ndarray) -> bool:
+    """Whether rates are above their rounding and, where large, smooth in the level."""
+    size = np.abs(found)
+    if not (size > rounding).any():
+        return False
+    large = size > 0.1 * size.max()
+    smooth = np.abs(found - nearby)[large] < 0.1 * size[large]
+    return bool(smooth.mean() > 0.5)
 
 
 def equalisation_of(
@@ -113,7 +167,7 @@ def equalisation_of(
     tilted = np.arange(min(modes, _BATCH // 2))
     tilt = np.eye(modes)[tilted]
     spectra = reference * np.exp(step * np.concatenate([tilt, -tilt]))
-    found = rates(spectra, np.tile(even, (len(spectra), 1)))
+    found, _ = rates(spectra, np.tile(even, (len(spectra), 1)))
     slopes = (found[: len(tilted)] - found[len(tilted) :]) / (2.0 * step)
     own = slopes[tilted, tilted]
     others = (slopes.sum(axis=1) - own) / (modes - 1)

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 
 
 def checked_choice(what: str, given: str, allowed: tuple[str, ...]) -> None:
@@ -21,9 +22,17 @@ def checked_spectrum(values: Any, what: str, least: int = 1) -> jax.Array:
             f"{what} must be [modes] with at least {least}, got {list(array.shape)}"
         )
     if not isinstance(array, jax.core.Tracer):
-        if not bool(jnp.all(jnp.isfinite(array) & (array >= 0))):
+        # In NumPy: inside of `jax.jit` JAX traces what it computes from known numbers.
+        seen = np.asarray(array)
+        if not np.all(np.isfinite(seen) & (seen >= 0)):
             raise ValueError(f"{what} must be finite and >= 0")
     return array
+
+
+def checked_positive(what: str, value: Any) -> None:
+    """Raise unless a number is > 0, as far as can be seen."""
+    if not isinstance(value, jax.core.Tracer) and not value > 0:
+        raise ValueError(f"{what} must be > 0, got {value}")
 
 
 def checked_times(values: Any) -> jax.Array:
@@ -31,6 +40,6 @@ def checked_times(values: Any) -> jax.Array:
     array = jnp.asarray(values, jnp.float64)
     if array.ndim != 1:
         raise ValueError(f"t must be [times], got {list(array.shape)}")
-    if not isinstance(array, jax.core.Tracer) and not bool(jnp.all(array >= 0)):
+    if not isinstance(array, jax.core.Tracer) and not np.all(np.asarray(array) >= 0):
         raise ValueError("t must be >= 0")
     return array

@@ -3,6 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+HUGE = 1e30
+"""Beyond this ``exp(u)`` and ``exp(u) + u`` are one number."""
+
 
 @jax.jit
 def logistic_curve(
@@ -40,28 +43,71 @@ def _odds(x0: jax.Array, tau: jax.Array) -> jax.Array:
 
     Solved for its logarithm, so that neither a tiny ``x0`` nor a long time overflows.
     """
+    # ln y + y = c below 1; above it -y = exp(-p) and p + exp(-p) - 1 = d.
     below = jnp.where(x0 < 1.0, x0, 0.5)
-    above = jnp.where(x0 > 1.0, x0, 2.0)
-
-    # ln y + y = c; from the right of the root Newton's steps never cross it.
     c = jnp.log1p(-below) - jnp.log(below) + (1.0 / below - 1.0) - tau
-    u = jnp.where(c > 1.0, jnp.log(jnp.maximum(c, 1.0)), c)
+    u = log_lambert_start(c)
+    for _ in range(2):
+        u = _lambert_step(u, jnp.exp(u), c)
+    rise = jnp.where(c > HUGE, c, jnp.exp(u))
 
-    def up(_: int, u: jax.Array) -> jax.Array:
-        return u - (u + jnp.exp(u) - c) / (1.0 + jnp.exp(u))
+    def falling() -> jax.Array:
+        above = jnp.where(x0 > 1.0, x0, 2.0)
+        d = -jnp.log1p(-1.0 / above) - 1.0 / above + tau
+        return jnp.where(x0 > 1.0, -jnp.exp(-_fall(d)), rise)
 
-    # -y = exp(-p) and p + exp(-p) - 1 = d >= 0, a double root where d = 0.
-    d = -jnp.log1p(-1.0 / above) - 1.0 / above + tau
-    d = jnp.maximum(d, 1e-300)
-    p = jnp.minimum(jnp.sqrt(2.0 * d) + d, 1.0 + d)
-
-    def down(_: int, p: jax.Array) -> jax.Array:
-        return p - (p + jnp.expm1(-p) - d) / -jnp.expm1(-p)
-
-    u = jax.lax.fori_loop(0, 12, up, u)
-    p = jax.lax.fori_loop(0, 12, down, p)
-    side = jnp.where(x0 < 1.0, jnp.exp(u), -jnp.exp(-p))
+    side = jax.lax.cond(jnp.any(x0 > 1.0), falling, lambda: rise)
     return jnp.where(x0 == 1.0, 0.0, side)
+
+
+def log_lambert_start(c: jax.Array) -> jax.Array:
+    """The root of ``exp(u) + u = c <= HUGE``, the log of W(exp(c)), within 0.01."""
+    large = c > 1.0
+    # A start needs few digits, and the logarithm in float64 is the slowest part.
+    rough = jnp.log(jnp.clip(c, 1.0, HUGE).astype(jnp.float32)).astype(c.dtype)
+    u = jnp.where(large, rough, c)
+    # Its exponential costs nothing where u = log(c).
+    return _lambert_step(u, jnp.where(large, c, jnp.exp(jnp.minimum(c, 1.0))), c)
+
+
+def _lambert_step(u: jax.Array, exp_u: jax.Array, c: jax.Array) -> jax.Array:
+    return root_step(u, exp_u + u - c, 1.0 + exp_u, exp_u, exp_u)
+
+
+def _fall(d: jax.Array) -> jax.Array:
+    """The root ``p >= 0`` of ``p + exp(-p) - 1 = d >= 0``, a double one at d = 0."""
+    d = jnp.maximum(d, 1e-300)
+    root = jnp.sqrt(2.0 * d)
+    near = root * (1.0 + root / 6.0 + root**2 / 36.0)
+    p = jnp.where(d < 1.0, near, 1.0 + d - jnp.exp(-1.0 - d))
+    for _ in range(2):
+        slope = -jnp.expm1(-p)
+        p = root_step(p, p - slope - d, slope, 1.0 - slope, slope - 1.0)
+    return p
+
+
+def root_step(
+    x: jax.Array,
+    value: jax.Array,
+    slope: jax.Array,
+    second: jax.Array,
+    third: jax.Array,
+) -> jax.Array:
+    """A step to a function's root, after which four times as many digits are right.
+
+    Args:
+        x: where it is taken.
+        value: of the function there.
+        slope: its first derivative.
+        second: its second derivative.
+        third: its third derivative.
+
+    Source: Householder's method of order three.
+    """
+    # Ratios, because powers of a slope overflow.
+    newton, bend, twist = value / slope, second / slope, third / slope
+    below = 1.0 - newton * bend + newton**2 * twist / 6.0
+    return x - newton * (1.0 - 0.5 * newton * bend) / below
 
 
 @_odds.defjvp

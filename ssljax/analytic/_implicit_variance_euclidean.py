@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from ssljax.analytic._implicit_variance_checks import (
     checked_choice,
+    checked_positive,
     checked_spectrum,
     checked_times,
 )
@@ -40,14 +41,15 @@ def predictor_eigenvalues(
             they fall to 1, and 0 stays 0.
         t: times, ``[times]``, >= 0, learning rate x step.
         loss: ``"euclidean"`` or ``"isoloss_euclidean"``.
-        alpha: exponent of the predictor, ``W_P = (W W^T)^alpha``: 1/2 is DirectPred, 1
-            is DirectCopy.
+        alpha: exponent of the predictor, ``W_P = (W W^T)^alpha``, > 0: 1/2 is
+            DirectPred, 1 is DirectCopy.
 
     Returns:
         Eigenvalues ``[times, modes]``; differentiable in all three numbers.
 
     Raises:
-        ValueError: for a loss of another name, or inputs that are not such vectors.
+        ValueError: for a loss of another name, an alpha that is not positive, or
+            inputs that are not such vectors.
 
     Source: Halvagal, Laborieux and Zenke, "Implicit variance regularization in
     non-contrastive SSL", NeurIPS 2023; white inputs, noise in the target's view only.
@@ -57,6 +59,7 @@ def predictor_eigenvalues(
     [[0.02, 0.5], [0.0478, 1.0]]
     """
     checked_choice("loss", loss, LOSSES)
+    checked_positive("alpha", alpha)
     lambda0 = checked_spectrum(lambda0, "lambda0")
     tau = 2.0 * alpha * checked_times(t)
     if loss == "euclidean":
@@ -78,11 +81,14 @@ def recruitment_time(
         lambda0: eigenvalues of the predictor at the start, ``[modes]``, > 0.
         level: the eigenvalue to reach.
         loss: ``"euclidean"`` or ``"isoloss_euclidean"``.
-        alpha: exponent of the predictor.
+        alpha: exponent of the predictor, > 0.
 
     Returns:
         Times ``[modes]``, learning rate x step; infinite where 1 lies before the level
         or the mode runs away from it.
+
+    Raises:
+        ValueError: as `predictor_eigenvalues`.
 
     Source: Halvagal, Laborieux and Zenke, NeurIPS 2023.
 
@@ -91,6 +97,7 @@ def recruitment_time(
     3.04
     """
     checked_choice("loss", loss, LOSSES)
+    checked_positive("alpha", alpha)
     lambda0 = checked_spectrum(lambda0, "lambda0")
     level = jnp.full_like(lambda0, level)
 
@@ -181,7 +188,7 @@ def solve_euclidean(
     Args:
         variances: eigenvalues of ``W W^T`` at the start, ``[modes]``, >= 0.
         loss: see `euclidean_growth`, as all that follow but one.
-        alpha: exponent of the predictor, ``lambda = s^alpha``.
+        alpha: exponent of the predictor, ``lambda = s^alpha``, > 0.
         stop_gradient: ``"target"``, ``"prediction"`` or ``"none"``.
         predictor: False puts the identity in its place.
         online_noise: standard deviation of the noise on the online view.
@@ -194,7 +201,7 @@ def solve_euclidean(
         its three terms; infinite after a blow-up.
 
     Raises:
-        ValueError: see `euclidean_growth`.
+        ValueError: see `euclidean_growth`, or for an alpha that is not positive.
 
     Source: Halvagal, Laborieux and Zenke, NeurIPS 2023; white inputs, gradient flow.
 
@@ -202,6 +209,7 @@ def solve_euclidean(
     >>> [round(float(x), 3) for x in wrong(jnp.array([0.3]))[0]]  # collapse, blow-up
     [0.354, 11.243]
     """
+    checked_positive("alpha", alpha)
     variances = checked_spectrum(variances, "variances")
     growth = euclidean_growth(
         loss=loss,

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from ssljax.analytic._implicit_variance_checks import (
     checked_choice,
+    checked_positive,
     checked_spectrum,
     checked_times,
 )
@@ -32,10 +33,13 @@ def solve_moving_target(
             start alike.
         rate: of the moving average, > 0.
         loss: ``"euclidean"`` or ``"isoloss_euclidean"``.
-        alpha: exponent of the predictor.
+        alpha: exponent of the predictor, > 0.
 
     Returns:
         ``solution(t)``: eigenvalues of ``W W^T``, ``[times, modes]``.
+
+    Raises:
+        ValueError: for a loss of another name, a rate or an alpha that is not positive.
 
     Source: follows from Halvagal, Laborieux and Zenke, NeurIPS 2023; white inputs.
 
@@ -45,6 +49,8 @@ def solve_moving_target(
     True
     """
     checked_choice("loss", loss, LOSSES)
+    checked_positive("rate", rate)
+    checked_positive("alpha", alpha)
     sigma0 = jnp.sqrt(checked_spectrum(variances, "variances"))
     power = 1.0 if loss == "euclidean" else 0.0
 
@@ -94,6 +100,7 @@ def solve_normalized_predictor(
     [0.8, 0.8]
     """
     checked_choice("loss", loss, LOSSES)
+    checked_positive("alpha", alpha)
     variances = checked_spectrum(variances, "variances")
     power = 1.0 if loss == "euclidean" else 0.0
 

@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from ssljax.analytic._spectral_map import _modes, whole
 from ssljax.analytic._spectral_trace import trace_loss_of_spectrum
+from ssljax.analytic._stepwise_pairs import require_times
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import integrate
 
@@ -35,7 +37,8 @@ def solve_alignment_flow(
         ``8 v``. Below p = 1/2 a mode is gone at its `collapse_time`, and stays at 0.
 
     Raises:
-        ValueError: if the two arrays are not of one length, or for a negative power.
+        ValueError: if the two arrays are not of one length, for a negative noise or
+            power, or times that are not ``[times]``.
 
     Source: derived here for the spectral transformation of Weng et al., ICLR 2024.
 
@@ -45,10 +48,11 @@ def solve_alignment_flow(
     [[1.0, 1.0], [0.64, 0.0]]
     """
     spectrum, noise = _modes(spectrum, noise)
-    _require_not_negative(power)
+    _require_not_negative("noise", noise)
+    _require_not_negative("power", power)
 
     def solution(t: ArrayLike) -> jax.Array:
-        t = jnp.asarray(t, jnp.float64)[:, None]
+        t = require_times(t)[:, None]
         start, v = spectrum[None, :], noise[None, :]
         # A traced power is taken not to be 0, where the formula is a limit.
         if not isinstance(power, Tracer) and power == 0:
@@ -76,7 +80,8 @@ def collapse_time(
         for p = 0, which only decays, and from 1/2 on.
 
     Raises:
-        ValueError: if the two arrays are not of one length, or for a negative power.
+        ValueError: if the two arrays are not of one length, or for a negative noise or
+            power.
 
     Source: derived here for the spectral transformation of Weng et al., ICLR 2024.
 
@@ -84,7 +89,8 @@ def collapse_time(
     [1.0]
     """
     spectrum, noise = _modes(spectrum, noise)
-    _require_not_negative(power)
+    _require_not_negative("noise", noise)
+    _require_not_negative("power", power)
     rate = 16.0 * power * (1.0 - 2.0 * power) * noise
     ends = rate > 0.0
     time = spectrum ** (2.0 * power) / jnp.where(ends, rate, 1.0)
@@ -143,6 +149,6 @@ def solve_trace_flow(
     return solution
 
 
-def _require_not_negative(power: float | jax.Array) -> None:
-    if not isinstance(power, Tracer) and not power >= 0:
-        raise ValueError(f"power must not be negative, got {power}")
+def _require_not_negative(name: str, values: float | jax.Array) -> None:
+    if not isinstance(values, Tracer) and not np.all(np.asarray(values) >= 0):
+        raise ValueError(f"{name} must not be negative, got {values}")

@@ -1,9 +1,12 @@
 """What a spectral transformation makes of variances, and the force that follows."""
 
+import numbers
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from ssljax.analytic.precision import in_float64
@@ -117,16 +120,16 @@ def iter_norm_gain(x: ArrayLike, iterations: int) -> jax.Array:
         ``(3/2)^T``. The whitening matrix is ``U diag(f_T / sqrt(trace)) U^T``.
 
     Raises:
-        ValueError: if T is not a whole number >= 0.
+        ValueError: if T is not a whole number >= 0 or x not in [0, 1].
 
     Source: Huang et al., "Iterative normalization", CVPR 2019.
 
     >>> iter_norm_gain(jnp.array([0.0, 1.0]), 2).tolist()
     [2.25, 1.0]
     """
-    x = jnp.asarray(x, jnp.float64)
+    steps, x = whole("iterations", iterations, 0), _fractions(x)
     f = jnp.ones_like(x)
-    for _ in range(whole("iterations", iterations, 0)):
+    for _ in range(steps):
         f = 1.5 * f - 0.5 * x * f**3
     return f
 
@@ -144,7 +147,7 @@ def iter_norm_spectrum(x: ArrayLike, iterations: int) -> jax.Array:
         with slope ``(9/4)^T`` to 1 at 1. Every eigenvalue above zero tends to 1.
 
     Raises:
-        ValueError: if T is not a whole number >= 0.
+        ValueError: if T is not a whole number >= 0 or x not in [0, 1].
 
     Source: Huang et al., CVPR 2019; Weng et al., ICLR 2024. The recursion in h alone
     is derived here.
@@ -152,8 +155,8 @@ def iter_norm_spectrum(x: ArrayLike, iterations: int) -> jax.Array:
     >>> iter_norm_spectrum(jnp.array([0.0, 0.5, 1.0]), 1).tolist()
     [0.0, 0.78125, 1.0]
     """
-    h = jnp.asarray(x, jnp.float64)
-    for _ in range(whole("iterations", iterations, 0)):
+    steps, h = whole("iterations", iterations, 0), _fractions(x)
+    for _ in range(steps):
         h = 0.25 * h * (3.0 - h) ** 2
     return h
 
@@ -208,9 +211,20 @@ def rounding_growth(
 
 def whole(name: str, value: int, least: int) -> int:
     """A count that must be a whole number not below ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    whole_number = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole_number or value < least:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
-    return value
+    return int(value)
+
+
+def _fractions(x: ArrayLike) -> jax.Array:
+    """Shares of a trace, which lie in [0, 1] but for float32's rounding."""
+    x = jnp.asarray(x, jnp.float64)
+    if not isinstance(x, Tracer) and not np.all(
+        np.abs(np.asarray(x) - 0.5) <= 0.5 + 1e-6
+    ):
+        raise ValueError("x must be eigenvalues over their sum, in [0, 1]")
+    return x
 
 
 def _modes(spectrum: ArrayLike, other: ArrayLike) -> tuple[jax.Array, jax.Array]:

@@ -4,12 +4,15 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
+from ssljax.analytic._implicit_variance_curves import log_lambert_start, root_step
 from ssljax.analytic._stepwise_pairs import (
     known,
     require_modes,
     require_moment,
+    require_positive,
     require_times,
 )
 from ssljax.analytic.precision import in_float64
@@ -32,14 +35,15 @@ def left_preconditioned_times(
         s0: singular values of W at the start, ``[modes]``, positive and small.
         gamma: eigenvalues of the cross moment, ``[modes]``, positive.
         eps: of the preconditioner, > 0.
-        level: of lambda, between its start and 1.
+        level: of lambda, between its start and 1; one number or ``[modes]``.
 
     Returns:
         ``[modes]``, in units of learning rate x step; at a half nearly ``(eps log(1 /
         (2 lambda(0))) + (1 + eps) log 2) / (8 gamma)``.
 
     Raises:
-        ValueError: for other shapes.
+        ValueError: for other shapes, a ``gamma s0^2`` or a level that is not in (0, 1),
+            or an eps that is not positive.
 
     Source: derived; the idea is in Simon et al., ICML 2023, appendix G.
 
@@ -47,8 +51,9 @@ def left_preconditioned_times(
     >>> round(float(left_preconditioned_times(s0, gamma, eps=0.01)[0]), 3)
     0.121
     """
-    gamma = require_modes("gamma", gamma)
-    start = gamma * require_modes("s0", s0, gamma) ** 2
+    gamma, start = _preconditioned_start(s0, gamma, eps)
+    if known(level) and not np.all((0 < np.asarray(level)) & (np.asarray(level) < 1)):
+        raise ValueError("level must lie between 0 and 1")
     rising = eps * jnp.log(level / start)
     return (rising - (1.0 + eps) * jnp.log((1.0 - level) / (1.0 - start))) / (8 * gamma)
 
@@ -69,7 +74,8 @@ def left_preconditioned_eigenvalues(
         ``lambda(t)``, ``[times, modes]``: the inverse of `left_preconditioned_times`.
 
     Raises:
-        ValueError: for other shapes or a ``gamma s0^2`` that is not in (0, 1).
+        ValueError: for other shapes, a ``gamma s0^2`` that is not in (0, 1), or an eps
+            that is not positive.
 
     Source: derived.
 
@@ -78,27 +84,66 @@ def left_preconditioned_eigenvalues(
     >>> round(float(left_preconditioned_eigenvalues(s0, gamma, half, eps=0.1)[0, 0]), 9)
     0.5
     """
+    gamma, start = _preconditioned_start(s0, gamma, eps)
+    return _left_preconditioned(start, gamma, require_times(t), jnp.asarray(eps, float))
+
+
+def _preconditioned_start(
+    s0: ArrayLike, gamma: ArrayLike, eps: float | jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Eigenvalues of the data's cross moment and, at the start, the embedding's."""
     gamma = require_modes("gamma", gamma)
     start = gamma * require_modes("s0", s0, gamma) ** 2
-    if known(start) and not bool(((start > 0) & (start < 1)).all()):
+    require_positive("eps", eps)
+    if known(start) and not np.all((np.asarray(start) > 0) & (np.asarray(start) < 1)):
         raise ValueError("gamma s0^2 must lie between 0 and 1")
+    return gamma, start
 
-    def clock(x: jax.Array) -> jax.Array:
-        rise, rest = jax.nn.softplus(-x), jax.nn.softplus(x)
-        return (1.0 + eps) * rest - eps * rise
 
-    first = clock(jnp.log(start) - jnp.log1p(-start))
-    reading = first[None, :] + 8.0 * gamma[None, :] * require_times(t)[:, None]
+@jax.jit
+def _left_preconditioned(
+    start: jax.Array, gamma: jax.Array, t: jax.Array, eps: jax.Array
+) -> jax.Array:
+    logit = jnp.log(start) - jnp.log1p(-start)
+    first = jax.nn.softplus(logit) + eps * logit
+    reading = first[None, :] + 8.0 * gamma[None, :] * t[:, None]
+    return jax.nn.sigmoid(_logit_at(reading, eps))
 
-    def newton(x: jax.Array) -> jax.Array:
-        return x - (clock(x) - reading) / (eps + jax.nn.sigmoid(x))
 
-    # The clock is convex in the logit of lambda, and from this side Newton's steps
-    # cannot overshoot.
-    bound = reading / jnp.where(reading > 0, 1.0 + eps, eps)
-    x = jax.lax.fori_loop(0, 60, lambda _, x: newton(x), jax.lax.stop_gradient(bound))
-    # One more step, differentiated, carries the exact derivative.
-    return jax.nn.sigmoid(newton(jax.lax.stop_gradient(x)))
+@jax.custom_jvp
+def _logit_at(reading: jax.Array, eps: jax.Array) -> jax.Array:
+    """Logit of lambda at which ``softplus(x) + eps x``, convex in x, has a value."""
+    middle = jnp.log(2.0)
+    # To the right of zero the curve lies above its tangent there and its asymptote, to
+    # the left of it softplus(x) is nearly exp(x).
+    right = jnp.minimum(reading / (1.0 + eps), (reading - middle) / (0.5 + eps))
+    scale = jnp.log(eps)
+    left = jnp.minimum(log_lambert_start(reading / eps - scale) + scale, 0.0)
+    x = jnp.where(reading > middle, right, left)
+    for _ in range(2):
+        small = jnp.exp(-jnp.abs(x))
+        value = jnp.maximum(x, 0.0) + _log1p(small) + eps * x - reading
+        level = jnp.where(x > 0, 1.0, small) / (1.0 + small)
+        bend = small / (1.0 + small) ** 2
+        x = root_step(x, value, eps + level, bend, bend * (1.0 - 2.0 * level))
+    return x
+
+
+@_logit_at.defjvp
+def _logit_at_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+    reading, eps = primals
+    x = _logit_at(reading, eps)
+    change = tangents[0] - x * tangents[1]
+    return x, change / (eps + jax.nn.sigmoid(x))
+
+
+def _log1p(x: jax.Array) -> jax.Array:
+    """``log(1 + x)`` for x in [0, 1], in a fraction of the time of `jnp.log1p`."""
+    z = x / (2.0 + x)
+    total = jnp.zeros_like(x)
+    for power in range(31, 0, -2):  # of 2 artanh(z), z <= 1/3
+        total = total * z**2 + 1.0 / power
+    return 2.0 * z * total
 
 
 @in_float64

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from ssljax.analytic._stepwise_axes import ordered_axes
+from ssljax.analytic._stepwise_pairs import require_symmetric
 from ssljax.analytic._stepwise_pencil import leading_modes, pair
 from ssljax.analytic.precision import in_float64
 
@@ -65,7 +67,7 @@ def contrastive_kernel(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
         cross moment in feature space; where K has full rank, n of them are negative.
 
     Raises:
-        ValueError: unless all three are ``[n, n]``.
+        ValueError: unless all three are ``[n, n]`` and the first and last symmetric.
 
     Source: Simon et al., "On the stepwise nature of self-supervised learning", ICML
     2023, section 5.
@@ -100,7 +102,8 @@ def kernel_modes(k_xx: Any, k_xxp: Any, k_xpxp: Any, dim: int) -> KernelModes:
         as the gap to the next eigenvalue is wide.
 
     Raises:
-        ValueError: for other shapes, or with fewer than ``dim`` positive eigenvalues.
+        ValueError: for other shapes, a kernel of views among themselves that is not
+            symmetric, or fewer than ``dim`` positive eigenvalues.
 
     Source: Simon et al. 2023, proposition 5.1.
 
@@ -186,7 +189,9 @@ def kernel_start(
     Returns:
         The start of the D leading modes, from a QR decomposition: an earlier mode keeps
         the directions of the embedding that it occupies, and a later one has what is
-        left. Exact in the limit of a small start.
+        left. Modes of equal eigenvalues are learned in combinations, whose sizes and
+        times these are; ``rotation`` is where they end. Exact in the limit of a small
+        start, if the D-th eigenvalue is not also the next one's.
 
     Raises:
         ValueError: as `kernel_modes`, or unless both embeddings are ``[n, D]``.
@@ -206,11 +211,10 @@ def kernel_start(
         )
     gamma, c = kernel_modes(k_xx, k_xxp, k_xpxp, first.shape[1])
     a = c * jnp.sqrt(gamma)[None, :]
-    q, r = jnp.linalg.qr(jnp.concatenate([first, second]).T @ a)
-    diagonal = jnp.diagonal(r)
-    scale = jnp.abs(diagonal)
+    columns = jnp.concatenate([first, second]).T @ a
+    axes, scale, turns = ordered_axes(columns, gamma)
     times = -jnp.log(scale**2 * gamma) / (8.0 * gamma)
-    return KernelStart(gamma, scale, q * jnp.sign(diagonal)[None, :], times)
+    return KernelStart(gamma, scale, axes @ turns.T, times)
 
 
 @in_float64
@@ -247,6 +251,8 @@ def _all_views(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
     n = shapes[0][0] if shapes[0] else 0
     if n < 1 or any(shape != [n, n] for shape in shapes):
         raise ValueError(f"three [n, n] kernels are needed, got shapes {shapes}")
+    for name, k in (("k_xx", k_xx), ("k_xpxp", k_xpxp)):
+        require_symmetric(name, jnp.asarray(k))
     cross = jnp.asarray(k_xxp)
     kernel = jnp.block([[jnp.asarray(k_xx), cross], [cross.T, jnp.asarray(k_xpxp)]])
     return 0.5 * (kernel + kernel.T)

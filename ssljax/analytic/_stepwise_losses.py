@@ -61,12 +61,19 @@ def merged_vicreg_singular_values(
     gamma = require_modes("gamma", gamma)
     s0, sigma = require_modes("s0", s0, gamma), require_modes("sigma", sigma, gamma)
     rate = (spread_weight - invariance_weight) * sigma + invariance_weight * gamma
-    t = require_times(t)
+    growth = 8.0 * spread_weight * (sigma * s0) ** 2
+    return _logistic_sizes(s0, rate, growth, require_times(t))
+
+
+@jax.jit
+def _logistic_sizes(
+    s0: jax.Array, rate: jax.Array, growth: jax.Array, t: jax.Array
+) -> jax.Array:
     x = 8.0 * jnp.abs(rate)[None, :] * t[:, None]
     decay = jnp.exp(-x)
     # (1 - exp(-x)) / x is one where a mode has no rate of its own.
     ratio = jnp.where(x > 0, -jnp.expm1(-x) / jnp.where(x > 0, x, 1.0), 1.0)
-    filled = 8.0 * (spread_weight * (sigma * s0) ** 2)[None, :] * t[:, None] * ratio
+    filled = growth[None, :] * t[:, None] * ratio
     rises = (rate >= 0)[None, :]
     bottom = jnp.where(rises, decay, 1.0) + filled
     bottom = jnp.maximum(bottom, jnp.finfo(bottom.dtype).tiny)

@@ -2,9 +2,15 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
-from ssljax.analytic._stepwise_pairs import known, require_modes, require_times
+from ssljax.analytic._stepwise_pairs import (
+    known,
+    require_modes,
+    require_positive,
+    require_times,
+)
 from ssljax.analytic.precision import in_float64
 
 
@@ -113,13 +119,19 @@ def half_times(s0: ArrayLike, gamma: ArrayLike) -> jax.Array:
     """Times at which lambda is exactly one half, ``[modes]``; infinite for gamma <= 0.
 
     Args:
-        s0: singular values of W at the start, ``[modes]``, positive and small.
+        s0: singular values of W at the start, ``[modes]``, positive, with ``gamma s0^2
+            < 1``.
         gamma: eigenvalues of the cross moment, ``[modes]``.
+
+    Raises:
+        ValueError: for other shapes or a ``gamma s0^2`` that is 1 or more.
 
     >>> round(float(half_times(jnp.array([0.5]), jnp.array([2.0]))[0]), 9)
     0.0
     """
     rises, gamma, start = _rising(s0, gamma)
+    if known(start) and np.any(np.asarray(start) >= 1):
+        raise ValueError("gamma s0^2 must be below 1: such a mode never is at a half")
     return jnp.where(rises, jnp.log(1.0 / start - 1.0) / (8.0 * gamma), jnp.inf)
 
 
@@ -168,11 +180,14 @@ def expected_critical_times(gamma: ArrayLike, scale: float | jax.Array) -> jax.A
     Args:
         gamma: the d largest eigenvalues of the cross moment from the largest down,
             ``[d]``, positive, d the dimension of the embedding.
-        scale: standard deviation of the normally distributed weights.
+        scale: standard deviation of the normally distributed weights, > 0.
 
     Returns:
         ``[d]``: the j-th singular value of the start has a squared size over
         ``scale^2`` that is chi-squared with ``d - j + 1`` degrees of freedom.
+
+    Raises:
+        ValueError: for other shapes, or unless gamma and the scale are positive.
 
     Source: Simon et al., ICML 2023, result 4.6, averaged over the start.
 
@@ -180,6 +195,8 @@ def expected_critical_times(gamma: ArrayLike, scale: float | jax.Array) -> jax.A
     [3.44, 7.4]
     """
     gamma = require_modes("gamma", gamma)
+    require_positive("gamma", gamma)
+    require_positive("scale", scale)
     freedom = jnp.arange(gamma.shape[0], 0, -1.0)
     log_size = jax.scipy.special.digamma(freedom / 2.0) + jnp.log(2.0)
     return -(jnp.log(scale**2 * gamma) + log_size) / (8.0 * gamma)

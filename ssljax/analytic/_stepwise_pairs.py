@@ -3,6 +3,7 @@
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from ssljax.analytic.precision import in_float64
@@ -108,6 +109,12 @@ def require_modes(
     return values
 
 
+def require_positive(name: str, values: ArrayLike) -> None:
+    """Numbers above zero, as far as they are known."""
+    if known(values) and not np.all(np.asarray(values) > 0):
+        raise ValueError(f"{name} must be positive")
+
+
 def require_times(t: ArrayLike) -> jax.Array:
     """A vector of times."""
     t = jnp.asarray(t, float)
@@ -121,11 +128,17 @@ def require_moment(name: str, moment: ArrayLike) -> jax.Array:
     moment = jnp.asarray(moment, float)
     if moment.ndim != 2 or moment.shape[0] != moment.shape[1]:
         raise ValueError(f"{name} must be [M, M], got shape {list(moment.shape)}")
-    if known(moment):
-        asymmetry = jnp.abs(moment - moment.T).max()
-        if bool(asymmetry > 1e-6 * jnp.abs(moment).max()):
-            raise ValueError(f"{name} must be symmetric; see cross_moment")
+    require_symmetric(name, moment, "; see cross_moment")
     return 0.5 * (moment + moment.T)
+
+
+def require_symmetric(name: str, matrix: jax.Array, hint: str = "") -> None:
+    """A matrix that equals its transpose but for float32's rounding, if it is known."""
+    if known(matrix):
+        # In NumPy: inside of `jax.jit` JAX traces what it computes from known numbers.
+        seen = np.asarray(matrix)
+        if np.abs(seen - seen.T).max() > 1e-6 * np.abs(seen).max():
+            raise ValueError(f"{name} must be symmetric{hint}")
 
 
 def require_rank(d: int, modes: int) -> None:
@@ -134,7 +147,7 @@ def require_rank(d: int, modes: int) -> None:
         raise ValueError(f"the embedding needs 1 to {modes} dimensions, got {d}")
 
 
-def known(values: jax.Array) -> bool:
+def known(values: ArrayLike) -> bool:
     """Whether numbers are there to be looked at."""
     return not isinstance(values, jax.core.Tracer)
 

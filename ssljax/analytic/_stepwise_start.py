@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from ssljax.analytic._stepwise_axes import ordered_axes
 from ssljax.analytic._stepwise_modes import aligned_singular_values
 from ssljax.analytic._stepwise_pairs import (
     descending_eigh,
@@ -28,7 +29,8 @@ class AlignedStart(NamedTuple):
     gamma: jax.Array
     """``[D]``, the largest eigenvalues of the cross moment, descending."""
     directions: jax.Array
-    """``[M, D]``, their eigenvectors in columns."""
+    """``[M, D]``, their eigenvectors in columns; of equal eigenvalues those that the
+    start picks."""
 
 
 class ErrorExponents(NamedTuple):
@@ -48,20 +50,24 @@ def aligned_start(
 
     Every column ``W v_j`` grows at its own rate until the modes before it have
     saturated; what it has along their axes is then frozen while the rest grows on.
-    This orthogonalisation in order is a QR decomposition of ``w0 V``.
+    This orthogonalisation in order is a QR decomposition of ``w0 V``. Columns of equal
+    eigenvalues grow and saturate together, along the singular vectors of what is left
+    for them: `ordered_axes`.
 
     Args:
         w0: weights before scaling, ``[D, M]``, D <= M.
-        gamma_matrix: cross moment of the data, ``[M, M]``.
+        gamma_matrix: cross moment of the data, ``[M, M]``; under `jax.jit`, where its
+            eigenvalues cannot be compared, it is taken to have distinct ones.
         scale: factor on ``w0``, > 0; the start is ``scale * w0``.
 
     Returns:
-        Rotation, singular values ``scale * diag(R)``, eigenvalues and eigenvectors.
+        Rotation, singular values (``scale * diag(R)`` where the eigenvalues are
+        distinct), eigenvalues and eigenvectors.
 
     Raises:
         ValueError: for other shapes or a cross moment that is not symmetric.
 
-    Source: Simon et al., ICML 2023, result 4.6.
+    Source: Simon et al., ICML 2023, result 4.6; equal eigenvalues derived.
 
     >>> start = aligned_start(2.0 * jnp.eye(2), jnp.diag(jnp.array([3.0, 1.0])), 0.5)
     >>> start.singular_values.tolist()
@@ -76,12 +82,8 @@ def aligned_start(
     d = w0.shape[0]
     require_rank(d, moment.shape[0])
     gamma, vectors = descending_eigh(moment)
-    q, r = jnp.linalg.qr(w0 @ vectors[:, :d])
-    size = jnp.diagonal(r)
-    sign = jnp.where(size < 0, -1.0, 1.0)
-    return AlignedStart(
-        q * sign[None, :], scale * size * sign, gamma[:d], vectors[:, :d]
-    )
+    axes, sizes, turns = ordered_axes(w0 @ vectors, gamma)
+    return AlignedStart(axes, scale * sizes, gamma[:d], vectors @ turns)
 
 
 @in_float64
@@ -91,11 +93,12 @@ def small_init_prediction(
     """Weights of a linear network trained from a small random start.
 
     Exact as ``scale`` goes to zero; `error_exponents` says how fast. Small gaps in the
-    spectrum make it slow.
+    spectrum make it slow, but equal eigenvalues do not: see `aligned_start`.
 
     Args:
         w0: weights before scaling, ``[D, M]``, D <= M.
-        gamma_matrix: cross moment of the data, ``[M, M]``.
+        gamma_matrix: cross moment of the data, ``[M, M]``; under `jax.jit` it is taken
+            to have distinct eigenvalues.
         scale: factor on ``w0``, > 0; the start is ``scale * w0``.
 
     Returns:
@@ -173,7 +176,8 @@ def error_exponents(gamma: ArrayLike, d: int, *, power: float = 0.0) -> ErrorExp
         The errors vanish as these powers of ``scale``: for the weights ``min_j (1 -
         g_{j+1} / g_j)`` over the d learned modes with the rates ``g = gamma^(1 -
         power)``, for the subspace the term of j = d. Modes that are not positive
-        count as zero.
+        count as zero. Equal ones make them 0, though a block of learned modes that are
+        exactly equal costs `small_init_prediction` nothing.
 
     Raises:
         ValueError: for other shapes or a d that is not 1 to M - 1.

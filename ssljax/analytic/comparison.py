@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from ssljax.analytic.simulate import Simulation
@@ -27,8 +26,9 @@ class Comparison:
         max_error: largest distance over times and modes.
         rms_error: root mean square of the distances.
         mode_errors: largest distance per mode, ``[modes]``.
-        crossing_errors: relative difference of the times at which each mode crosses
-            half of the theory's last value, ``[modes]``, NaN where one never does.
+        crossing_errors: relative difference of the times at which each mode crosses,
+            up or down, the middle between the theory's first and last values,
+            ``[modes]``, NaN where one never does.
         overlap: overlap of two subspaces in [0, 1], or None.
         chance: what random subspaces of these sizes would give.
     """
@@ -48,7 +48,7 @@ class Comparison:
     @property
     def agrees(self) -> bool:
         """Whether the largest distance is finite and within the tolerance."""
-        return bool(self.max_error <= self.tolerance)
+        return bool(np.isfinite(self.max_error) and self.max_error <= self.tolerance)
 
     def __str__(self) -> str:
         rows = [
@@ -101,19 +101,21 @@ def compare(
     """Set a theory beside a simulation.
 
     Args:
-        theory: ``solution(t)`` giving ``[times, modes]``, or its values.
-        simulation: a `Simulation` whose values are ``[times, modes]`` (or ``[times]``),
-            or such an array.
+        theory: ``solution(t)`` giving ``[times, modes]``, or its values. Further axes
+            are flattened: each entry of a matrix counts as a mode.
+        simulation: a `Simulation` with such values (or ``[times]``), or such an array.
         tolerance: largest distance that agrees, in units of the values.
         times: ``[times]``; needed where ``simulation`` is an array.
         what: heading of the table.
-        subspaces: two matrices ``[N, d]`` whose column spans are compared as well.
+        subspaces: two matrices ``[N, d]`` whose column spans are compared as well; see
+            `subspace_overlap`.
 
     Returns:
-        The distances and the verdict.
+        The distances and the verdict. What is not finite is infinitely far.
 
     Raises:
-        ValueError: without times, or for shapes that do not fit.
+        ValueError: without times, for shapes that do not fit, or for values that are
+            not one array, such as a dict.
 
     >>> t = np.linspace(0.0, 1.0, 5)
     >>> found = compare(lambda t: np.exp(t), np.exp(t) + 1e-3, times=t, tolerance=1e-2)
@@ -126,20 +128,24 @@ def compare(
     if times is None:
         raise ValueError("times are needed where the simulation is an array")
     times = np.asarray(times, float)
-    expected = _columns(theory(times) if callable(theory) else theory)
-    found = _columns(simulation)
+    if times.ndim != 1 or not times.size:
+        raise ValueError(f"times must be [times], got shape {list(times.shape)}")
+    expected = _array("theory", theory(times) if callable(theory) else theory)
+    found = _array("simulation", simulation)
     if expected.shape != found.shape or len(times) != len(found):
         raise ValueError(
             f"theory {list(expected.shape)}, simulation {list(found.shape)} and "
             f"{len(times)} times do not fit"
         )
-    gaps = np.abs(expected - found)
+    expected, found = (x.reshape(len(times), -1) for x in (expected, found))
     # A NaN must not pass for agreement.
+    with np.errstate(invalid="ignore"):
+        gaps = np.abs(expected - found)
     gaps = np.where(np.isfinite(gaps), gaps, np.inf)
     overlap = chance = None
     if subspaces is not None:
         overlap, chance = subspace_overlap(*subspaces)
-    level = 0.5 * expected[-1]
+    level = 0.5 * (expected[0] + expected[-1])
     at_theory = crossing_times(times, expected, level)
     at_simulation = crossing_times(times, found, level)
     return Comparison(
@@ -158,49 +164,77 @@ def compare(
 
 
 def crossing_times(times: Any, values: Any, level: Any) -> np.ndarray:
-    """First time at which each mode rises through a level, NaN where none does.
+    """First time at which each mode goes through a level, NaN where none does.
 
     Args:
         times: ``[times]``.
-        values: ``[times, modes]``.
+        values: ``[times, modes]`` or ``[times]``.
         level: a number, or one per mode.
 
     Returns:
-        ``[modes]``, linear between the two records around the crossing.
+        ``[modes]``, up or down, linear between the two records around the crossing.
+
+    Raises:
+        ValueError: for shapes that do not fit.
 
     >>> crossing_times([0.0, 1.0, 2.0], [[0.0], [1.0], [3.0]], 2.0).tolist()
     [1.5]
     """
-    times, values = np.asarray(times, float), _columns(values)
+    times, values = np.asarray(times, float), _array("values", values)
+    if values.ndim != 2 or times.shape != values.shape[:1]:
+        raise ValueError(
+            f"times {list(times.shape)} and values {list(values.shape)} do not fit"
+        )
     level = np.broadcast_to(np.asarray(level, float), values.shape[1:])
-    risen = (values[:-1] < level) & (values[1:] >= level)
-    first = risen.argmax(axis=0)
+    if len(times) < 2:
+        return np.full(values.shape[1:], np.nan)
+    before, after = values[:-1], values[1:]
+    crossed = (before < level) & (after >= level) | (before > level) & (after <= level)
+    first = crossed.argmax(axis=0)
     modes = np.arange(values.shape[1])
-    below, above = values[first, modes], values[first + 1, modes]
+    start, end = before[first, modes], after[first, modes]
     with np.errstate(invalid="ignore", divide="ignore"):
-        part = (level - below) / (above - below)
+        part = (level - start) / (end - start)
     found = times[first] + part * (times[first + 1] - times[first])
-    return np.where(risen.any(axis=0), found, np.nan)
+    return np.where(crossed.any(axis=0), found, np.nan)
 
 
 def subspace_overlap(a: Any, b: Any) -> tuple[float, float]:
     """Overlap of two column spans and what chance would give.
 
     Args:
-        a: ``[N, d]``, columns independent.
+        a: ``[N, d]``.
         b: ``[N, d]``.
 
     Returns:
-        ``||Q_a^T Q_b||_F^2 / d``, 1 for one and the same span, and ``d / N``.
+        ``||Q_a^T Q_b||_F^2 / min(d, N)``, where Q spans the columns to the numerical
+        rank: 1 for one and the same span of full rank, less where either has collapsed;
+        and ``min(d, N) / N``. NaN where an entry is not finite.
+
+    Raises:
+        ValueError: for other shapes.
 
     >>> subspace_overlap(np.eye(4)[:, :2], np.eye(4)[:, 1:3])
     (0.5, 0.5)
+    >>> subspace_overlap(np.zeros((4, 2)), np.eye(4)[:, 1:3])[0]
+    0.0
     """
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    if a.shape != b.shape or a.ndim != 2:
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape or a.ndim != 2 or not a.size:
         raise ValueError(f"two [N, d] are needed, got {list(a.shape)}, {list(b.shape)}")
-    (qa, _), (qb, _) = np.linalg.qr(a), np.linalg.qr(b)
-    return float(np.sum((qa.T @ qb) ** 2) / a.shape[1]), a.shape[1] / a.shape[0]
+    most = min(a.shape)
+    chance = most / a.shape[0]
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return float("nan"), chance
+    overlap = np.sum((_span(a).T @ _span(b)) ** 2) / most
+    return float(min(overlap, 1.0)), chance
+
+
+def _span(matrix: np.ndarray) -> np.ndarray:
+    """Orthonormal basis of the columns, without what rounding made of a null space."""
+    rounding = np.finfo(np.result_type(matrix.dtype, np.float32)).eps
+    vectors, sizes, _ = np.linalg.svd(matrix.astype(float), full_matrices=False)
+    return vectors[:, sizes > max(matrix.shape) * rounding * sizes[0]]
 
 
 def convergence_slope(steps: Sequence[float], gaps: Sequence[float]) -> float:
@@ -212,11 +246,19 @@ def convergence_slope(steps: Sequence[float], gaps: Sequence[float]) -> float:
     return float(np.polyfit(np.log(steps), np.log(gaps), 1)[0])
 
 
-def _columns(values: Any) -> np.ndarray:
-    values = np.asarray(
-        jnp.asarray(values) if not isinstance(values, np.ndarray) else values, float
-    )
-    return values[:, None] if values.ndim == 1 else values
+def _array(what: str, values: Any) -> np.ndarray:
+    """One floating array ``[times, modes]`` or of more axes."""
+    try:
+        array = np.asarray(values, float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{what} must be one array [times, modes], got {type(values).__name__}"
+        ) from error
+    if not array.ndim or not array.size:
+        raise ValueError(
+            f"{what} must be [times, modes], got shape {list(array.shape)}"
+        )
+    return array[:, None] if array.ndim == 1 else array
 
 
 def _numbers(values: np.ndarray, most: int = 8) -> str:

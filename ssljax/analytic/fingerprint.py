@@ -18,11 +18,12 @@ from ssljax.analytic._fingerprint_model import (
 )
 from ssljax.analytic._fingerprint_probe import (
     LEVELS,
-    NO_FORCE,
+    NEARBY,
     NOISE,
     SMALL,
     SMALLER,
     equalisation_of,
+    is_force,
     mapped,
     plateau,
     probe,
@@ -81,13 +82,13 @@ class Fingerprint(NamedTuple):
 
     @property
     def force(self) -> float:
-        """Largest rate met, of either sign."""
+        """Largest rate met, of either sign; 0 where all of them are rounding."""
         return float(np.abs(self.rates).max())
 
     @property
     def verdict(self) -> str:
         """In a few words, from the numbers."""
-        if self.force < NO_FORCE:
+        if self.force == 0:
             return "no force"
         if self.drift < -_NEGLIGIBLE * self.force:
             return "collapse: all modes shrink"
@@ -104,7 +105,7 @@ class Fingerprint(NamedTuple):
         """What becomes of the scale: its rest, or a word."""
         if not np.isnan(self.scale):
             return f"{self.scale:.3g}"
-        if abs(self.drift) <= _NEGLIGIBLE * self.force or self.force < NO_FORCE:
+        if abs(self.drift) <= _NEGLIGIBLE * self.force or self.force == 0:
             return "free"
         return "grows" if self.drift > 0 else "shrinks"
 
@@ -141,7 +142,8 @@ def spectral_fingerprint(
         The `Fingerprint`; rates per unit of learning rate x step.
 
     Raises:
-        ValueError: for a correlation out of range, or as `gaussian_views` does.
+        ValueError: for a correlation out of range, a gradient of the loss that is not
+            finite, or as `gaussian_views` does.
 
     >>> from ssljax import losses
     >>> found = spectral_fingerprint(losses.linearized_barlow_twins, modes=4)
@@ -159,33 +161,37 @@ def spectral_fingerprint(
     rates = mapped(loss, views)
     even = np.full(modes, correlation)
 
-    def isotropic(levels: np.ndarray) -> np.ndarray:
-        return rates(
-            np.repeat(levels[:, None], modes, 1), np.tile(even, (len(levels), 1))
-        ).mean(axis=1)
+    def isotropic(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        every = np.tile(even, (len(levels), 1))
+        found, _ = rates(np.repeat(levels[:, None], modes, 1), every)
+        # Equal modes can be a minimum, where no sample pulls at all.
+        _, rounding = rates(levels[:, None] * np.geomspace(0.5, 2.0, modes), every)
+        return found.mean(axis=1), rounding.mean(axis=1)
 
     scale = resting_level(isotropic)
     reference = 1.0 if np.isnan(scale) else scale
 
     small = [(SMALLER, correlation), (SMALL, 0.0), (SMALL, 1.0)]
     cases = [(x, c) for c in (correlation, correlation / 2) for x in LEVELS] + small
-    probed = probe(rates, reference, even, np.array(cases))
+    probed, rounding = probe(rates, reference, even, np.array(cases))
+    nearby, _ = probe(rates, reference, even, np.array(cases) * [NEARBY, 1.0])
+    if not is_force(probed, nearby, rounding):
+        return _without_force(correlation)
     curves = probed[: 2 * len(LEVELS)].reshape(2, -1).T
     smaller, uncorrelated, equal_views = probed[2 * len(LEVELS) :]
 
     def weak(levels: np.ndarray) -> np.ndarray:
         cases = np.stack([levels, np.full_like(levels, correlation / 2)], axis=1)
-        return probe(rates, reference, even, cases)
+        return probe(rates, reference, even, cases)[0]
 
     growth = curves[0, 0]
-    size = np.abs(curves).max()
-    moved = size > NO_FORCE and abs(growth) > NOISE * size
+    floor = NOISE * np.abs(curves).max()
+    moved = abs(growth) > floor
     exponent = np.log(abs(growth / smaller)) / np.log(SMALL / SMALLER) if moved else 0
-    floor = max(NOISE * size, NO_FORCE)
     return Fingerprint(
         correlation=correlation,
         scale=scale,
-        drift=0.0 if scale == reference else float(isotropic(np.ones(1))[0]),
+        drift=0.0 if scale == reference else float(isotropic(np.ones(1))[0][0]),
         reference=reference,
         growth=float(growth) if moved else 0.0,
         exponent=float(exponent) if moved else float("nan"),
@@ -194,6 +200,24 @@ def spectral_fingerprint(
         equalisation=equalisation_of(rates, reference, even),
         levels=LEVELS,
         rates=curves,
+    )
+
+
+def _without_force(correlation: float) -> Fingerprint:
+    """The record of a loss whose pulls on every mode cancel."""
+    unknown = float("nan")
+    return Fingerprint(
+        correlation=correlation,
+        scale=unknown,
+        drift=0.0,
+        reference=1.0,
+        growth=0.0,
+        exponent=unknown,
+        threshold=unknown,
+        plateau=unknown,
+        equalisation=0.0,
+        levels=LEVELS,
+        rates=np.zeros((len(LEVELS), 2)),
     )
 
 
@@ -208,6 +232,9 @@ def equalisation_rate(
         level: eigenvalue of all modes.
         correlation: of the two views.
         views: the inputs.
+
+    Raises:
+        ValueError: for a gradient of the loss that is not finite.
 
     >>> from ssljax import losses
     >>> rate = equalisation_rate(

@@ -1,15 +1,28 @@
 """Double precision for theory, whatever the caller's default is."""
 
+import contextvars
 import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
 import jax.core
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 
 F = TypeVar("F", bound=Callable)
+
+# Known by name, so that a version of JAX with other ones loses a message and no more.
+_TRACES = (
+    "DynamicJaxprTrace",
+    "JVPTrace",
+    "LinearizeTrace",
+    "JaxprTrace",
+    "BatchTrace",
+)
+# Whether whoever entered float64 was being traced in float32 at that moment.
+_narrowly_traced = contextvars.ContextVar("narrowly_traced", default=False)
 
 
 def in_float64(function: F) -> F:
@@ -20,8 +33,11 @@ def in_float64(function: F) -> F:
     ``solution(t)``) runs in float64 as well.
 
     A caller whose default is float32 gets NumPy arrays in float64, on which JAX would
-    otherwise warn at every use. `jax.grad`, `jax.vmap` and `jax.jit` may be applied
-    outside: what is traced there comes back in the caller's own precision.
+    otherwise warn at every use. What `jax.vmap`, `jax.grad` or `jax.jit` traces there
+    comes back in the caller's own precision. But differentiating and compiling go on
+    after this context has ended: only short formulas can stand that, and simulations
+    `refuse_narrow_tracing`. ``with jax.enable_x64(True):`` around all of it is always
+    right.
 
     >>> @in_float64
     ... def third(x):
@@ -34,14 +50,52 @@ def in_float64(function: F) -> F:
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        wide = jax.config.read("jax_enable_x64")
-        with jax.enable_x64(True):
-            result = function(*widen(args), **widen(kwargs))
-            if callable(result) and not isinstance(result, tuple):
-                return in_float64(result)
-            return result if wide else jax.tree.map(_handed_back, result)
+        if jax.config.read("jax_enable_x64"):
+            return _run(function, args, kwargs)
+        token = _narrowly_traced.set(being_traced(but_for_vmap=True))
+        try:
+            with jax.enable_x64(True):
+                result = _run(function, args, kwargs)
+                return result if _is_function(result) else _handed_back(result)
+        finally:
+            _narrowly_traced.reset(token)
 
     return wrapped  # type: ignore[return-value]
+
+
+def refuse_narrow_tracing(what: str) -> None:
+    """Let no one differentiate or compile what holds loops, from float32.
+
+    Its derivative and its program would be made outside of the context, where JAX
+    truncates new constants to float32: wrong types at best, lost digits at worst.
+
+    Args:
+        what: name of the function, for the message.
+
+    Raises:
+        ValueError: inside of `jax.grad`, `jax.jit` and the like that were entered in
+            float32. `jax.vmap` alone runs each operation in here and is let through.
+
+    >>> refuse_narrow_tracing("this")
+    """
+    if _narrowly_traced.get():
+        raise ValueError(
+            f"{what} inside of jax.grad or jax.jit needs float64 outside as well: "
+            "wrap the whole call in `with jax.enable_x64(True):`"
+        )
+
+
+def being_traced(*, but_for_vmap: bool = False) -> bool:
+    """Whether a transformation of JAX is at work, also where only a closure meets it.
+
+    >>> being_traced(), bool(jax.jit(lambda: being_traced())())
+    (False, True)
+    """
+    with jax.extend.core.take_current_trace() as trace:
+        pass
+    while but_for_vmap and type(trace).__name__ == "BatchTrace":
+        trace = trace.parent_trace
+    return type(trace).__name__ in _TRACES
 
 
 def widen(tree: Any) -> Any:
@@ -56,7 +110,20 @@ def _widened(x: Any) -> Any:
     return x
 
 
-def _handed_back(x: Any) -> Any:
+def _run(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+    result = function(*widen(args), **widen(kwargs))
+    return in_float64(result) if _is_function(result) else result
+
+
+def _is_function(result: Any) -> bool:
+    return callable(result) and not isinstance(result, tuple)
+
+
+def _handed_back(tree: Any) -> Any:
+    return jax.tree.map(_narrowed, tree)
+
+
+def _narrowed(x: Any) -> Any:
     if not isinstance(x, jax.Array):
         return x
     if not isinstance(x, jax.core.Tracer):

@@ -1,17 +1,21 @@
 """Gradient flow and gradient descent of any pure loss, with any record along the way.
 
 Both differentiate the loss that they are given, so the very function that trains a
-network can be passed. Time is in units of learning rate x step in both.
+network can be passed. Time is in units of learning rate x step in both. Everything is
+float64; to differentiate or compile a simulation as a whole, do so in
+``with jax.enable_x64(True):``.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
 import jax
+import jax.core
 import jax.numpy as jnp
 
-from ssljax.analytic.precision import in_float64, widen
+from ssljax.analytic.precision import in_float64, refuse_narrow_tracing, widen
 
 Params = Any
 Transform = Callable[[Params, Params], Params]
@@ -47,20 +51,26 @@ def integrate(
     """Solve ``d state / dt = velocity(state)`` with adaptive steps.
 
     Args:
-        velocity: autonomous vector field on a pytree of arrays.
+        velocity: autonomous vector field on a pytree of arrays, pure. It is compiled
+            once: the next call with the same function object and shapes costs only
+            the integration.
         state: the start, at time 0.
         times: where to record, ``[times]``, ascending, from 0 on.
-        record: what to keep of a state; None keeps the state.
+        record: what to keep of a state, pure; None keeps the state.
         rtol: relative tolerance of a step.
         atol: absolute tolerance of a step.
         max_steps: an error is raised where more are needed.
         stiff: use an implicit method, for rates that lie far apart.
         estimate_error: solve once more at a hundredfold tolerance and report the
-            largest difference.
+            largest difference; 0 where so few steps are needed that both take the same.
 
     Returns:
         The records; differentiable in reverse mode in ``state``, ``times`` and whatever
         ``velocity`` closes over, and mappable.
+
+    Raises:
+        ValueError: for times that are not ``[times]``, ascending and >= 0, and inside
+            of `jax.grad` or `jax.jit` while float64 is off.
 
     Source: Dormand and Prince's order 8 or Kvaerno's order 5 of diffrax (Kidger 2021).
 
@@ -68,13 +78,39 @@ def integrate(
     >>> round(float(decay.values[-1]), 9), bool(decay.error < 1e-6)
     (0.367879441, True)
     """
-    state = _floating(state)
-    times = jnp.asarray(times, jnp.float64)
+    refuse_narrow_tracing("integrate")
+    state, times = _floating(state), _ascending(times)
+    # One program for both tolerances.
+    solve = _compiled(velocity, record, max_steps, stiff)
+    values, last = solve(state, times, rtol, atol)
+    error = jnp.asarray(jnp.nan)
+    if estimate_error:
+        rough, _ = solve(state, times, 100.0 * rtol, 100.0 * atol)
+        gaps = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a - b)), values, rough)
+        error = jnp.max(jnp.stack(jax.tree.leaves(gaps)))
+    return Simulation(
+        times, values, jax.tree.map(lambda x: x[0], last), jax.lax.stop_gradient(error)
+    )
+
+
+def _compiled(*made_of: Any) -> Callable[..., Any]:
+    """The program of a vector field, the old one where there is one."""
+    try:
+        return _kept_program(*made_of)
+    except TypeError:  # a callable object without a hash
+        return _program(*made_of)
+
+
+def _program(
+    velocity: Callable[[Params], Params],
+    record: Callable[[Params], Any] | None,
+    max_steps: int,
+    stiff: bool,
+) -> Callable[..., Any]:
     keep = (lambda x: x) if record is None else record
 
-    # One program for both tolerances.
     @jax.jit
-    def solve(state: Params, times: jax.Array, loosening: float) -> Any:
+    def solve(state: Params, times: jax.Array, rtol: float, atol: float) -> Any:
         return diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, y, args: velocity(y)),  # type: ignore[arg-type]
             diffrax.Kvaerno5() if stiff else diffrax.Dopri8(),
@@ -88,21 +124,14 @@ def integrate(
                     diffrax.SubSaveAt(t1=True),
                 ]
             ),
-            stepsize_controller=diffrax.PIDController(
-                rtol=rtol * loosening, atol=atol * loosening
-            ),
+            stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
             max_steps=max_steps,
         ).ys
 
-    values, last = solve(state, times, 1.0)
-    error = jnp.asarray(jnp.nan)
-    if estimate_error:
-        rough, _ = solve(state, times, 100.0)
-        gaps = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a - b)), values, rough)
-        error = jnp.max(jnp.stack(jax.tree.leaves(gaps)))
-    return Simulation(
-        times, values, jax.tree.map(lambda x: x[0], last), jax.lax.stop_gradient(error)
-    )
+    return solve
+
+
+_kept_program = functools.lru_cache(maxsize=32)(_program)
 
 
 def gradient_flow(
@@ -136,6 +165,9 @@ def gradient_flow(
     Returns:
         The records; differentiable in reverse mode in the start and in whatever the
         loss closes over, and mappable over seeds.
+
+    Raises:
+        ValueError: see `integrate`.
 
     >>> flow = gradient_flow(lambda w: w**2 / 2, jnp.array(2.0), jnp.array([0.0, 1.0]))
     >>> round(float(flow.values[-1]), 6)  # 2 exp(-1)
@@ -193,12 +225,14 @@ def gradient_descent(
         whatever the loss closes over, and mappable over seeds.
 
     Raises:
-        ValueError: if ``steps`` is not a positive multiple of ``every``.
+        ValueError: if ``steps`` is not a positive multiple of ``every``, and inside of
+            `jax.grad` or `jax.jit` while float64 is off.
 
     >>> path = gradient_descent(lambda w: 0.5 * w**2, jnp.array(2.0), 2, 0.5)
     >>> path.values.tolist(), path.times.tolist()
     ([2.0, 1.0, 0.5], [0.0, 0.5, 1.0])
     """
+    refuse_narrow_tracing("gradient_descent")
     if every < 1 or steps < 1 or steps % every:
         raise ValueError(
             f"steps must be a positive multiple of every, got {steps} and {every}"
@@ -235,3 +269,15 @@ def gradient_descent(
 def _floating(params: Params) -> Params:
     """Python numbers and float32 arrays as float64 arrays."""
     return jax.tree.map(jnp.asarray, widen(params))
+
+
+def _ascending(times: Any) -> jax.Array:
+    """Times that can be integrated through; traced ones are trusted to be."""
+    times = jnp.asarray(times, jnp.float64)
+    if times.ndim != 1 or times.shape[0] < 1:
+        raise ValueError(f"times must be [times], got shape {list(times.shape)}")
+    if not isinstance(times, jax.core.Tracer):
+        steps = jnp.diff(times, prepend=0.0)
+        if not bool(jnp.all(steps >= 0)):
+            raise ValueError("times must be ascending and >= 0")
+    return times
