@@ -23,6 +23,7 @@ def run(*words):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_page_has_the_table_of_the_kept_files():
     page = (ROOT / "docs" / "throughput.md").read_text()
     assert run("--table", *KEPT).strip() in page

@@ -8,6 +8,8 @@ import pytest
 from ssljax import losses
 from ssljax.analytic import eigenvalue_rates
 
+pytestmark = pytest.mark.slow
+
 SPECTRUM = np.array([0.5, 1.0, 2.5, 4.0])
 RHO = 0.5
 

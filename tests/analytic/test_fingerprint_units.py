@@ -16,6 +16,8 @@ from ssljax.analytic.fingerprint import (
     spectral_fingerprint,
 )
 
+pytestmark = pytest.mark.slow
+
 small = partial(spectral_fingerprint, modes=4, samples=32)
 
 

@@ -16,6 +16,8 @@ from ssljax.analytic import (
 )
 from ssljax.analytic.fingerprint import gaussian_views
 
+pytestmark = pytest.mark.slow
+
 RATES = np.array([1.0, 0.5])
 TIMES = np.array([0.0, 0.5, 2.0])
 

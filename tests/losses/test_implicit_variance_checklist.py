@@ -252,8 +252,8 @@ def test_implicit_variance_B5_directcopy_decomposes_nothing(convention):
     assert "eigh" in str(jax.make_jaxpr(root)(shape))
 
 
-@pytest.mark.parametrize("lead", [1e-6, 1e-5, 3e-5, 1e-4, 1e-3])
-@pytest.mark.parametrize("d", [2, 64, 256])
+@pytest.mark.parametrize("lead", [1e-6, 3e-5, 1e-3])
+@pytest.mark.parametrize("d", [2, 256])
 def test_implicit_variance_B5_one_eigenvalue_above_equal_ones(d, lead):
     """Float32: the top eigenvalue is found to rounding, the others do not hide it."""
     c = np.ones(d, np.float32)
