@@ -4,11 +4,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.analytic.precision import being_traced, in_float64, refuse_narrow_tracing
+from ssljax.analytic.precision import (
+    being_traced,
+    in_float64,
+    known,
+    refuse_narrow_tracing,
+)
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 BASES = ("spread", "axes")
@@ -202,8 +206,3 @@ def checked_correlation(correlation: Any, modes: int) -> jax.Array:
     if known(correlation) and not bool(jnp.all(jnp.abs(correlation) <= 1)):
         raise ValueError("correlation must lie in [-1, 1]")
     return jnp.broadcast_to(correlation, (modes,))
-
-
-def known(values: jax.Array) -> bool:
-    """Whether numbers are there to be looked at."""
-    return not isinstance(values, jax.core.Tracer)

@@ -3,9 +3,10 @@
 from typing import Any
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
+
+from ssljax.analytic.precision import known
 
 
 def checked_choice(what: str, given: str, allowed: tuple[str, ...]) -> None:
@@ -21,7 +22,7 @@ def checked_spectrum(values: Any, what: str, least: int = 1) -> jax.Array:
         raise ValueError(
             f"{what} must be [modes] with at least {least}, got {list(array.shape)}"
         )
-    if not isinstance(array, jax.core.Tracer):
+    if known(array):
         # In NumPy: inside of `jax.jit` JAX traces what it computes from known numbers.
         seen = np.asarray(array)
         if not np.all(np.isfinite(seen) & (seen >= 0)):
@@ -31,7 +32,7 @@ def checked_spectrum(values: Any, what: str, least: int = 1) -> jax.Array:
 
 def checked_positive(what: str, value: Any) -> None:
     """Raise unless a number is > 0, as far as can be seen."""
-    if not isinstance(value, jax.core.Tracer) and not value > 0:
+    if known(value) and not value > 0:
         raise ValueError(f"{what} must be > 0, got {value}")
 
 
@@ -40,6 +41,6 @@ def checked_times(values: Any) -> jax.Array:
     array = jnp.asarray(values, jnp.float64)
     if array.ndim != 1:
         raise ValueError(f"t must be [times], got {list(array.shape)}")
-    if not isinstance(array, jax.core.Tracer) and not np.all(np.asarray(array) >= 0):
+    if known(array) and not np.all(np.asarray(array) >= 0):
         raise ValueError("t must be >= 0")
     return array

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 
 import jax
-import jax.core
 import jax.numpy as jnp
 
 from ssljax.analytic._implicit_variance_checks import (
@@ -13,7 +12,7 @@ from ssljax.analytic._implicit_variance_checks import (
     checked_spectrum,
     checked_times,
 )
-from ssljax.analytic.precision import in_float64
+from ssljax.analytic.precision import in_float64, known
 from ssljax.analytic.simulate import integrate
 
 LOSSES = ("cosine", "isoloss_cosine")
@@ -170,7 +169,7 @@ def solve_cosine(
     [0.8388, 0.9612]
     """
     start = checked_spectrum(variances, "variances")
-    if not isinstance(start, jax.core.Tracer) and not bool(jnp.all(start > 0)):
+    if known(start) and not bool(jnp.all(start > 0)):
         raise ValueError("variances must be > 0")
 
     # In logarithms: a mode that dies must not become negative.

@@ -5,13 +5,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from ssljax.analytic._spectral_map import _modes, whole
 from ssljax.analytic._spectral_trace import trace_loss_of_spectrum
 from ssljax.analytic._stepwise_pairs import require_times
-from ssljax.analytic.precision import in_float64
+from ssljax.analytic.precision import in_float64, known
 from ssljax.analytic.simulate import integrate
 
 
@@ -55,7 +54,7 @@ def solve_alignment_flow(
         t = require_times(t)[:, None]
         start, v = spectrum[None, :], noise[None, :]
         # A traced power is taken not to be 0, where the formula is a limit.
-        if not isinstance(power, Tracer) and power == 0:
+        if known(power) and power == 0:
             return start * jnp.exp(-8.0 * v * t)
         left = start ** (2.0 * power) - 16.0 * power * (1.0 - 2.0 * power) * v * t
         alive = left > 0.0
@@ -150,5 +149,5 @@ def solve_trace_flow(
 
 
 def _require_not_negative(name: str, values: float | jax.Array) -> None:
-    if not isinstance(values, Tracer) and not np.all(np.asarray(values) >= 0):
+    if known(values) and not np.all(np.asarray(values) >= 0):
         raise ValueError(f"{name} must not be negative, got {values}")

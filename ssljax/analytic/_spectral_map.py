@@ -6,10 +6,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from ssljax.analytic.precision import in_float64
+from ssljax.analytic.precision import in_float64, known
 
 
 @in_float64
@@ -220,9 +219,7 @@ def whole(name: str, value: int, least: int) -> int:
 def _fractions(x: ArrayLike) -> jax.Array:
     """Shares of a trace, which lie in [0, 1] but for float32's rounding."""
     x = jnp.asarray(x, jnp.float64)
-    if not isinstance(x, Tracer) and not np.all(
-        np.abs(np.asarray(x) - 0.5) <= 0.5 + 1e-6
-    ):
+    if known(x) and not np.all(np.abs(np.asarray(x) - 0.5) <= 0.5 + 1e-6):
         raise ValueError("x must be eigenvalues over their sum, in [0, 1]")
     return x
 

@@ -9,13 +9,12 @@ from jax.typing import ArrayLike
 
 from ssljax.analytic._implicit_variance_curves import log_lambert_start, root_step
 from ssljax.analytic._stepwise_pairs import (
-    known,
     require_modes,
     require_moment,
     require_positive,
     require_times,
 )
-from ssljax.analytic.precision import in_float64
+from ssljax.analytic.precision import in_float64, known
 
 
 @in_float64

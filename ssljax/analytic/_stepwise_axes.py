@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.analytic._stepwise_pairs import known
+from ssljax.analytic.precision import known
 
 # Eigenvalues this close, as a share, part by less than rounding while they are learned.
 _EQUAL = 1e-8

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
 from ssljax.analytic._stepwise_axes import ordered_axes
 from ssljax.analytic._stepwise_pairs import require_symmetric
 from ssljax.analytic._stepwise_pencil import leading_modes, pair
-from ssljax.analytic.precision import in_float64
+from ssljax.analytic.precision import in_float64, known
 
 __all__ = [
     "KernelModes",
@@ -117,7 +116,7 @@ def kernel_modes(k_xx: Any, k_xxp: Any, k_xpxp: Any, dim: int) -> KernelModes:
             f"dim must be in 1 .. {len(kernel) // 2}, the number of pairs, got {dim}"
         )
     gamma, c = leading_modes(kernel, dim)
-    if not isinstance(gamma, Tracer):
+    if known(gamma):
         # Written so that NaN counts as not positive.
         positive = int(jnp.sum(gamma > 1e-13 * jnp.abs(gamma[0])))
         if positive < dim:

@@ -8,13 +8,12 @@ from jax.typing import ArrayLike
 
 from ssljax.analytic._stepwise_pairs import (
     descending_eigh,
-    known,
     require_modes,
     require_moment,
     require_rank,
     require_times,
 )
-from ssljax.analytic.precision import in_float64
+from ssljax.analytic.precision import in_float64, known
 from ssljax.analytic.simulate import integrate
 
 

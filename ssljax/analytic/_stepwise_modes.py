@@ -6,12 +6,11 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ssljax.analytic._stepwise_pairs import (
-    known,
     require_modes,
     require_positive,
     require_times,
 )
-from ssljax.analytic.precision import in_float64
+from ssljax.analytic.precision import in_float64, known
 
 
 @in_float64

@@ -1,12 +1,11 @@
 """Second moments of positive pairs, and pairs that have given ones exactly."""
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ssljax.analytic.precision import in_float64
+from ssljax.analytic.precision import in_float64, known
 
 
 @in_float64
@@ -145,11 +144,6 @@ def require_rank(d: int, modes: int) -> None:
     """A dimension of the embedding that the modes can fill."""
     if not 1 <= d <= modes:
         raise ValueError(f"the embedding needs 1 to {modes} dimensions, got {d}")
-
-
-def known(values: ArrayLike) -> bool:
-    """Whether numbers are there to be looked at."""
-    return not isinstance(values, jax.core.Tracer)
 
 
 def descending_eigh(moment: jax.Array) -> tuple[jax.Array, jax.Array]:

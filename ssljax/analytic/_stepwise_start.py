@@ -11,12 +11,11 @@ from ssljax.analytic._stepwise_axes import ordered_axes
 from ssljax.analytic._stepwise_modes import aligned_singular_values
 from ssljax.analytic._stepwise_pairs import (
     descending_eigh,
-    known,
     require_modes,
     require_moment,
     require_rank,
 )
-from ssljax.analytic.precision import in_float64
+from ssljax.analytic.precision import in_float64, known
 
 
 class AlignedStart(NamedTuple):

@@ -98,6 +98,11 @@ def being_traced(*, but_for_vmap: bool = False) -> bool:
     return type(trace).__name__ in _TRACES
 
 
+def known(values: Any) -> bool:
+    """Whether numbers are there to be looked at."""
+    return not isinstance(values, jax.core.Tracer)
+
+
 def widen(tree: Any) -> Any:
     """Floating arrays of a pytree as float64; everything else as it is."""
     return jax.tree.map(_widened, tree)
@@ -126,6 +131,6 @@ def _handed_back(tree: Any) -> Any:
 def _narrowed(x: Any) -> Any:
     if not isinstance(x, jax.Array):
         return x
-    if not isinstance(x, jax.core.Tracer):
+    if known(x):
         return np.asarray(x)
     return x.astype(jnp.float32) if x.dtype == jnp.float64 else x

@@ -12,10 +12,14 @@ from typing import Any, NamedTuple
 
 import diffrax
 import jax
-import jax.core
 import jax.numpy as jnp
 
-from ssljax.analytic.precision import in_float64, refuse_narrow_tracing, widen
+from ssljax.analytic.precision import (
+    in_float64,
+    known,
+    refuse_narrow_tracing,
+    widen,
+)
 
 Params = Any
 Transform = Callable[[Params, Params], Params]
@@ -276,7 +280,7 @@ def _ascending(times: Any) -> jax.Array:
     times = jnp.asarray(times, jnp.float64)
     if times.ndim != 1 or times.shape[0] < 1:
         raise ValueError(f"times must be [times], got shape {list(times.shape)}")
-    if not isinstance(times, jax.core.Tracer):
+    if known(times):
         steps = jnp.diff(times, prepend=0.0)
         if not bool(jnp.all(steps >= 0)):
             raise ValueError("times must be ascending and >= 0")

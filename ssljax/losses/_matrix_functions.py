@@ -52,15 +52,24 @@ def null_bound(
     return jnp.maximum(relative * jnp.max(jnp.abs(values)), floor)
 
 
-def over_blocks(function: Callable[[jax.Array], Any], blocks: jax.Array) -> Any:
+def over_blocks(
+    function: Callable[[jax.Array], Any],
+    blocks: jax.Array,
+    *,
+    at_once: Callable[[jax.Array], Any] | None = None,
+) -> Any:
     """``jax.vmap(function)(blocks)`` for functions that decompose a matrix.
+
+    ``at_once`` stands in for the vmap where there is a batched form.
 
     On a CPU one block after the other: jaxlib's LAPACK calls on a batch wait for the
     very threads that they occupy, so that two of them at a time (two views, or two
     devices of a process) can wait for ever.
     """
     return jax.lax.platform_dependent(
-        blocks, cpu=partial(jax.lax.map, function), default=jax.vmap(function)
+        blocks,
+        cpu=partial(jax.lax.map, function),
+        default=jax.vmap(function) if at_once is None else at_once,
     )
 
 
@@ -74,10 +83,9 @@ def _decompose(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
 @_decompose.def_vmap
 def _decompose_blocks(size: int, batched: list[bool], matrices: jax.Array):
     del size, batched  # of the only argument
-    decomposed = jax.lax.platform_dependent(
-        matrices,
-        cpu=partial(jax.lax.map, _decompose),
-        default=lambda m: tuple(jnp.linalg.eigh(m)),
+    # Natively batched: a vmap of `_decompose` would come here again.
+    decomposed = over_blocks(
+        _decompose, matrices, at_once=lambda m: tuple(jnp.linalg.eigh(m))
     )
     return decomposed, (True, True)
 

@@ -50,9 +50,7 @@ def spectral_transform(
     [0.866, 0.866]
     """
     x, floor = observations(z, axis)
-    terms = max(x.shape)
-    x = by_covariance(x, lambda c: matrix_function(c, g, floor=floor, terms=terms))
-    return restore(x, axis)
+    return restore(_by_spectrum(x, g, 0.0, floor), axis)
 
 
 def whiten(
@@ -185,14 +183,23 @@ def by_covariance(
     return matmul(function(matmul(x, x.T) / (observed - 1)), x)
 
 
-def zca(x: jax.Array, eps: float, floor: float | jax.Array) -> jax.Array:
-    def root(matrix: jax.Array) -> jax.Array:
-        matrix = _shifted(matrix, eps)
+def _by_spectrum(
+    x: jax.Array, g: Callable, eps: float, floor: float | jax.Array
+) -> jax.Array:
+    """``x g(C + eps I)``."""
+
+    def function(matrix: jax.Array) -> jax.Array:
         # The rows are centred: where they are few, their Gram matrix has a null
         # direction, whose eigenvalue is the rounding of sums over all channels.
-        return matrix_function(matrix, jax.lax.rsqrt, floor=floor, terms=max(x.shape))
+        return matrix_function(
+            _shifted(matrix, eps), g, floor=floor, terms=max(x.shape)
+        )
 
-    return by_covariance(x, root)
+    return by_covariance(x, function)
+
+
+def zca(x: jax.Array, eps: float, floor: float | jax.Array) -> jax.Array:
+    return _by_spectrum(x, jax.lax.rsqrt, eps, floor)
 
 
 def _shifted(matrix: jax.Array, eps: float) -> jax.Array:

@@ -29,7 +29,7 @@ def replay(workdir: str | Path, *, train: Source | None = None) -> dict[str, flo
         parameter's gradient are not finite.
     """
     folder = RunFolder(workdir)
-    config = methods.resolve(folder.load_config())
+    config = folder.load_config()
     if not folder.failure.exists():
         raise ConfigError(f"{folder.path} has no failure to replay")
     source = train if train is not None else load_split(config, train=True)
