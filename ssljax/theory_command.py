@@ -63,6 +63,9 @@ def run(words: list[str], parse: Callable[..., Any]) -> int:
     for path, what in ((asked.json, "--json"), (asked.out, "--out")):
         if path is not None and path.exists() and path.is_dir() == (what == "--json"):
             raise ConfigError(f"{what} is {str(path)!r}, which is there already")
+    from ssljax.training.run_folder import this_launch
+
+    made = this_launch(["ssljax", "theory", *words])  # before anything is written
     start = time.perf_counter()
     outcomes = []
     for theory, items in chosen:
@@ -71,11 +74,11 @@ def run(words: list[str], parse: Callable[..., Any]) -> int:
     if asked.out is not None:
         asked.out.mkdir(parents=True, exist_ok=True)
         path = asked.out / "checklist.md"
-        path.write_text(checklist_page(outcomes, asked.seed), "utf-8")
+        path.write_text(checklist_page(outcomes, asked.seed, made), "utf-8")
         print(path)
     if asked.json is not None:
         asked.json.parent.mkdir(parents=True, exist_ok=True)
-        asked.json.write_text(as_json(outcomes, asked.seed), "utf-8")
+        asked.json.write_text(as_json(outcomes, asked.seed, made), "utf-8")
         print(asked.json)
     return DISAGREES if any(outcome.wrong for outcome in outcomes) else 0
 
@@ -232,7 +235,7 @@ def _told(verdict: "Verdict", error: str | None, width: int) -> str:
     for finding in verdict.findings:
         mark = " " if finding.passed else "!"
         lines.append(
-            f"    {mark} {finding.what:<{longest}}  {finding.measured:<10.4g}  "
+            f"    {mark} {finding.what:<{longest}}  {finding.shown:<10}  "
             f"{finding.allowed}"
         )
     return "\n".join(lines)

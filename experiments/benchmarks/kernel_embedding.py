@@ -9,7 +9,7 @@ Result:   a line per number of pairs n = 500, 1000, 2000, 4000: seconds from the
 """
 
 import argparse
-import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from ssljax import losses
 from ssljax.analytic.ntk import relu_ntk
 from ssljax.analytic.stepwise import kernel_embedding
+from ssljax.training.run_folder import this_launch, write_json_atomically
 
 SIZES = (500, 1000, 2000, 4000)
 FEATURES = 1200
@@ -56,6 +57,7 @@ def measure(pairs: int, dim: int) -> dict[str, Any]:
         "cpu_seconds": seconds[1][1],
         "seconds_with_compilation": seconds[0][0],
         "loss": loss,
+        "load": os.getloadavg()[0],
     }
 
 
@@ -66,6 +68,7 @@ def main() -> int:
         "--dim", type=int, default=10, help="dimension of the embedding"
     )
     asked = parser.parse_args()
+    made = this_launch(["python", *sys.argv])
     rows = []
     for pairs in SIZES:
         row = measure(pairs, asked.dim)
@@ -80,9 +83,8 @@ def main() -> int:
     power = np.polyfit(np.log(counts), np.log(seconds), 1)[0]
     print(f"seconds grow as n^{power:.2f}")
     if asked.json is not None:
-        device = jax.devices()[0].device_kind
-        told = {"jax": jax.__version__, "device": device, "rows": rows}
-        asked.json.write_text(json.dumps(told, indent=2) + "\n")
+        told = {"made": made, "rows": rows, "power": float(power)}
+        write_json_atomically(asked.json, told)
     return 0
 
 

@@ -8,7 +8,6 @@ Result:   a line per case: milliseconds of a warm call, the median and the faste
 """
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -21,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.analytic import implicit_variance, stepwise
+from ssljax.training.run_folder import this_launch, write_json_atomically
 
 REPEATS = 50
 GAMMA = jnp.arange(1.0, 257.0) ** -1.5
@@ -72,6 +72,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
+    made = this_launch(["python", *sys.argv])
     rows = []
     for name, call in CASES:
         found = milliseconds(call)
@@ -92,7 +93,7 @@ def main() -> int:
             flush=True,
         )
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+        write_json_atomically(arguments.json, {"made": made, "rows": rows})
     return int(any(row["median_milliseconds"] > row["bound"] for row in rows))
 
 

@@ -222,6 +222,10 @@ def solve_euclidean(
     lambda0 = variances**alpha
     constant, linear, quadratic = growth
 
+    # Named, so that a second call finds the program of the first.
+    def velocity(x: jax.Array) -> jax.Array:
+        return 2.0 * alpha * x * (constant + linear * x + quadratic * x**2)
+
     def of_eigenvalues(t: jax.Array) -> jax.Array:
         tau = 2.0 * alpha * t
         if _is_zero(quadratic):
@@ -231,12 +235,7 @@ def solve_euclidean(
             limit = -linear / quadratic
             scaled = (lambda0 / limit)[None, :]
             return limit * lambert_curve(scaled, linear * limit * tau[:, None])
-        return integrate(
-            lambda x: 2.0 * alpha * x * (constant + linear * x + quadratic * x**2),
-            lambda0,
-            t,
-            estimate_error=False,
-        ).values
+        return integrate(velocity, lambda0, t, estimate_error=False).values
 
     return lambda t: of_eigenvalues(checked_times(t)) ** (1.0 / alpha)
 

@@ -91,12 +91,16 @@ def solve_relu(
     def velocity(w: jax.Array) -> jax.Array:
         return relu_velocity(w, loss=loss, alpha=alpha, target_noise=target_noise)
 
+    # Named, so that the next call finds the program of this one.
+    def spectrum(w: jax.Array) -> jax.Array:
+        return jnp.linalg.eigvalsh(w @ w.T)
+
     return lambda t: (
         integrate(
             velocity,
             w,
             checked_times(t),
-            record=lambda w: jnp.linalg.eigvalsh(w @ w.T),
+            record=spectrum,
             rtol=1e-8,
             atol=1e-10,
             estimate_error=False,

@@ -29,14 +29,32 @@ class Finding(NamedTuple):
 
     @property
     def allowed(self) -> str:
-        """The interval in words."""
+        """The interval in words.
+
+        >>> near("slope", 1.02, 1.0, 0.1).allowed, at_most("gap", 0.1, 0.2).allowed
+        ('1 +- 0.1', '<= 0.2')
+        """
         if self.low == self.high:
             return f"= {self.low:g}"
         if self.low == -np.inf:
             return f"<= {self.high:.4g}"
         if self.high == np.inf:
             return f">= {self.low:.4g}"
-        return f"{self.low:.4g} .. {self.high:.4g}"
+        return f"{self._middle:.8g} +- {(self.high - self.low) / 2.0:.3g}"
+
+    @property
+    def shown(self) -> str:
+        """The figure with as many digits as its interval can tell apart."""
+        if not np.isfinite([self.measured, self.low, self.high]).all():
+            return f"{self.measured:.4g}"
+        width, size = self.high - self.low, abs(self._middle)
+        digits = 4 if 0 in (width, size) else np.ceil(np.log10(size / width)) + 2
+        return f"{self.measured:.{int(np.clip(digits, 4, 10))}g}"
+
+    @property
+    def _middle(self) -> float:
+        # Rounded, so that 1 +- 0.1 does not read 1.0000000000000002 +- 0.1.
+        return float(f"{(self.low + self.high) / 2.0:.12g}")
 
 
 def at_most(what: str, measured: Any, bound: float) -> Finding:
@@ -98,6 +116,8 @@ class Panel(NamedTuple):
     point_labels: Sequence[str] = ()
     log_x: bool = False
     log_y: bool = False
+    equal: bool = False
+    """A unit is as long on either axis."""
 
 
 class Picture(NamedTuple):

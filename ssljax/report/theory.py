@@ -72,6 +72,8 @@ def draw(picture: "Picture") -> "Figure":
         if small:
             matplotlib.rcParams.update(_SMALL_TEXT)
         width, height = (2.15, 1.45) if small else (3.4, 2.7)
+        if panels[0].equal:
+            height = 0.8 * width
         figure = new_figure(max(width * columns, 4.2), height * rows + 0.4)
         grid = figure.subplots(rows, columns, squeeze=False, sharex=small, sharey=small)
         axes_of = list(grid.flat)
@@ -161,6 +163,8 @@ def _columns(panels: int) -> int:
 
 def _draw_panel(axes: "Axes", panel: "Panel", *, size: float, points: int) -> None:
     axes.set_title(textwrap.fill(panel.title, _WIDEST))
+    if panel.equal:
+        axes.set_aspect("equal", "box")
     if panel.log_x:
         axes.set_xscale("log")
         plain_numbers(axes.xaxis)

@@ -1,7 +1,6 @@
 """What the checks of the theories and the fingerprints found, as pages and as JSON."""
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
     from ssljax.analytic.checklist import Finding, Theory, Verdict
     from ssljax.analytic.fingerprint import Fingerprint
 
+_COMPUTING = ("ssljax", "jax", "jaxlib", "numpy")
 _HEADER = (
     "loss",
     "completed by",
@@ -146,42 +146,52 @@ def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
     return "\n".join([*lines, f"{'total':<{width}}  {seconds:7.1f} s  {verdict}"])
 
 
-def checklist_page(outcomes: Sequence[Outcome], seed: int) -> str:
-    """Markdown: item, what it checks, tolerance and figure measured."""
-    parts = ["# What each theory is held to", ""]
+def checklist_page(
+    outcomes: Sequence[Outcome], seed: int, made: Mapping[str, Any]
+) -> str:
+    """Markdown, a row per figure: item, what is measured, tolerance, measured.
+
+    Args:
+        outcomes: of the theories, in order.
+        seed: of the run.
+        made: what made it: "command", "commit", "device", "python", "versions".
+    """
+    parts = ["# What each theory is held to", "", _stamp(seed, made), ""]
     for outcome in outcomes:
         parts += [f"## {outcome.theory.name}", "", outcome.theory.paper, ""]
         rows = [("item", "what it checks", "tolerance", "measured")]
         for verdict in outcome.verdicts:
-            allowed = "<br>".join(f"{f.what}: {f.allowed}" for f in verdict.findings)
-            measured = "<br>".join(_measured(f) for f in verdict.findings)
-            if verdict.missing:
-                measured = f"not run: {verdict.missing}"
-            measured = outcome.errors.get(verdict.item.number, measured)
-            rows.append(
-                (verdict.item.number, verdict.item.statement, allowed, measured)
-            )
+            number, why = verdict.item.number, verdict.missing
+            fate = f"not run: {why}" if why else outcome.errors.get(number, "")
+            rows.append((number, f"**{verdict.item.statement}**", "", fate))
+            rows += [("", f.what, f.allowed, _measured(f)) for f in verdict.findings]
         parts += [markdown_table(rows), ""]
         parts += [f"![{name}]({name})" for name in outcome.figures]
         parts += [""] if outcome.figures else []
-    parts.append(f"Seed {seed}, float64; written by `ssljax theory ... --out DIR`.")
-    return "\n".join(parts) + "\n"
+    return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def _stamp(seed: int, made: Mapping[str, Any]) -> str:
+    versions = ", ".join(
+        f"{name} {number}"
+        for name, number in made["versions"].items()
+        if name in _COMPUTING and number is not None
+    )
+    return (
+        f"Written by `{' '.join(made['command'])}`: seed {seed}, float64, "
+        f"{made['device']}, Python {made['python']}, {versions}, "
+        f"commit {made['commit'] or 'unknown'}."
+    )
 
 
 def _measured(finding: "Finding") -> str:
-    return f"{finding.measured:.4g}" + ("" if finding.passed else " **DISAGREES**")
+    return finding.shown + ("" if finding.passed else " **DISAGREES**")
 
 
-def as_json(outcomes: Sequence[Outcome], seed: int) -> str:
-    import jax
-
-    from ssljax import __version__
-
+def as_json(outcomes: Sequence[Outcome], seed: int, made: Mapping[str, Any]) -> str:
+    """Every figure with its interval, and what made it: see `checklist_page`."""
     record = {
-        "ssljax": __version__,
-        "jax": jax.__version__,
-        "backend": jax.default_backend(),
-        "python": platform.python_version(),
+        "made": dict(made),
         "seed": seed,
         "agrees": not any(outcome.wrong for outcome in outcomes),
         "theories": [

@@ -254,6 +254,15 @@ def test_fingerprints_read_as_a_table():
     assert rows[5][8] == "collapse: small modes shrink"
 
 
+MADE = {
+    "command": ["ssljax", "theory", "toy"],
+    "commit": "abc",
+    "device": "a chip",
+    "python": "3.11.7",
+    "versions": {"jax": "1.2", "optax": "3.4", "numpy": None},
+}
+
+
 def outcome(*findings, number="1", missing=None):
     item = Item(number, "one |x| is one", lambda given: findings)
     theory = Theory("toy", "a paper", [item])
@@ -264,17 +273,43 @@ def outcome(*findings, number="1", missing=None):
 def test_outcomes_as_a_page():
     found = outcome(at_most("gap", 1e-13, 1e-12), near("slope", 3.0, 1.0, 0.1))
     found.figures.append("toy.svg")
-    page = checklist_page([found], seed=4)
+    page = checklist_page([found], seed=4, made=MADE)
     assert "## toy" in page and "a paper" in page and "![toy.svg](toy.svg)" in page
-    (row,) = (line for line in page.splitlines() if line.startswith("| 1 "))
-    cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
-    assert cells == [
-        "1",
-        "one \\|x\\| is one",
-        "gap: <= 1e-12<br>slope: 0.9 .. 1.1",
-        "1e-13<br>3 **DISAGREES**",
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in page.splitlines()
+        if line.startswith("|")
     ]
-    assert "Seed 4" in page
+    assert rows[2:] == [
+        ["1", "**one \\|x\\| is one**", "", ""],
+        ["", "gap", "<= 1e-12", "1e-13"],
+        ["", "slope", "1 +- 0.1", "3 **DISAGREES**"],
+    ]
+    for told in ("`ssljax theory toy`", "seed 4", "commit abc", "jax 1.2", "a chip"):
+        assert told in page
+    assert "optax" not in page  # nothing here trains with it
+
+
+def test_a_page_names_what_was_not_run_and_what_raised():
+    missing, broken = outcome(missing="no images"), outcome()
+    broken.errors["1"] = "ValueError: why"
+    page = checklist_page([missing, broken], seed=0, made=MADE)
+    assert "not run: no images" in page and "ValueError: why" in page
+
+
+@pytest.mark.parametrize(
+    "finding, allowed, shown",
+    [
+        (near("rest", 1.25004321, 1.25, 1e-4), "1.25 +- 0.0001", "1.25004"),
+        (near("rate", -1.6, -1.6, 1e-12), "-1.6 +- 1e-12", "-1.6"),
+        (near("zero", 1e-9, 0.0, 0.1), "0 +- 0.1", "1e-09"),
+        (near("modes", 10, 10, 0), "= 10", "10"),
+        (at_most("gap", 0.123456, 0.2), "<= 0.2", "0.1235"),
+        (near("slope", float("nan"), 1.0, 0.1), "1 +- 0.1", "nan"),
+    ],
+)
+def test_intervals_and_figures_are_told_apart(finding, allowed, shown):
+    assert (finding.allowed, finding.shown) == (allowed, shown)
 
 
 def test_outcomes_as_json():
@@ -282,8 +317,9 @@ def test_outcomes_as_json():
         outcome(Finding("gap", float("nan"), -np.inf, 1.0)),
         outcome(missing="no images here"),
     ]
-    read = json.loads(as_json(found, seed=2))
+    read = json.loads(as_json(found, seed=2, made=MADE))
     assert read["agrees"] is False and read["seed"] == 2
+    assert read["made"] == MADE
     first, second = (theory["items"][0] for theory in read["theories"])
     assert first["agrees"] is False
     assert first["findings"] == [

@@ -149,14 +149,21 @@ def bounds(given: Given) -> list[Finding]:
             findings.append(at_most("farthest outside" + what, outside.max(), 1e-8))
         # What attains an end: all alike or equal norms the lower, one axis the upper.
         full = np.asarray(theory.double_normalize(normal(given.seed, n, d)))
-        collapsed, axis = np.full((n, d), d**-0.5), np.eye(1, d).repeat(n, axis=0)
-        low, high = theory.criterion_gap_bounds(n, d)
-        of_samples, of_dimensions = map(
-            np.asarray, both(np.stack([collapsed, full, axis]))
-        )
-        distances = of_samples - of_dimensions - np.array([low, low, high])
-        what = f"distance from the end attained, N = {n}, M = {d}"
-        findings.append(at_most(what, np.abs(distances).max(), 1e-10))
+        one_row = np.eye(1, n).T.repeat(d, axis=1)
+        ends = {
+            "rows": (np.full((n, d), d**-0.5), full, np.eye(1, d).repeat(n, axis=0)),
+            "columns": (np.full((n, d), n**-0.5), full * np.sqrt(d / n), one_row),
+        }
+        for unit, (alike, spread, axis) in ends.items():
+            low, high = theory.criterion_gap_bounds(n, d, unit=unit)
+            values = both(np.stack([alike, spread, axis]))
+            of_samples, of_dimensions = map(np.asarray, values)
+            gap = of_samples - of_dimensions
+            if unit == "columns":
+                gap = -gap
+            distance = np.abs(gap - np.array([low, low, high])).max()
+            what = f"distance from the end attained, unit {unit}, N = {n}, M = {d}"
+            findings.append(at_most(what, distance, 1e-10))
         smallest = np.linalg.svd(full, compute_uv=False).min()
         findings.append(at_least("full rank of one of them", smallest, 1e-3))
     return findings

@@ -222,7 +222,28 @@ def _no_predictor(given: Given) -> Sequence[Finding]:
     return [
         at_most("no predictor: largest error", gap.max_error, 0.03),
         at_least("no predictor: growth of the smallest mode", rise, 2.0),
+        near("no predictor: order of convergence", _faint(given), 1.0, 0.1),
     ]
+
+
+def _faint(given: Given) -> float:
+    """Order of the same where the noise is too small for terms beyond its square."""
+    start, noise, total = (0.3, 0.8, 1.5), 1e-3, 1.0
+    w0 = toy.with_variances(start, 3, given.seed)
+
+    def loss(w: jax.Array) -> jax.Array:
+        return toy.over_sphere(
+            lambda views: toy.loss_of(w, views, "cosine", predictor=False), noise
+        )
+
+    # Time is counted in units in which the noise is 1.
+    rates = (0.2, 0.1, 0.05)
+    found = toy.descents_at(
+        loss, w0, [r / noise**2 for r in rates], total / noise**2, record=toy.variances
+    )
+    solution = solve_cosine(jnp.array(start), predictor=False, target_noise=1.0)
+    times = noise**2 * found.times
+    return toy.slope_of(solution, times, found.values, rates, total)
 
 
 def _gradients(given: Given) -> Sequence[Finding]:

@@ -188,6 +188,49 @@ def two_neurons(given: Given) -> Sequence[Finding]:
             at_most(f"euclidean {name}: last from 1", _largest(euclidean[-1]), 0.01),
             at_most(f"cosine {name}: last from the mean", _largest(cosine), 0.01),
         ]
+    return [*findings, *_two_neuron_orders(given)]
+
+
+def _two_neuron_orders(given: Given) -> Sequence[Finding]:
+    """The same starts on the plane, where a ring of directions is the population."""
+    rates, total = (0.01, 0.005, 0.0025), 3.0
+    w0 = jnp.stack([toy.with_variances(s, 2, given.seed) for s in toy.FIGURE_5])
+    found = jax.vmap(
+        lambda w: toy.descents_at(
+            lambda params: toy.loss_of_all(params, toy.ring()),
+            {"euclidean": w, "cosine": w},
+            rates,
+            total,
+            record=toy.spectra,
+            every=5,  # a start at 1.9 moves fast
+        )
+    )(w0)
+    grid = jnp.arange(241) / 80.0
+    pairs = jnp.sort(jnp.array(toy.FIGURE_5), axis=1)
+    coupled = integrate(
+        jax.vmap(cosine_velocity),
+        pairs,
+        grid,
+        rtol=1e-8,
+        atol=1e-10,
+        estimate_error=False,
+    ).values
+    findings = []
+    for i, pair in enumerate(toy.FIGURE_5):
+        theories = {
+            "euclidean": predictor_eigenvalues(pairs[i], grid),
+            "cosine": coupled[:, i],
+        }
+        for k, theory in theories.items():
+            slope = toy.slope_of(
+                toy.looked_up(grid, theory),
+                found.times[i],
+                found.values[k][i],
+                rates,
+                total,
+            )
+            name = f"{k} from {pair[0]:g}, {pair[1]:g}"
+            findings.append(near(f"{name}: order of convergence", slope, 1.0, 0.1))
     return findings
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ssljax.analytic.checklist import Given, Panel, Picture
 from ssljax.analytic.checklists import _implicit_variance_toy as toy
+from ssljax.analytic.checklists._implicit_variance_trajectories import trajectories
 from ssljax.analytic.implicit_variance import (
     cosine_velocity,
     euclidean_growth,
@@ -18,8 +19,10 @@ from ssljax.analytic.implicit_variance import (
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_descent, integrate
 
-NOISE, STEP, STEPS, FAST = 0.1, 0.01, 1500, 4.0
-"""Cosine networks learn ``FAST`` times as fast: their modes need longer to meet."""
+NOISE, STEP, STEPS = 0.1, 0.01, 1500
+FAST, FASTEST, CAREFUL = 10.0, 600.0, 4.0
+"""Cosine modes need longer to meet, and longest where only the noise drives them. Where
+two modes are left, the gradients of short embeddings are too wild for large steps."""
 
 
 class Network(NamedTuple):
@@ -59,12 +62,20 @@ def pictures(given: Given) -> Sequence[Picture]:
             [
                 panel("Euclidean", "euclidean"),
                 panel("Euclidean IsoLoss", "isoloss_euclidean"),
-                panel("cosine", "cosine"),
-                panel("cosine IsoLoss", "isoloss_cosine"),
-                panel("Euclidean, no stop-gradient", "no stop-gradient"),
-                panel("Euclidean, no predictor", "no predictor"),
+                panel("Euclidean, no stop-gradient", "euclidean alone"),
+                panel("Euclidean, no predictor", "euclidean bare"),
             ],
         ),
+        Picture(
+            "implicit_variance_eigenvalues_cosine",
+            [
+                panel("cosine", "cosine"),
+                panel("cosine IsoLoss", "isoloss_cosine"),
+                panel("cosine, no stop-gradient", "cosine alone"),
+                panel("cosine, no predictor", "cosine bare"),
+            ],
+        ),
+        trajectories(given),
         Picture(
             "implicit_variance_two_neurons",
             [
@@ -78,8 +89,9 @@ def pictures(given: Given) -> Sequence[Picture]:
             [
                 panel("Euclidean", "euclidean of rectifiers"),
                 panel("Euclidean IsoLoss", "isoloss_euclidean of rectifiers"),
-                panel("cosine", "cosine of rectifiers"),
-                panel("cosine IsoLoss", "isoloss_cosine of rectifiers"),
+                # No closed averages: both norms are of rectified vectors.
+                panel("cosine, simulation alone", "cosine of rectifiers"),
+                panel("cosine IsoLoss, the same", "isoloss_cosine of rectifiers"),
             ],
         ),
     ]
@@ -88,8 +100,9 @@ def pictures(given: Given) -> Sequence[Picture]:
 def _networks(given: Given) -> dict[str, Network]:
     ten = toy.with_variances(toy.FIGURE_2, 15, given.seed)
     networks = {loss: Network(ten, loss, {}) for loss in toy.LOSSES}
-    networks["no stop-gradient"] = Network(ten, "euclidean", {"stop_gradient": "none"})
-    networks["no predictor"] = Network(ten, "euclidean", {"predictor": False})
+    for loss in ("euclidean", "cosine"):
+        networks[f"{loss} alone"] = Network(ten, loss, {"stop_gradient": "none"})
+        networks[f"{loss} bare"] = Network(ten, loss, {"predictor": False})
     for i, pair in enumerate(toy.FIGURE_5):
         two = toy.with_variances(pair, 6, given.seed)
         for loss in ("euclidean", "cosine"):
@@ -101,8 +114,11 @@ def _networks(given: Given) -> dict[str, Network]:
 
 
 def _pace(network: Network) -> float:
-    few = network.weights.shape[0] == 2
-    return FAST if network.loss in toy.COSINE and not few else 1.0
+    if network.loss in toy.EUCLIDEAN or network.weights.shape[0] == 2:
+        return 1.0
+    if "stop_gradient" in network.settings:
+        return CAREFUL
+    return FAST if network.settings.get("predictor", True) else FASTEST
 
 
 def _simulate(
@@ -146,19 +162,30 @@ def _solve(networks: dict[str, Network], grid: np.ndarray) -> dict[str, np.ndarr
     start = {
         "cosine": s0,
         "isoloss_cosine": s0,
-        "no stop-gradient": s0,
+        "euclidean alone": s0,
+        # In logarithms: a variance that dies must not become negative.
+        "cosine alone": jnp.log(s0),
+        "cosine bare": s0,
         "two": jnp.sort(jnp.array(toy.FIGURE_5), axis=1),
         "rectified": [networks[name].weights for name in rectified],
     }
 
     def velocity(state: dict[str, Any]) -> dict[str, Any]:
-        s = state["no stop-gradient"]
+        s = state["euclidean alone"]
         polynomial = growth.constant + growth.linear * s + growth.quadratic * s**2
+        alone = jnp.exp(state["cosine alone"])
         return {
             "cosine": FAST * cosine_velocity(state["cosine"]),
             "isoloss_cosine": FAST
             * cosine_velocity(state["isoloss_cosine"], loss="isoloss_cosine"),
-            "no stop-gradient": 2.0 * s * polynomial,
+            "euclidean alone": 2.0 * s * polynomial,
+            "cosine alone": CAREFUL
+            * cosine_velocity(alone, stop_gradient="none")
+            / alone,
+            "cosine bare": FASTEST
+            * cosine_velocity(
+                state["cosine bare"], predictor=False, target_noise=NOISE
+            ),
             "two": jax.vmap(cosine_velocity)(state["two"]),
             "rectified": [
                 relu_velocity(w, loss=loss, target_noise=NOISE)
@@ -167,7 +194,10 @@ def _solve(networks: dict[str, Network], grid: np.ndarray) -> dict[str, np.ndarr
         }
 
     def record(state: dict[str, Any]) -> dict[str, Any]:
-        return state | {"rectified": [toy.variances(w) for w in state["rectified"]]}
+        return state | {
+            "rectified": [toy.variances(w) for w in state["rectified"]],
+            "cosine alone": jnp.exp(state["cosine alone"]),
+        }
 
     times = jnp.asarray(grid)
     solved = integrate(
@@ -179,9 +209,9 @@ def _solve(networks: dict[str, Network], grid: np.ndarray) -> dict[str, np.ndarr
         atol=1e-6,
         estimate_error=False,
     ).values
-    theory = {k: solved[k] for k in ("cosine", "isoloss_cosine", "no stop-gradient")}
+    theory = {k: v for k, v in solved.items() if k not in ("two", "rectified")}
     theory |= dict(zip(rectified, solved["rectified"], strict=True))
-    theory["no predictor"] = jnp.broadcast_to(s0[None, :], (len(grid), len(s0)))
+    theory["euclidean bare"] = jnp.broadcast_to(s0[None, :], (len(grid), len(s0)))
     for loss in toy.EUCLIDEAN:
         theory[loss] = predictor_eigenvalues(s0, times, loss=loss)
     for i, pair in enumerate(toy.FIGURE_5):

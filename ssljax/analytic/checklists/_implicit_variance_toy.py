@@ -78,11 +78,42 @@ def fresh_views(
     return clean, clean + noise * jnp.concatenate([n, -n])
 
 
-def ring(directions: int = 128) -> tuple[jax.Array, jax.Array]:
-    """Clean views in every direction of the plane: what is left out is below 1e-10."""
-    angle = (np.arange(directions) + 0.5) * np.pi / directions
+def ring(directions: int = 128, *, turn: float = np.pi) -> tuple[jax.Array, jax.Array]:
+    """Clean views in every direction of the plane: what is left out is below 1e-10.
+
+    Half a turn is all of it for a loss that is even in its inputs.
+    """
+    angle = (np.arange(directions) + 0.5) * turn / directions
     x = np.sqrt(2.0) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return jnp.asarray(x), jnp.asarray(x)
+
+
+def over_sphere(
+    loss: Callable[[tuple[jax.Array, jax.Array]], jax.Array], noise: float
+) -> jax.Array:
+    """Expectation over clean views in space and noisy ones, to second order in noise.
+
+    Gauss' rule in the height, even steps in the angle, and noise along either axis in
+    either sense. The views have length 1, at which ``1 / length^2`` has the mean that
+    it has for normal inputs: right for a loss that does not see their scale.
+    """
+    height, weight = np.polynomial.legendre.leggauss(24)
+    angle = (np.arange(48) + 0.5) * 2.0 * np.pi / 48
+    flat = np.sqrt(1.0 - height**2)
+    x = np.stack(
+        [
+            flat[:, None] * np.cos(angle)[None, :],
+            flat[:, None] * np.sin(angle)[None, :],
+            np.broadcast_to(height[:, None], (24, 48)),
+        ],
+        axis=2,
+    )
+    n = np.sqrt(3.0) * np.concatenate([np.eye(3), -np.eye(3)])
+    clean = np.broadcast_to(x[:, :, None, :], (24, 48, 6, 3)).reshape(24, -1, 3)
+    noisy = (x[:, :, None, :] + noise * n[None, None]).reshape(24, -1, 3)
+    of_height = jax.vmap(lambda x1, x2: loss((x1, x2)))
+    values = of_height(jnp.asarray(clean), jnp.asarray(noisy))
+    return jnp.sum(jnp.asarray(weight / 2.0) * values)
 
 
 def predictor_of(

@@ -209,6 +209,7 @@ def displacement(seed: int) -> list[Finding]:
             0.02,
         ),
         near("handover against the closed form", handover, expected, 0.4),
+        near("order of descent, displaced modes", _displaced_order(seed), 1.0, 0.1),
         at_least("random start: largest size of mode 1", generic[:, 0].max(), 0.2),
         at_most(
             "random start: last sizes - (0, .9, .6, 0)",
@@ -216,6 +217,25 @@ def displacement(seed: int) -> list[Finding]:
             1e-3,
         ),
     ]
+
+
+def _displaced_order(seed: int) -> float:
+    """Order at which descent approaches the competition, from a larger shared start."""
+    gamma, sigma = (np.array(DISPLACED[name]) for name in ("gamma", "sigma"))
+    basis, pair = rotation(seed, 4), [0, 2]
+    first, second, third = 1e4 * np.array(SHARED)
+    shared = np.array([[first, 0.0, third, 0.0], [0.0, second, 0.0, 0.0]])
+    competition = stepwise.solve_competition(
+        np.array([first, third]), gamma[pair], sigma[pair]
+    )
+    return descent_slope(
+        spectral_contrastive(*pairs_with_moments(gamma, sigma, basis=basis)),
+        shared @ basis.T,
+        competition,
+        rates=(0.008, 0.004, 0.002),
+        total_time=6.0,
+        record=lambda w: (w @ basis)[0, np.array(pair)],
+    )
 
 
 @in_float64
