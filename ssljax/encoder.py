@@ -15,7 +15,7 @@ from ssljax.training.checkpoint import Checkpoints
 from ssljax.training.monitor import encode
 from ssljax.training.prepare import assemble
 from ssljax.training.run_folder import RunFolder
-from ssljax.training.state import Setup, TrainState, init_state
+from ssljax.training.state import Setup, TrainState, creator
 from ssljax.validation import ConfigError
 
 Encode = Callable[[np.ndarray | jax.Array], jax.Array]
@@ -59,7 +59,7 @@ def restore(workdir: str | Path, *, untrained: bool = False) -> Restored:
         mean=tuple(data["mean"]),
         std=tuple(data["std"]),
     )
-    create = jax.jit(lambda: init_state(setup))
+    create = creator(setup)
     if untrained:
         return Restored(setup, create(), 0, config, data)
     place = devices.replicated(devices.make_mesh(count=1, batch_size=1))

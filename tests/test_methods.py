@@ -298,6 +298,7 @@ def test_closed_form_methods_sum_both_directions(name):
     np.testing.assert_allclose(value_of(name, outputs), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_stochastic_methods_follow_the_key():
     for name in ("w_mse", "cw_rgp", "shuffled_dbn"):
         outputs = outputs_of(2)

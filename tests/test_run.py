@@ -163,7 +163,9 @@ def test_every_representation_is_evaluated_under_every_protocol(labelled):
     assert pixels == 100.0
 
 
-@pytest.mark.parametrize("which", ["labelled", "unlabelled"])
+@pytest.mark.parametrize(
+    "which", ["labelled", pytest.param("unlabelled", marks=pytest.mark.slow)]
+)
 def test_evaluation_and_report_leave_the_encoder_bit_identical(which, request):
     done = request.getfixturevalue(which)
     new = {name.split("/")[0] for name in done.files_after.keys() - done.files_before}
@@ -228,6 +230,7 @@ def test_another_config_is_refused_on_the_same_folder(labelled):
     assert files_of(labelled.folder) == before
 
 
+@pytest.mark.slow
 def test_without_labels_there_is_no_accuracy_anywhere(unlabelled):
     for record in unlabelled.records:
         assert not [key for key in record if "acc" in key or "probe" in key], record
@@ -245,18 +248,21 @@ def test_without_labels_there_is_no_accuracy_anywhere(unlabelled):
     assert "%" not in unlabelled.table.split("\n", 1)[1]
 
 
+@pytest.mark.slow
 def test_without_labels_a_report_is_built(unlabelled):
     text = unlabelled.page.read_text()
     assert text.lstrip().lower().startswith("<!doctype html>")
     assert list((unlabelled.folder / "report").glob("*.png"))
 
 
+@pytest.mark.slow
 def test_labels_do_not_reach_the_encoder(labelled, unlabelled):
     a, b = restore(labelled.folder).state, restore(unlabelled.folder).state
     for x, y in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_supervised_needs_labels_and_leaves_no_folder(tmp_path, unlabelled):
     config = replace(CONFIG, method=MethodConfig("supervised"))
     with pytest.raises(ConfigError, match="'supervised', which needs labels"):

@@ -9,7 +9,11 @@ All arithmetic is on integers and all randomness is raw Philox words, so the ima
 are the same to the bit on every machine and numpy version.
 """
 
+import itertools
 import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -37,6 +41,7 @@ _MARGIN = 12  # canvas border that is cut off, so that copies may leave the imag
 _TEMPLATE = 512  # a template spans [-4, 4]: no sample of a patch can fall outside
 _MAX_COPIES = 4
 _CHUNK = 250  # images; keeps the temporaries inside the cache
+_THREADS = min(8, os.cpu_count() or 1)  # NumPy lets go of the interpreter
 _STREAMS = {"train": 1, "test": 2}
 
 
@@ -62,9 +67,25 @@ def generate(split: str, size: int | None = None) -> tuple[np.ndarray, np.ndarra
     layout = _Words(_STREAMS[split], purpose=0)
     noise = _Words(_STREAMS[split], purpose=1)
     images = np.empty((size, _SIDE, _SIDE, 3), np.uint8)
-    for start in range(0, size, _CHUNK):
-        stop = min(start + _CHUNK, size)
-        images[start:stop] = _draw(labels[start:stop], layout, noise)
+
+    def chunks() -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        # The words come in order; what is made of them does not depend on it.
+        for start in range(0, size, _CHUNK):
+            part = slice(start, min(start + _CHUNK, size))
+            n = part.stop - part.start
+            grain = noise.bytes((n, 2, _SIDE, _SIDE, 3))
+            yield part, layout.uniform(0, 1 << 24, (n, 24 * 5)), grain
+
+    def draw(chunk: tuple[slice, np.ndarray, np.ndarray]) -> None:
+        part, draws, grain = chunk
+        images[part] = _draw(labels[part], draws, grain)
+
+    templates()  # made once, before several threads ask for them
+    with ThreadPoolExecutor(_THREADS) as pool:
+        todo = chunks()
+        # A few at a time: the words of all would be larger than the images.
+        while batch := list(itertools.islice(todo, 4 * _THREADS)):
+            list(pool.map(draw, batch))
     images.flags.writeable = False
     labels.flags.writeable = False
     return images, labels
@@ -88,10 +109,12 @@ class _Words:
         return words.astype("<u8").view(np.uint8).reshape(shape)
 
 
-def _draw(labels: np.ndarray, layout: _Words, noise: _Words) -> np.ndarray:
+def _draw(labels: np.ndarray, draws: np.ndarray, grain: np.ndarray) -> np.ndarray:
+    """Images of these labels from a row of words and one of noise for each.
+
+    A row per image, so that a set is a prefix of any larger set.
+    """
     n = len(labels)
-    # One row of draws per image, so that a set is a prefix of any larger set.
-    draws = layout.uniform(0, 1 << 24, (n, 24 * 5))
     columns = iter(np.split(draws, 24, axis=1))  # of [n, 5]
 
     def take(low: int, high: int) -> np.ndarray:
@@ -122,7 +145,7 @@ def _draw(labels: np.ndarray, layout: _Words, noise: _Words) -> np.ndarray:
     images = canvas[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
     amplitude = take(2, 17)[:, 0][:, None, None, None]
     # The difference of two uniform bytes: triangular noise with zero mean.
-    grain = noise.bytes((n, 2, _SIDE, _SIDE, 3)).astype(np.int32)
+    grain = grain.astype(np.int32)
     images = images + ((grain[:, 0] - grain[:, 1]) * amplitude >> 8)
     return np.clip(images, 0, 255).astype(np.uint8)
 

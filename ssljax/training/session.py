@@ -1,6 +1,5 @@
 """One process's pass over the steps of a run: restore, step, log, monitor, save."""
 
-import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from ssljax.training.preemption import Preempted, Preemption
 from ssljax.training.progress import Progress
 from ssljax.training.run_folder import RunFolder, read_json_lines
 from ssljax.training.skipped import SkippedImages
-from ssljax.training.state import Setup, TrainState, init_state
+from ssljax.training.state import Setup, TrainState, creator
 from ssljax.training.writers import DelayedMetrics, MetricWriter
 
 
@@ -143,9 +142,7 @@ class Session:
         return self.setup.steps_per_epoch
 
     def _restore(self) -> tuple[TrainState, int]:
-        create = jax.jit(
-            functools.partial(init_state, self.setup), out_shardings=self.replicated
-        )
+        create = creator(self.setup, out_shardings=self.replicated)
         wanted = devices.abstract(jax.eval_shape(create), self.replicated)
         found = self.checkpoints.restore_latest(wanted)
         if found is None:

@@ -150,6 +150,7 @@ def test_recorded_weights_that_revive(n, iterations, expected):
     assert float(half) == pytest.approx(found / 2, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [False, True])
 def test_the_last_approach_has_the_equalizing_rate(spread):
     start = np.array([1.001, 0.999, 1.0, 1.0])

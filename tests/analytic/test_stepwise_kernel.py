@@ -79,6 +79,7 @@ def test_krylov_space_and_full_decomposition_agree(m, decay, float64):
     assert up_to_sign(kernel @ a, np.asarray(kernel @ b)) < 1e-9
 
 
+@pytest.mark.slow
 def test_a_spectrum_on_which_the_krylov_space_does_not_settle_is_exact(monkeypatch):
     monkeypatch.setattr(_stepwise_pencil, "_CYCLES", 1)
     x, xp = views(121, 500)
@@ -145,6 +146,7 @@ def test_gradient_of_the_raw_embedding_is_finite_at_repeated_eigenvalues(float64
     assert bool(jnp.isfinite(gradient).all())
 
 
+@pytest.mark.slow
 def test_gradient_through_a_krylov_space_matches_differences(float64):
     x, xp = views(120, 40, decay=0.1)
     z = jnp.asarray(np.concatenate([x, xp]))

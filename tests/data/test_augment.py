@@ -170,6 +170,7 @@ def test_a_batch_equals_its_images_one_by_one():
         )
 
 
+@pytest.mark.slow
 def test_jit_equals_eager():
     images, parameters = photos(8, 40, 36), drawn(FULL, batch=8, height=40, width=36)
     eager = apply(images, parameters, FULL, size=24)

@@ -270,7 +270,9 @@ def moment(z):
     return update_covariance(jnp.zeros((4, 4)), z, momentum=0.0)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    "dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("case", DEGENERATE)
 def test_value_and_gradient_stay_finite(name, case, dtype):
     z = jnp.asarray(DEGENERATE[case], dtype)

@@ -56,7 +56,6 @@ VALUE_AND_GRAD = {
     name: jax.jit(jax.value_and_grad(f, argnums=(0, 1))) for name, f in LOSSES.items()
 }
 SMALL = ("intl", "intl_batch", "w_mse", "cw_rgp", "shuffled_dbn")
-QUICK = ("intl", "w_mse", "cw_rgp", "zca_batch")
 BASE = np.random.default_rng(0).normal(size=(5, 4))
 DEGENERATE = {
     "zero": np.zeros((5, 4)),
@@ -82,7 +81,7 @@ FINITE += [(name, jnp.bfloat16) for name in LOSSES]
         pytest.param(
             name,
             dtype,
-            marks=[] if dtype == jnp.float32 or name in QUICK else pytest.mark.slow,
+            marks=[] if dtype == jnp.float32 else pytest.mark.slow,
         )
         for name, dtype in FINITE
     ],

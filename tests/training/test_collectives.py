@@ -78,6 +78,7 @@ def check_growth(name, few, many):
     assert other.get("collective-permute", NONE).bytes <= own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["simclr", "barlow_twins"])
 def test_eight_devices_communicate_like_two(name):
     check_growth(name, 2, 8)

@@ -17,7 +17,9 @@ from ssljax.validation import ConfigError
 MANY = [("jit", 2), ("jit", 4), ("jit", 8), ("pmap", 2), ("pmap", 4), ("pmap", 8)]
 
 
-@pytest.mark.parametrize("engine, count", [("jit", 8), ("pmap", 8)])
+@pytest.mark.parametrize(
+    "engine, count", [pytest.param("jit", 8, marks=pytest.mark.slow), ("pmap", 8)]
+)
 @pytest.mark.parametrize("name", ["byol"])
 def test_eight_devices_train_like_one(name, engine, count):
     assert largest_gap(name, engine, count) < 1e-5

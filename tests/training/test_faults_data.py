@@ -64,6 +64,7 @@ def damage(path):
 WORKERS = [0, pytest.param(1, marks=pytest.mark.slow)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", WORKERS)
 def test_a_file_that_vanishes_and_one_that_is_damaged(
     workers, run, mine, tmp_path, capfd, monkeypatch

@@ -121,10 +121,8 @@ def check(name, count=1):
     assert int(state.step) == 1
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["simclr", *(pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["simclr", *FAMILIES])
 def test_the_gradient_is_that_of_the_whole_batch(name):
     check(name)
 

@@ -82,6 +82,7 @@ def outputs_of(name, count=1):
     return (state, *run(state))
 
 
+@pytest.mark.slow
 def test_views_have_their_sizes_and_do_not_depend_on_the_others():
     *_, views = outputs_of("simclr")
     assert [view.shape for view in views] == [
@@ -133,6 +134,7 @@ def test_targets_come_from_the_largest_views_only():
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_first_view_is_the_anchor_of_intl():
     _, loss, _, outputs, _, _ = outputs_of("intl")
     assert len(outputs.projections) == 3
@@ -158,6 +160,7 @@ def test_the_first_view_is_the_teachers_alone_under_intl_with_a_teacher():
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_students_never_see_the_teachers_view():
     """Statistics of the online network do not move with the first view's pixels."""
     setup, data = setup_of("intl_ema"), source()
