@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import micro  # noqa: F401
 import numpy as np
 import pytest
+from small_runs import doubled, widened
 
 from ssljax import losses, methods
 from ssljax.config import (
@@ -55,9 +56,9 @@ def setup_of(name, crops=CROPS):
 
 
 @functools.cache
-def outputs_of(name, count=1):
+def outputs_of(name, count=1, double=False):
     """Outputs and moved statistics of the first step, and its views."""
-    setup = setup_of(name)
+    setup = doubled(setup_of(name)) if double else setup_of(name)
     mesh = devices.make_mesh(count=count, batch_size=BATCH)
     data = source()
     batch = devices.place(
@@ -77,9 +78,11 @@ def outputs_of(name, count=1):
         )
         return loss, gradient, outputs, moved, views
 
-    state = jax.jit(functools.partial(init_state, setup))()
-    state = devices.place(jax.device_get(state), devices.replicated(mesh))
-    return (state, *run(state))
+    state = jax.device_get(jax.jit(functools.partial(init_state, setup_of(name)))())
+    with jax.enable_x64(double):
+        state = widened(state) if double else state
+        state = devices.place(state, devices.replicated(mesh))
+        return (state, *run(state))
 
 
 @pytest.mark.slow
@@ -195,14 +198,14 @@ def test_a_joint_pass_takes_the_views_of_one_size_together():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORWARDS)
 def test_one_and_eight_devices_agree(name):
-    _, loss, gradient, *_ = outputs_of(name)
-    _, other_loss, other, *_ = outputs_of(name, 8)
+    """In float64: in float32 a rounding error turns a ReLU on or off now and then."""
+    _, loss, gradient, *_ = outputs_of(name, 1, double=True)
+    _, other_loss, other, *_ = outputs_of(name, 8, double=True)
     np.testing.assert_allclose(other_loss, loss, rtol=1e-5)
-    norm = np.sqrt(sum((g**2).sum() for g in jax.tree.leaves(gradient)))
-    gaps = jax.tree.map(
-        lambda a, b: ((np.asarray(a) - np.asarray(b)) ** 2).sum(), gradient, other
-    )
-    assert np.sqrt(sum(jax.tree.leaves(gaps))) < 0.03 * norm
+    assert loss.dtype == np.float64
+    for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(other), strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(a)
 
 
 def test_the_dry_run_tells_the_sizes():
