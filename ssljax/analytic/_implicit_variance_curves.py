@@ -104,8 +104,9 @@ def root_step(
 
     Source: Householder's method of order three.
     """
-    # Ratios, because powers of a slope overflow.
-    newton, bend, twist = value / slope, second / slope, third / slope
+    # Ratios, because powers of a slope overflow; of one division, the slowest part.
+    share = 1.0 / slope
+    newton, bend, twist = value * share, second * share, third * share
     below = 1.0 - newton * bend + newton**2 * twist / 6.0
     return x - newton * (1.0 - 0.5 * newton * bend) / below
 
