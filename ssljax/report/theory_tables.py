@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ssljax.analytic.checklist import Finding, Theory, Verdict
     from ssljax.analytic.fingerprint import Fingerprint
 
-_COMPUTING = ("ssljax", "jax", "jaxlib", "numpy")
+_COMPUTING = ("ssljax", "jax", "jaxlib", "diffrax", "numpy")
 _HEADER = (
     "loss",
     "completed by",
@@ -155,6 +155,9 @@ def checklist_page(
         outcomes: of the theories, in order.
         seed: of the run.
         made: what made it: "command", "commit", "device", "python", "versions".
+
+    Returns:
+        The page, with the figures of the theories below their tables.
     """
     parts = ["# What each theory is held to", "", _stamp(seed, made), ""]
     for outcome in outcomes:
@@ -162,8 +165,8 @@ def checklist_page(
         rows = [("item", "what it checks", "tolerance", "measured")]
         for verdict in outcome.verdicts:
             number, why = verdict.item.number, verdict.missing
-            fate = f"not run: {why}" if why else outcome.errors.get(number, "")
-            rows.append((number, f"**{verdict.item.statement}**", "", fate))
+            instead = f"not run: {why}" if why else outcome.errors.get(number, "")
+            rows.append((number, f"**{verdict.item.statement}**", "", instead))
             rows += [("", f.what, f.allowed, _measured(f)) for f in verdict.findings]
         parts += [markdown_table(rows), ""]
         parts += [f"![{name}]({name})" for name in outcome.figures]
@@ -189,7 +192,11 @@ def _measured(finding: "Finding") -> str:
 
 
 def as_json(outcomes: Sequence[Outcome], seed: int, made: Mapping[str, Any]) -> str:
-    """Every figure with its interval, and what made it: see `checklist_page`."""
+    """Every figure with its interval, and what made it; arguments: `checklist_page`.
+
+    Returns:
+        JSON text; a figure that is not finite is null.
+    """
     record = {
         "made": dict(made),
         "seed": seed,

@@ -30,6 +30,7 @@ _PACKAGES = (
     "optax",
     "orbax-checkpoint",
     "chex",
+    "diffrax",
     "numpy",
     "ssljax",
 )

@@ -12,6 +12,9 @@ DIGESTS = {
 }
 
 
+WHOLE_TEST = "5688d18cd13639fa00a337b7ba0eca6e61ad37d65b92be38fd0dca3adafc62c4"
+
+
 def nearest_mean_accuracy(features, labels, test_features, test_labels):
     means = np.stack([features[labels == c].mean(0) for c in range(12)])
     distance = ((test_features[:, None] - means) ** 2).sum(-1)
@@ -26,6 +29,8 @@ def test_the_images_never_change(split):
 
 def test_sizes_types_and_balance():
     images, labels = shapes.generate("test")
+    # Eight chunks, drawn by several threads.
+    assert hashlib.sha256(images.tobytes()).hexdigest() == WHOLE_TEST
     assert images.shape == (2000, 32, 32, 3) and images.dtype == np.uint8
     assert labels.shape == (2000,) and labels.dtype == np.int32
     counts = np.bincount(labels)

@@ -3,7 +3,7 @@ import pytest
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from ssljax.evaluation import fit_logistic, linear_probe
+from ssljax.evaluation import fit_logistic, linear_probe, logistic
 from ssljax.evaluation.linear import standardise
 from ssljax.evaluation.logistic import held_out, predict
 
@@ -64,6 +64,16 @@ def test_fits_side_by_side_equal_fits_alone(problem, fits):
     alone = fit_logistic(x, y, num_classes=5, l2=(1e-2,))
     np.testing.assert_allclose(alone.weights[0], fits.weights[1], atol=2e-4)
     np.testing.assert_allclose(alone.objective[0], fits.objective[1], rtol=1e-6)
+
+
+def test_large_features_are_read_without_a_copy(problem, fits, monkeypatch):
+    x, _, y, _ = problem
+    monkeypatch.setattr(logistic, "_COPIED", 0)
+    logistic._fit.clear_cache()
+    fit = fit_logistic(x, y, num_classes=5, l2=(1e-4, 1e-2, 1.0))
+    logistic._fit.clear_cache()
+    np.testing.assert_allclose(fit.weights, fits.weights, atol=2e-4)
+    np.testing.assert_allclose(fit.objective, fits.objective, rtol=1e-6)
 
 
 def test_double_precision_where_it_is_enabled(float64):

@@ -141,6 +141,13 @@ def test_a_line_keeps_the_points_where_it_bends():
     np.testing.assert_allclose(seen, steep, atol=5e-3)
 
 
+def test_equal_axes_have_one_unit():
+    content = panel(lines=[(X, 3 * X)], points=[], equal=True)
+    (axes,) = draw(Picture("plane", [content])).axes
+    assert axes.get_aspect() == 1.0
+    assert draw(Picture("decay", [panel()])).axes[0].get_aspect() == "auto"
+
+
 def test_long_titles_and_labels_are_broken():
     words = "the overlap of the learned features with those of a kernel"
     (axes,) = draw(Picture("long", [panel(title=words, x_label=words)])).axes

@@ -61,11 +61,8 @@ def damage(path):
     path.write_bytes(data)
 
 
-WORKERS = [0, pytest.param(1, marks=pytest.mark.slow)]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("workers", [0, 1])
 def test_a_file_that_vanishes_and_one_that_is_damaged(
     workers, run, mine, tmp_path, capfd, monkeypatch
 ):

@@ -12,6 +12,7 @@ from small_runs import BATCH, WIRINGS, doubled, first_state, setup_of, source, w
 
 from ssljax import methods
 from ssljax.training import devices
+from ssljax.training.state import creator, init_state
 from ssljax.training.step import run_networks, train_step, view_batch
 
 
@@ -237,3 +238,18 @@ def test_joint_and_separate_forward_differ_in_batch_statistics():
     joint, _ = loss_and_gradients(setup_of("simclr"), 1)
     separate, _ = loss_and_gradients(setup_of("simclr", forward="separate"), 1)
     assert abs(joint - separate) > 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["simclr", "byol"])
+def test_the_first_state_compiled_quickly_is_the_same_to_the_bit(name):
+    setup = setup_of(name)
+    fully = {"xla_backend_optimization_level": 3}  # XLA's default, not that of tests
+    create = functools.partial(init_state, setup)
+    expected = jax.jit(create, compiler_options=fully)()
+    mesh = devices.make_mesh(count=8, batch_size=BATCH)
+    for made in (
+        creator(setup)(),
+        creator(setup, out_shardings=devices.replicated(mesh))(),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, made, expected)

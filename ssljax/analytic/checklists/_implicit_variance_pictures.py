@@ -91,7 +91,9 @@ def pictures(given: Given) -> Sequence[Picture]:
                 panel("Euclidean IsoLoss", "isoloss_euclidean of rectifiers"),
                 # No closed averages: both norms are of rectified vectors.
                 panel("cosine, simulation alone", "cosine of rectifiers"),
-                panel("cosine IsoLoss, the same", "isoloss_cosine of rectifiers"),
+                panel(
+                    "cosine IsoLoss, simulation alone", "isoloss_cosine of rectifiers"
+                ),
             ],
         ),
     ]

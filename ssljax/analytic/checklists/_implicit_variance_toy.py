@@ -79,9 +79,10 @@ def fresh_views(
 
 
 def ring(directions: int = 128, *, turn: float = np.pi) -> tuple[jax.Array, jax.Array]:
-    """Clean views in every direction of the plane: what is left out is below 1e-10.
+    """Clean views in every direction of the plane.
 
-    Half a turn is all of it for a loss that is even in its inputs.
+    Of a smooth loss 128 of them give the expectation to 1e-9, and half a turn is all
+    where the loss is even in its inputs.
     """
     angle = (np.arange(directions) + 0.5) * turn / directions
     x = np.sqrt(2.0) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -93,8 +94,8 @@ def over_sphere(
 ) -> jax.Array:
     """Expectation over clean views in space and noisy ones, to second order in noise.
 
-    Gauss' rule in the height, even steps in the angle, and noise along either axis in
-    either sense. The views have length 1, at which ``1 / length^2`` has the mean that
+    Gauss' rule in the height, even steps in the angle, and noise along each axis in
+    both senses. The views have length 1, at which ``1 / length^2`` has the mean that
     it has for normal inputs: right for a loss that does not see their scale.
     """
     height, weight = np.polynomial.legendre.leggauss(24)
