@@ -46,7 +46,7 @@ def trajectories(given: Given) -> Picture:
     start = x @ np.asarray(w0).T
     longest = np.argsort(-np.linalg.norm(start, axis=1))[:SHOWN]
     simulated = _simulate(w0, jnp.asarray(x[longest]), given)
-    grid = np.linspace(0.0, STEP * STEPS, 26)
+    grid = np.linspace(0.0, STEP * STEPS, 21)
     turn = np.linalg.eigh(np.asarray(w0 @ w0.T))[1]
     panels = []
     for (title, loss, settings), points in zip(PANELS, simulated, strict=True):
