@@ -36,11 +36,13 @@ from ssljax.analytic.prediction_head import (
 )
 from ssljax.analytic.simulate import Simulation
 
+DRAWS = 3
+
 
 def _sampled(
-    seed: int, steps: int, *, every: int, samples: int, dimension: int
+    seed: int, steps: int, *, every: int, samples: int, dimension: int, draws: int
 ) -> Simulation:
-    """Runs with and without a head on the same samples, new ones in every step."""
+    """Runs ``[draws, 2]`` with and without a head, on new samples in every step."""
 
     def loss(params: HeadParams, target: jax.Array, key: jax.Array) -> jax.Array:
         batch = sample_patches(key, DATA, samples=samples, dimension=dimension)
@@ -61,22 +63,29 @@ def _sampled(
     wide = jnp.pad(params.w, ((0, 0), (0, dimension - 4)))
     # Compiles in a tenth of the time of the default generator.
     key = jax.random.key(seed, impl="rbg")
-    run = jax.jit(jax.vmap(one, in_axes=(0, None, None)))
-    return run(jnp.array([RATIO, 0.0]), HeadParams(wide, params.head), key)
+    arms = jax.vmap(one, in_axes=(0, None, None))
+    run = jax.jit(jax.vmap(arms, in_axes=(None, None, 0)))
+    first = HeadParams(wide, params.head)
+    return run(jnp.array([RATIO, 0.0]), first, jax.random.split(key, draws))
 
 
 @in_float64
 def sampled(given: Given) -> list[Finding]:
-    runs = _sampled(given.seed, 8000, every=20, samples=1024, dimension=16)
+    # When the weak feature wins is a matter of luck at this batch size (step 2500 to
+    # 6100 in nine runs), so that what is known of the end holds for the median run.
+    several = _sampled(
+        given.seed, 8000, every=20, samples=1024, dimension=16, draws=DRAWS
+    )
+    ends = jnp.median(aligned(several.params)[:, 0], axis=0)
+    peak = jnp.median(several.values.head[:, 0, :, 1, 0].max(axis=1))
+    runs = jax.tree.map(lambda x: x[0], several)
     frozen = aligned(runs.params)[1]
     loss = population_loss(jax.tree.map(lambda x: x[0], runs.params), DATA)
-    path, borrowed = aligned(runs.values)[0], runs.values.head[0, :, 1, 0]
+    path = aligned(runs.values)[0]
     # Moments, without samples, for longer than any sampled run needs to catch up.
     ratios = jnp.array([RATIO, 0.0])
     theory = simulate(12_000, every=20, ratio=ratios, loss=expected_loss).values
     smooth, collapsed = aligned(theory)
-    # When the weak feature wins is a matter of luck at this batch size (step 2500 to
-    # 6100 in five runs); what follows is not.
     won, expected_won = (int(jnp.argmax(a[:, 3] > 0.5)) for a in (path, smooth))
     after = len(path) - 1 - won
     return [
@@ -87,11 +96,11 @@ def sampled(given: Given) -> list[Finding]:
             0.04,
         ),
         at_most(
-            "alignments with a head, at the last step",
-            abs(path[-1] - jnp.array([0.765, 0.06, 0.065, 0.862])).max(),
-            0.06,
+            f"alignments with a head, at the last step, median of {DRAWS} runs",
+            abs(ends - jnp.array([0.765, 0.06, 0.065, 0.862])).max(),
+            0.03,
         ),
-        near("peak of E_21", borrowed.max(), 0.22, 0.04),
+        near(f"peak of E_21, median of {DRAWS} runs", peak, 0.205, 0.025),
         at_most("off-diagonal of E", abs(runs.params.head[0] - jnp.eye(2)).max(), 0.01),
         at_most("expected loss of the result", loss, 0.505),
         at_least("frozen head: a_21, the strong feature", frozen[2], 0.7),
@@ -106,7 +115,8 @@ def sampled(given: Given) -> list[Finding]:
 def pictures(given: Given) -> list[Picture]:
     """Alignments, head and loss over time: moments (lines), drawn samples (points)."""
     lines = simulate(8000, every=2, ratio=jnp.array([RATIO, 0.0]), loss=expected_loss)
-    points = _sampled(given.seed, 3200, every=10, samples=1024, dimension=4)
+    points = _sampled(given.seed, 3200, every=10, samples=1024, dimension=4, draws=1)
+    points = jax.tree.map(lambda x: x[0], points)
     shown = [_log_spaced(s.times[0], n) for s, n in ((lines, 400), (points, 30))]
 
     def seen(value: Any) -> tuple[list[tuple[Any, Any]], list[tuple[Any, Any]]]:
