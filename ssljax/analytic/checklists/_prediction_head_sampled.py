@@ -66,6 +66,7 @@ def _sampled(
     arms = jax.vmap(one, in_axes=(0, None, None))
     run = jax.jit(jax.vmap(arms, in_axes=(None, None, 0)))
     first = HeadParams(wide, params.head)
+    # The key itself where there is one run: another would draw another figure.
     keys = jax.random.split(key, draws) if draws > 1 else key[None]
     return run(jnp.array([RATIO, 0.0]), first, keys)
 
