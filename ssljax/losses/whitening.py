@@ -1,169 +1,259 @@
-"""Losses on whitened embeddings: collapse is prevented by a transformed spectrum."""
+"""Alignment losses on hard-whitened views, in random parts of the batch or channels."""
 
-import math
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses._whitening_methods import checked_views, cw_rgp, shuffled_dbn, w_mse
+from ssljax.losses._matrix_functions import over_blocks
+from ssljax.losses._numerics import at_least_float32
 from ssljax.losses._whitening_transforms import (
-    iterative_normalization,
+    by_cholesky,
+    covariance,
     observations,
-    spectral_transform,
     whiten,
+    zca,
 )
 from ssljax.losses.asymmetric import negative_cosine
 
-__all__ = [
-    "cw_rgp",
-    "intl",
-    "intl_ema",
-    "iterative_normalization",
-    "shuffled_dbn",
-    "spectral_transform",
-    "trace_loss",
-    "w_mse",
-    "whiten",
-]
 
-
-def trace_loss(t: jax.Array, *, axis: str = "channel") -> jax.Array:
-    """Distance of the variances of a transformed embedding from one.
-
-    On the output of `iterative_normalization` it is smallest where all eigenvalues of
-    the embedding are equal: ``n (1 - h_T(1/n))^2``, with n the side of the covariance.
-
-    Args:
-        t: transformed embeddings, ``[N, D]``, any float type.
-        axis: "batch" takes the variance of every channel over the samples, "channel"
-            that of every sample over its channels.
-
-    Returns:
-        Scalar, float32 or wider: ``sum_j (variance_j - 1)^2`` over the D channels or
-        the N samples, a sum and not a mean; variances over one less than their number.
-
-    Raises:
-        ValueError: for other shapes, an unknown axis or fewer than two observations.
-
-    Source: Weng et al., "Modulate your spectrum in self-supervised learning", ICLR
-    2024, trace loss.
-
-    >>> float(trace_loss(jnp.zeros((3, 5)), axis="batch"))
-    5.0
-    """
-    x, _ = observations(t, axis)
-    variance = jnp.sum(x**2, axis=0) / (x.shape[0] - 1)
-    return jnp.sum((variance - 1.0) ** 2)
-
-
-def intl(
+def w_mse(
     views: Sequence[jax.Array],
     *,
-    iterations: int = 4,
-    axis: str = "channel",
-    trace_weight: float | jax.Array | None = None,
+    key: jax.Array,
+    sub_batch: int | None = None,
+    repetitions: int = 1,
+    normalize: bool = True,
+    eps: float = 0.0,
 ) -> jax.Array:
-    """INTL: agreement of iteratively normalised views and equal eigenvalues.
+    """W-MSE: views whitened over random parts of the batch must agree.
 
-    Every view is normalised on its own, ``t_v = iterative_normalization(view_v)``, and
-    compared with the anchor ``t_0``. Gradients flow through all of them.
+    The batch is permuted, the same way in all views, and cut into sub-batches. Every
+    view of every sub-batch is whitened by the Cholesky factor of its own covariance.
 
     Args:
-        views: two or more embeddings ``[N, D]`` of the same samples, any float type;
-            the first is the anchor. N must be the global batch.
-        iterations: Newton steps of the normalisation, >= 0.
-        axis: "batch" or "channel", as in `spectral_transform`.
-        trace_weight: weight of the trace loss; None is the paper's
-            ``0.01 (log2(n) - 3)``, n = N for axis "channel" and n = D for "batch". That
-            is 0 at n = 8 and negative below.
+        views: two or more embeddings ``[N, D]`` of the same samples, any float type.
+        key: random key of the permutations.
+        sub_batch: samples that are whitened together, a divisor of N, above D for the
+            covariance to be regular (the paper's rule is 2 D); None is all N.
+        repetitions: permutations to average over, >= 1.
+        normalize: compare directions, ``2 - 2 cos``; False compares the whitened
+            values, mean over all N x D squared differences.
+        eps: shrinks the covariance to ``(1 - eps) C + eps I``, in [0, 1].
 
     Returns:
-        Scalar, float32 or wider: the mean over the views v >= 1 of
-        ``2 - 2 mean_i cos(t_v,i, t_0,i) + trace_weight (trace_v + trace_0)``. A zero
-        row counts as cosine 0.
+        Scalar, float32 or wider: mean over the pairs of views and the repetitions. A
+        singular covariance is moved off singularity as in `whiten`.
 
     Raises:
-        ValueError: for fewer than two views, other or different shapes, an unknown
-            axis, fewer than two samples ("batch") or channels ("channel") or negative
-            iterations.
+        ValueError: for fewer than two views, other or different shapes, fewer than two
+            samples, or a sub-batch, number of repetitions or eps out of range.
 
-    Source: Weng et al., "Modulate your spectrum in self-supervised learning", ICLR
-    2024, INTL.
+    Source: Ermolov et al., "Whitening for self-supervised representation learning",
+    ICML 2021.
 
-    >>> z = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
-    >>> loss = intl([z, z], iterations=7, axis="batch", trace_weight=1.0)
-    >>> round(float(loss), 4)
-    0.0
+    >>> z = jnp.array([[1.0, 2.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, 0.0]])
+    >>> round(float(w_mse([z, -2.0 * z], key=jax.random.key(0))), 4)  # opposite
+    4.0
     """
-    anchor, *others = checked_views(views)
-    weight = _trace_weight(trace_weight, anchor, axis)
-    anchor = iterative_normalization(anchor, iterations=iterations, axis=axis)
-    loss = weight * trace_loss(anchor, axis=axis)
-    for view in others:
-        t = iterative_normalization(view, iterations=iterations, axis=axis)
-        term = 2.0 + 2.0 * negative_cosine(t, anchor)
-        loss += (term + weight * trace_loss(t, axis=axis)) / len(others)
-    return loss
+    if repetitions < 1:
+        raise ValueError(f"repetitions must be at least 1, got {repetitions}")
+    if not 0.0 <= eps <= 1.0:
+        raise ValueError(f"eps must lie in [0, 1], got {eps}")
+    checked = checked_views(views)
+    n = _checked_sub_batch(checked[0], sub_batch)
+
+    def transform(block):
+        return cholesky_whiten(block, eps)
+
+    # One permutation for all views: sample i keeps its partner.
+    keys = jax.random.split(key, repetitions)
+    permuted = jax.vmap(lambda each: jax.random.permutation(each, len(checked[0])))
+    orders = permuted(keys).reshape(-1)
+    parts = [over_blocks(transform, _cut(z[orders], n)) for z in checked]
+    return _mean_over_pairs(parts, normalize)
 
 
-def intl_ema(
-    teacher_view: jax.Array,
-    student_views: Sequence[jax.Array],
+def cw_rgp(
+    views: Sequence[jax.Array],
     *,
-    iterations: int = 4,
-    axis: str = "channel",
-    trace_weight: float | jax.Array | None = None,
+    key: jax.Array,
+    sub_batch: int | None = None,
+    groups: int = 4,
+    normalize: bool = True,
 ) -> jax.Array:
-    """INTL with a moving-average teacher: students against one constant target.
+    """CW-RGP: views whitened over random groups of channels must agree.
 
-    The teacher's embedding is held constant here (no gradient) and pays no trace loss;
-    the moving average of its weights is the caller's. Not symmetrised: in the paper
-    the students never see the teacher's view.
+    Every sample is centred over all its channels. In each sub-batch of each view the
+    channels are permuted anew and cut into groups; the samples of a group, its
+    channels being the observations, are whitened by ZCA without centring again, and
+    the permutation is undone.
 
     Args:
-        teacher_view: the teacher's embeddings, ``[N, D]``, any float type.
-        student_views: one or more embeddings ``[N, D]`` by the student of the same
-            samples. N must be the global batch.
-        iterations: Newton steps of the normalisation, >= 0.
-        axis: "batch" or "channel", as in `spectral_transform`.
-        trace_weight: weight of the trace loss; None as in `intl`.
+        views: two or more embeddings ``[N, D]`` of the same samples, any float type.
+        key: random key of the permutations.
+        sub_batch: samples that are whitened together, a divisor of N, at most
+            D / groups for their covariance to be regular; None is all N. The batch is
+            permuted before, the same way in all views.
+        groups: groups of channels, a divisor of D that leaves two or more in each.
+        normalize: compare directions, ``2 - 2 cos``; False compares the whitened
+            values, mean over all N x D squared differences.
 
     Returns:
-        Scalar, float32 or wider: the mean over the students q_v of
-        ``2 - 2 mean_i cos(q_v,i, k_i) + trace_weight trace_v``, with ``q_v`` and ``k``
-        the normalised views.
+        Scalar, float32 or wider: mean over the pairs of views. A singular covariance is
+        whitened on its range.
 
     Raises:
-        ValueError: without a student view, for other or different shapes, an unknown
-            axis, fewer than two samples ("batch") or channels ("channel") or negative
-            iterations.
+        ValueError: for fewer than two views, other or different shapes, fewer than two
+            samples, or a sub-batch or number of groups that does not divide.
 
-    Source: Weng et al., "Modulate your spectrum in self-supervised learning", ICLR
-    2024, INTL with an exponential moving average and multi-crop.
+    Source: Weng et al., "An investigation into whitening loss for self-supervised
+    learning", NeurIPS 2022.
 
-    >>> z = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
-    >>> loss = intl_ema(z, [z], iterations=7, axis="batch", trace_weight=1.0)
-    >>> round(float(loss), 4)
-    0.0
+    >>> z = jax.random.normal(jax.random.key(0), (2, 8))
+    >>> round(float(cw_rgp([z, -z], key=jax.random.key(1), groups=1)), 4)  # opposite
+    4.0
     """
-    teacher, *students = checked_views([teacher_view, *student_views])
-    weight = _trace_weight(trace_weight, teacher, axis)
-    target = iterative_normalization(
-        jax.lax.stop_gradient(teacher), iterations=iterations, axis=axis
-    )
-    loss = jnp.zeros((), target.dtype)
-    for view in students:
-        t = iterative_normalization(view, iterations=iterations, axis=axis)
-        term = 2.0 + 2.0 * negative_cosine(t, target)
-        loss += (term + weight * trace_loss(t, axis=axis)) / len(students)
-    return loss
+    checked = checked_views(views)
+    n = _checked_sub_batch(checked[0], sub_batch)
+    _check_groups(checked[0], groups, least=2)
+    order_key, key = jax.random.split(key)
+    order = jax.random.permutation(order_key, checked[0].shape[0])
+    keys = jax.random.split(key, len(checked))
+    parts = []
+    for view_key, z in zip(keys, checked, strict=True):
+        x, floor = observations(z, "channel")
+        transform = partial(channel_group_whiten, floor=floor)
+        blocks = _cut(x.T[order], n)
+        block_keys = jax.random.split(view_key, blocks.shape[0])
+        parts.append(in_random_groups(transform, groups, block_keys, blocks))
+    return _mean_over_pairs(parts, normalize)
 
 
-def _trace_weight(
-    weight: float | jax.Array | None, view: jax.Array, axis: str
-) -> float | jax.Array:
-    if weight is not None:
-        return weight
-    side = view.shape[0] if axis == "channel" else view.shape[1]
-    return 0.01 * (math.log2(side) - 3.0)
+def shuffled_dbn(
+    views: Sequence[jax.Array],
+    *,
+    key: jax.Array,
+    groups: int = 4,
+    normalize: bool = True,
+    eps: float = 0.0,
+) -> jax.Array:
+    """Shuffled-DBN: views whitened over the batch, in random groups of channels.
+
+    For every view the channels are permuted anew and cut into groups; each group is
+    whitened over the batch by ZCA, and the permutation is undone.
+
+    Args:
+        views: two or more embeddings ``[N, D]`` of the same samples, any float type.
+        key: random key of the permutations.
+        groups: groups of channels, a divisor of D; N should exceed D / groups.
+        normalize: compare directions, ``2 - 2 cos``; False compares the whitened
+            values, mean over all N x D squared differences.
+        eps: added to every eigenvalue of the covariances, >= 0.
+
+    Returns:
+        Scalar, float32 or wider: mean over the pairs of views. A singular covariance is
+        whitened on its range.
+
+    Raises:
+        ValueError: for fewer than two views, other or different shapes, fewer than two
+            samples, a number of groups that does not divide D or a negative eps.
+
+    Source: Hua et al., "On feature decorrelation in self-supervised learning", ICCV
+    2021, shuffled decorrelated batch normalisation; covariances over N - 1.
+
+    >>> z = jax.random.normal(jax.random.key(0), (8, 2))
+    >>> round(float(shuffled_dbn([z, -z], key=jax.random.key(1), groups=1)), 4)
+    4.0
+    """
+    checked = checked_views(views)
+    _checked_sub_batch(checked[0], None)
+    _check_groups(checked[0], groups, least=1)
+
+    def transform(group):
+        return whiten(group, method="zca", axis="batch", eps=eps)
+
+    keys = jax.random.split(key, len(checked))
+    parts = [
+        in_random_groups(transform, groups, k[None], z[None])
+        for k, z in zip(keys, checked, strict=True)
+    ]
+    return _mean_over_pairs(parts, normalize)
+
+
+def cholesky_whiten(z: jax.Array, eps: float) -> jax.Array:
+    """W-MSE's whitening of one sub-batch; ``eps`` shrinks its covariance."""
+    x, floor = observations(z, "batch")
+    identity = jnp.eye(x.shape[1], dtype=x.dtype)
+    return by_cholesky(x, (1.0 - eps) * covariance(x) + eps * identity, floor)
+
+
+def channel_group_whiten(z: jax.Array, *, floor: float | jax.Array = 0.0) -> jax.Array:
+    """CW-RGP's whitening of one group of channels ``[n, s]``, as centred before."""
+    return zca(z.T, 0.0, floor).T
+
+
+def in_random_groups(
+    transform: Callable, groups: int, keys: jax.Array, blocks: jax.Array
+) -> jax.Array:
+    """Transform random groups of channels and put every channel back in its place.
+
+    Blocks ``[B, n, d]`` are permuted each by its own key.
+    """
+    count, n, d = blocks.shape
+    orders = jax.vmap(lambda key: jax.random.permutation(key, d))(keys)[:, None, :]
+    parts = jnp.take_along_axis(blocks, orders, axis=2)
+    parts = parts.reshape(count, n, groups, d // groups)
+    parts = parts.swapaxes(1, 2).reshape(count * groups, n, d // groups)
+    parts = jax.vmap(transform)(parts)
+    parts = parts.reshape(count, groups, n, d // groups).swapaxes(1, 2)
+    back = jnp.argsort(orders, axis=2)
+    return jnp.take_along_axis(parts.reshape(count, n, d), back, axis=2)
+
+
+def checked_views(views: Sequence[jax.Array]) -> list[jax.Array]:
+    """Two or more views of one shape ``[N, D]``, widened."""
+    arrays = [jnp.asarray(z) for z in views]
+    if len(arrays) < 2:
+        raise ValueError(f"this loss compares two or more views, got {len(arrays)}")
+    shapes = [list(z.shape) for z in arrays]
+    if arrays[0].ndim != 2 or any(shape != shapes[0] for shape in shapes):
+        raise ValueError(f"views must be [N, D] arrays of the same shape, got {shapes}")
+    return [at_least_float32(z) for z in arrays]
+
+
+def _checked_sub_batch(z: jax.Array, sub_batch: int | None) -> int:
+    n = z.shape[0]
+    size = n if sub_batch is None else sub_batch
+    if size < 2 or n % size:
+        raise ValueError(
+            f"sub_batch must be at least 2 and divide the batch of {n}, got {size}"
+        )
+    return size
+
+
+def _check_groups(z: jax.Array, groups: int, *, least: int) -> None:
+    d = z.shape[1]
+    if groups < 1 or d % groups or d // groups < least:
+        raise ValueError(
+            f"groups must divide the {d} channels into {least} or more each, "
+            f"got {groups}"
+        )
+
+
+def _cut(z: jax.Array, size: int) -> jax.Array:
+    return z.reshape(-1, size, z.shape[1])
+
+
+def _mean_over_pairs(parts: list[jax.Array], normalize: bool) -> jax.Array:
+    flat = [part.reshape(-1, part.shape[-1]) for part in parts]
+    if normalize:
+        losses = [
+            2.0 + 2.0 * negative_cosine(a, b)
+            for a, b in itertools.combinations(flat, 2)
+        ]
+    else:
+        losses = [jnp.mean((a - b) ** 2) for a, b in itertools.combinations(flat, 2)]
+    return jnp.mean(jnp.stack(losses))
