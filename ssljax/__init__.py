@@ -8,17 +8,17 @@ if TYPE_CHECKING:
     from ssljax import analytic as analytic
     from ssljax import losses as losses
     from ssljax.config import Config as Config
-    from ssljax.encoder import load_encoder as load_encoder
-    from ssljax.training.loop import pretrain as pretrain
-    from ssljax.training.replay import replay as replay
+    from ssljax.runs.encoder import load_encoder as load_encoder
+    from ssljax.runs.pretrain import pretrain as pretrain
+    from ssljax.runs.replay import replay as replay
 
 # Loaded on first use, so that `import ssljax` and `from ssljax import losses` stay
 # quick and need nothing but JAX.
 _LAZY = {
     "Config": "ssljax.config",
-    "load_encoder": "ssljax.encoder",
-    "pretrain": "ssljax.training.loop",
-    "replay": "ssljax.training.replay",
+    "load_encoder": "ssljax.runs.encoder",
+    "pretrain": "ssljax.runs.pretrain",
+    "replay": "ssljax.runs.replay",
 }
 
 __all__ = ["Config", "analytic", "load_encoder", "losses", "pretrain", "replay"]

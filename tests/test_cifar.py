@@ -1,14 +1,14 @@
 """Real images through the real command line, at the scale of a CPU."""
 
 import json
-from pathlib import Path
 
 import pytest
 from commands import ssljax
+from paths import CONFIGS
 
-from ssljax.data.prepare import catalogue
+from ssljax.data.catalogue import catalogue
 
-RECIPE = Path(__file__).parents[1] / "experiments" / "configs" / "cifar10_simclr.py"
+RECIPE = CONFIGS / "cifar10_simclr.py"
 
 
 @pytest.mark.slow

@@ -2,24 +2,17 @@
 
 import math
 import re
-from pathlib import Path
 
 import micro  # noqa: F401
 import numpy as np
 import pytest
+from paths import DOCS
 
 import ssljax
-from ssljax.config import (
-    Config,
-    DataConfig,
-    MethodConfig,
-    ModelConfig,
-)
-from ssljax.config_json import flatten
+from ssljax.config import Config, DataConfig, MethodConfig, ModelConfig
+from ssljax.config.serialize import flatten
 from ssljax.data import from_arrays
-from ssljax.method_table import METHODS
-
-DOCS = Path(__file__).parents[1] / "docs"
+from ssljax.methods.table import METHODS
 
 
 @pytest.mark.slow

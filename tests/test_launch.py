@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from paths import LAUNCH
 
 from ssljax.config import Config
-from ssljax.config_json import flatten
+from ssljax.config.serialize import flatten
 
-LAUNCH = Path(__file__).parents[1] / "experiments" / "launch"
 SCRIPTS = sorted(path for path in LAUNCH.iterdir() if path.is_file())
 RECIPE = ["experiments/configs/imagenet_simclr.py", "--workdir", "runs/my run"]
 PORT = str(20000 + os.getpid() % 10000)  # named only, and in the names of files

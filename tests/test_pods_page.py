@@ -3,13 +3,12 @@
 import importlib.util
 import json
 import re
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-from ssljax.training.processes import HEARTBEAT
+from ssljax.runs.processes import HEARTBEAT
 
-ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "pods.md").read_text()
 SCRIPT = ROOT / "experiments" / "benchmarks" / "pod_estimates.py"
 

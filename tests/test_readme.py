@@ -9,13 +9,13 @@ from pathlib import Path
 
 import micro  # noqa: F401
 import pytest
+from paths import ROOT
 
-from ssljax.cli import COMMANDS, main
+from ssljax.commands.main import COMMANDS, main
 from ssljax.config import Config
-from ssljax.config_json import flatten
+from ssljax.config.serialize import flatten
 from ssljax.methods import METHODS
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 TINY = """--data.name shapes --data.image-size 16 --data.examples 128
     --data.test-examples 64
@@ -134,7 +134,7 @@ def test_without_the_data_set_a_command_is_one_line(checkout, no_data, capfd):
 
 
 def test_with_the_data_set_a_dry_run_works_as_it_stands(checkout, capfd):
-    from ssljax.data.prepare import catalogue
+    from ssljax.data.catalogue import catalogue
 
     here = {entry.name for entry in catalogue() if entry.present}
     if "cifar10" not in here:

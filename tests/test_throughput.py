@@ -3,13 +3,12 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from ssljax.methods import METHODS
 
-ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "experiments" / "benchmarks" / "loss_throughput.py"
 KEPT = [
     ROOT / "experiments" / "results" / f"loss_throughput_{shape}.json"

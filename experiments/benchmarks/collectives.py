@@ -23,14 +23,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from hlo import KINDS, Collective, collectives, totals
 from jax.sharding import AxisType, Mesh
 
 from ssljax import methods
-from ssljax.cli import load_recipe
+from ssljax.commands.main import load_recipe
 from ssljax.config import Config
+from ssljax.runs.setup import assemble
 from ssljax.training import devices, engines
-from ssljax.training.collectives import KINDS, Collective, collectives, totals
-from ssljax.training.prepare import assemble
 from ssljax.training.state import Setup, init_state
 
 ROOT = Path(__file__).parents[2]

@@ -23,11 +23,11 @@ import numpy as np
 from PIL import Image
 
 from ssljax import methods
-from ssljax.cli import load_recipe
+from ssljax.commands.main import load_recipe
 from ssljax.data.decode import decode
+from ssljax.runs.checkpoint import Checkpoints
+from ssljax.runs.setup import assemble
 from ssljax.training import devices
-from ssljax.training.checkpoint import Checkpoints
-from ssljax.training.prepare import assemble
 from ssljax.training.state import init_state
 
 RECIPE = Path(__file__).parents[1] / "configs" / "imagenet_simclr.py"

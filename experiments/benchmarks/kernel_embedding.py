@@ -21,7 +21,7 @@ import numpy as np
 from ssljax import losses
 from ssljax.analytic.ntk import relu_ntk
 from ssljax.analytic.stepwise import kernel_embedding
-from ssljax.training.run_folder import this_launch, write_json_atomically
+from ssljax.runs.folder import this_launch, write_json_atomically
 
 SIZES = (500, 1000, 2000, 4000)
 FEATURES = 1200

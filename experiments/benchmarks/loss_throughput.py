@@ -24,9 +24,9 @@ import jax.numpy as jnp
 
 from ssljax import methods
 from ssljax.config import Config, MethodConfig
-from ssljax.training.run_folder import this_launch, write_json_atomically
-from ssljax.validation import ConfigError
-from ssljax.wiring import Outputs
+from ssljax.config.checks import ConfigError
+from ssljax.methods.views_to_loss import Outputs
+from ssljax.runs.folder import this_launch, write_json_atomically
 
 SHAPES = ((4096, 2048), (256, 8192))
 REPEATS = 4

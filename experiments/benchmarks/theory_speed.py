@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.analytic import implicit_variance, stepwise
-from ssljax.training.run_folder import this_launch, write_json_atomically
+from ssljax.runs.folder import this_launch, write_json_atomically
 
 REPEATS = 50
 GAMMA = jnp.arange(1.0, 257.0) ** -1.5

@@ -13,7 +13,7 @@ Source:   released script of CW-RGP: Adam, rate 3e-3, 1000 epochs of batch 512, 
 
 from dataclasses import replace
 
-from ssljax.cli import shrink
+from ssljax.commands.main import shrink
 from ssljax.config import (
     AugmentConfig,
     Config,

@@ -15,7 +15,7 @@ many steps.
 
 from dataclasses import replace
 
-from ssljax.cli import shrink
+from ssljax.commands.main import shrink
 from ssljax.config import (
     AugmentConfig,
     Config,

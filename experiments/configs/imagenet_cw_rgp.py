@@ -11,7 +11,7 @@ Source:   released script of CW-RGP: SGD, rate 0.05 x batch / 256; its optional
 
 from dataclasses import replace
 
-from ssljax.cli import shrink
+from ssljax.commands.main import shrink
 from ssljax.config import (
     AugmentConfig,
     Config,

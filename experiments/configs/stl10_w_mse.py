@@ -11,7 +11,7 @@ Source:   released script of W-MSE: Adam, rate 2e-3, 2000 epochs of batch 512, 1
 
 from dataclasses import replace
 
-from ssljax.cli import shrink
+from ssljax.commands.main import shrink
 from ssljax.config import (
     AugmentConfig,
     Config,

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from ssljax.analytic.comparison import convergence_slope as convergence_slope
     from ssljax.analytic.comparison import crossing_times as crossing_times
     from ssljax.analytic.comparison import subspace_overlap as subspace_overlap
-    from ssljax.analytic.fingerprint import Fingerprint as Fingerprint
-    from ssljax.analytic.fingerprint import eigenvalue_rates as eigenvalue_rates
-    from ssljax.analytic.fingerprint import (
+    from ssljax.analytic.fingerprint.measure import Fingerprint as Fingerprint
+    from ssljax.analytic.fingerprint.measure import eigenvalue_rates as eigenvalue_rates
+    from ssljax.analytic.fingerprint.measure import (
         spectral_fingerprint as spectral_fingerprint,
     )
     from ssljax.analytic.simulate import Simulation as Simulation

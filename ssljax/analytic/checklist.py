@@ -121,7 +121,7 @@ class Panel(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A figure in words and numbers; `ssljax.report` draws it."""
+    """A figure in words and numbers; `ssljax.reports` draws it."""
 
     name: str
     panels: Sequence[Panel]

@@ -14,12 +14,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 
-from ssljax.analytic.precision import (
-    in_float64,
-    known,
-    refuse_narrow_tracing,
-    widen,
-)
+from ssljax.analytic.precision import in_float64, known, refuse_narrow_tracing, widen
 
 Params = Any
 Transform = Callable[[Params, Params], Params]

@@ -20,6 +20,6 @@ def load(name: str) -> Theory:
     'duality'
     """
     module = importlib.import_module(
-        f"ssljax.analytic.checklists.{name.replace('-', '_')}"
+        f"ssljax.analytic.{name.replace('-', '_')}.checklist"
     )
     return module.THEORY

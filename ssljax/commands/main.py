@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from ssljax.config import Config, MethodConfig
-from ssljax.config_json import flatten
-from ssljax.validation import ConfigError, nearest
+from ssljax.config.checks import ConfigError, nearest
+from ssljax.config.serialize import flatten
 
 BAD_INPUT = 2
 FAILED = 1
@@ -26,8 +26,8 @@ _STOPPED = {"TrainingFailed": FAILED, "Preempted": AGAIN, "ProcessLost": AGAIN}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; a setting that cannot be used is one line and exit code 2."""
     code = _run(list(sys.argv[1:] if arguments is None else arguments))
-    if code and "ssljax.training.processes" in sys.modules:
-        from ssljax.training import processes
+    if code and "ssljax.runs.processes" in sys.modules:
+        from ssljax.runs import processes
 
         # The others may hang in a computation that this process has left.
         processes.leave_if_several(code)
@@ -110,7 +110,7 @@ def _pretrain(words: list[str]) -> int:
         raise ConfigError(
             f"--workdir is {str(asked.workdir)!r}; allowed: a path (mount the bucket)"
         )
-    from ssljax.training.loop import pretrain
+    from ssljax.runs.pretrain import pretrain
 
     run = pretrain(asked.config, asked.workdir, command=["ssljax", "pretrain", *words])
     print(f"done: {run.steps} steps, {run.workdir}")
@@ -119,8 +119,8 @@ def _pretrain(words: list[str]) -> int:
 
 
 def _dry_run(config: Config) -> int:
+    from ssljax.runs.setup import describe, load_split, prepare
     from ssljax.training import devices
-    from ssljax.training.prepare import describe, load_split, prepare
 
     source = load_split(config, train=True)
     setup = prepare(config, source)
@@ -152,7 +152,7 @@ def _evaluate(words: list[str]) -> int:
     import tyro
 
     asked = _parse(_positional(tyro, _Evaluate), words, command="ssljax evaluate")
-    from ssljax.evaluate import evaluate
+    from ssljax.runs.evaluate import evaluate
 
     print(evaluate(asked.workdir, protocols=tuple(asked.protocol)))
     return 0
@@ -169,7 +169,7 @@ def _report(words: list[str]) -> int:
     import tyro
 
     asked = _parse(_positional(tyro, _Report), words, command="ssljax report")
-    from ssljax.evaluate import report
+    from ssljax.runs.evaluate import report
 
     print(report(asked.workdir))
     return 0
@@ -186,7 +186,7 @@ def _replay(words: list[str]) -> int:
     import tyro
 
     asked = _parse(_positional(tyro, _Replay), words, command="ssljax replay")
-    from ssljax.training.replay import replay
+    from ssljax.runs.replay import replay
 
     for name, value in replay(asked.workdir).items():
         print(f"{name} = {value}")
@@ -204,7 +204,7 @@ class _DataPrepare:
 def _data(words: list[str]) -> int:
     import tyro
 
-    from ssljax.data import prepare as preparation
+    from ssljax.data import catalogue as preparation
 
     if words == ["list"]:
         for entry in preparation.catalogue():
@@ -238,9 +238,9 @@ def _list(words: list[str]) -> int:
 
 
 def _theory(words: list[str]) -> int:
-    from ssljax import theory_command
+    from ssljax.commands import theory
 
-    return theory_command.run(words, _parse)
+    return theory.run(words, _parse)
 
 
 COMMANDS = {

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ssljax.report.theory_tables import (
+from ssljax.config.checks import ConfigError, nearest
+from ssljax.reports.theory_tables import (
     Outcome,
     as_json,
     checklist_page,
     counts,
     summary,
 )
-from ssljax.validation import ConfigError, nearest
 
 if TYPE_CHECKING:
     from ssljax.analytic.checklist import Item, Theory, Verdict
@@ -63,7 +63,7 @@ def run(words: list[str], parse: Callable[..., Any]) -> int:
     for path, what in ((asked.json, "--json"), (asked.out, "--out")):
         if path is not None and path.exists() and path.is_dir() == (what == "--json"):
             raise ConfigError(f"{what} is {str(path)!r}, which is there already")
-    from ssljax.training.run_folder import this_launch
+    from ssljax.runs.folder import this_launch
 
     made = this_launch(["ssljax", "theory", *words])  # before anything is written
     start = time.perf_counter()
@@ -85,9 +85,9 @@ def run(words: list[str], parse: Callable[..., Any]) -> int:
 
 def names() -> tuple[str, ...]:
     """The theories that can be checked, in order."""
-    from ssljax.analytic import checklists
+    from ssljax.analytic import theories
 
-    return (*checklists.NAMES, FINGERPRINT)
+    return (*theories.NAMES, FINGERPRINT)
 
 
 def _allowed() -> tuple[str, ...]:
@@ -106,12 +106,12 @@ def load(name: str) -> "Theory":
             f"{nearest(name, _allowed())}"
         )
     if name == FINGERPRINT:
-        from ssljax.analytic._fingerprint_checklist import THEORY
+        from ssljax.analytic.fingerprint.checklist import THEORY
 
         return THEORY
-    from ssljax.analytic import checklists
+    from ssljax.analytic import theories
 
-    return checklists.load(name)
+    return theories.load(name)
 
 
 def _chosen(asked: Asked) -> list[tuple["Theory", list["Item"]]]:
@@ -174,9 +174,9 @@ def check(theory: "Theory", items: Sequence["Item"], asked: Asked) -> Outcome:
 
 def _fingerprints(outcome: Outcome, asked: Asked) -> None:
     """The table of all losses, computed once for the page and the figure."""
-    from ssljax.analytic._fingerprint_checklist import fingerprint_picture
-    from ssljax.analytic.fingerprint import fingerprints
-    from ssljax.report.theory_tables import fingerprint_table
+    from ssljax.analytic.fingerprint.checklist import fingerprint_picture
+    from ssljax.analytic.fingerprint.measure import fingerprints
+    from ssljax.reports.theory_tables import fingerprint_table
 
     found = fingerprints(seed=asked.seed)
     table = fingerprint_table(found)
@@ -191,7 +191,7 @@ def _fingerprints(outcome: Outcome, asked: Asked) -> None:
 
 def _draw(outcome: Outcome, pictures: Callable[[], Sequence], asked: Asked) -> None:
     from ssljax.analytic.checklist import NotHere
-    from ssljax.report.theory import save
+    from ssljax.reports.theory import save
 
     assert asked.out is not None
     try:

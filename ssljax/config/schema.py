@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ssljax.validation import (
+from ssljax.config.checks import (
     as_tuples,
     at_least,
     at_most,
@@ -332,7 +332,7 @@ class Config:
     >>> Config(epochs=0)
     Traceback (most recent call last):
         ...
-    ssljax.validation.ConfigError: epochs is 0; allowed: > 0
+    ssljax.config.checks.ConfigError: epochs is 0; allowed: > 0
     """
 
     method: MethodConfig = MethodConfig()

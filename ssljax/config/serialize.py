@@ -6,7 +6,7 @@ import typing
 from typing import Any
 
 from ssljax.config import Config
-from ssljax.validation import ConfigError, nearest
+from ssljax.config.checks import ConfigError, nearest
 
 # Settings that do not change the trajectory may differ when a run goes on.
 RESUMABLE = (

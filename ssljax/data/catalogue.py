@@ -5,8 +5,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssljax.data.sources import DataError
-from ssljax.data.tfds_source import builder, check_prepared, tfds_dir
+from ssljax.data.source import DataError
+from ssljax.data.tfds import builder, check_prepared, tfds_dir
 
 
 @dataclass(frozen=True)

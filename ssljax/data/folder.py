@@ -26,7 +26,7 @@ import numpy as np
 
 from ssljax.data import decode
 from ssljax.data.reader import Reader, hold, size_note
-from ssljax.data.sources import DataError, Source
+from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")

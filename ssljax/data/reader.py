@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ssljax.data import decode
-from ssljax.data.sources import MEMORY_LIMIT, ArrayReader, DataError, Source, Taken
+from ssljax.data.source import MEMORY_LIMIT, ArrayReader, DataError, Source, Taken
 
 _CHUNK = 2048  # records fetched at once while a set is read into memory
 

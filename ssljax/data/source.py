@@ -1,4 +1,4 @@
-"""Where images come from: one `Source` for arrays, folders, TFDS and `shapes`."""
+"""Where images come from: one `Source` whatever they were loaded from."""
 
 import hashlib
 import warnings
@@ -9,7 +9,6 @@ import numpy as np
 
 # Above this many decoded bytes a set is streamed unless the caller says otherwise.
 MEMORY_LIMIT = 2 * 2**30
-STORES = ("auto", "memory", "stream")
 # Images, labels, and name and reason of every image that another one stands for.
 Taken = tuple[np.ndarray, np.ndarray, tuple[tuple[str, str], ...]]
 
@@ -124,103 +123,6 @@ class ArrayReader:
     def __call__(self, index: int) -> tuple[np.ndarray, int]:
         label = -1 if self.labels is None else int(self.labels[index])
         return self.images[index], label
-
-
-def load(
-    name: str,
-    *,
-    split: str = "train",
-    path: str | None = None,
-    data_dir: str | None = None,
-    image_size: int | None = None,
-    examples: int | None = None,
-    store: str = "auto",
-    seed: int = 0,
-) -> Source:
-    """Loads a data set by name.
-
-    Args:
-        name: ``"shapes"`` (embedded), ``"folder"`` (with ``path``) or a TFDS name
-            such as ``"cifar10"`` or ``"imagenet_resized/64x64"``.
-        split: ``"train"``, ``"test"``, or a split that the data set has by name.
-            ``"test"`` means the labelled held-out split, whatever its name.
-        path: the folder, for ``"folder"`` only.
-        data_dir: TFDS directory; None reads TFDS_DATA_DIR, then
-            ``~/tensorflow_datasets``.
-        image_size: side in pixels: the shorter side is resized to it (bicubic,
-            antialiased), then the centre is cropped. None keeps the set's own size;
-            where images vary it is the largest of 32, 64, 96 and 224 that is not above
-            the median shorter side, and ``note`` says so.
-        examples: keep a fixed random subset of this many images; only these are
-            decoded.
-        store: ``"memory"``, ``"stream"``, or ``"auto"``: memory up to 2 GiB decoded.
-        seed: chooses the subset.
-
-    Returns:
-        The `Source`.
-
-    Raises:
-        DataError: if the set is missing, empty or unreadable, or an argument is wrong;
-            the message says the fix.
-
-    >>> load("shapes", split="test", examples=100).image_shape
-    (32, 32, 3)
-    """
-    if store not in STORES:
-        raise DataError(f"store is {store!r}; allowed: auto, memory, stream")
-    if image_size is not None and image_size < 1:
-        raise DataError(f"image_size is {image_size}; allowed: at least 1")
-    if path is not None and name != "folder":
-        raise DataError(f"path is set but the data set is {name!r}; use name 'folder'")
-    if name == "shapes":
-        return _load_shapes(split, image_size, examples, store, seed)
-    if name == "folder":
-        from ssljax.data.folder import load_folder
-
-        if not path:
-            raise DataError("a folder of images needs a path: --data.path DIR")
-        return load_folder(
-            path,
-            split=split,
-            image_size=image_size,
-            examples=examples,
-            store=store,
-            seed=seed,
-        )
-    if name == "arrays":
-        raise DataError(
-            "'arrays' cannot be loaded by name; call ssljax.data.from_arrays(images)"
-        )
-    from ssljax.data.tfds_source import load_tfds
-
-    return load_tfds(
-        name,
-        split=split,
-        data_dir=data_dir,
-        image_size=image_size,
-        examples=examples,
-        store=store,
-        seed=seed,
-    )
-
-
-def _load_shapes(split, image_size, examples, store, seed) -> Source:
-    from ssljax.data import decode, shapes
-    from ssljax.data.subsets import subset_indices
-
-    if split not in shapes.SIZES:
-        raise DataError(f"'shapes' has no split {split!r}; use train or test")
-    if store == "stream":
-        raise DataError("'shapes' is generated in memory; use store auto or memory")
-    images, labels = shapes.generate(split)
-    if examples is not None:
-        chosen = subset_indices(len(images), examples, seed=seed, name="shapes")
-        images, labels = images[chosen], labels[chosen]
-    if image_size is not None and image_size != images.shape[1]:
-        images = decode.resize_many(images, image_size)
-    return from_arrays(
-        images, labels, class_names=shapes.CLASS_NAMES, name="shapes", split=split
-    )
 
 
 def from_arrays(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ssljax.data.order import batch_indices, process_share, steps_per_epoch
-from ssljax.data.sources import Source, warn_replaced
+from ssljax.data.source import Source, warn_replaced
 
 Batch = dict[str, np.ndarray]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ssljax.data.sources import ArrayReader, DataError, Source, Taken
+from ssljax.data.source import ArrayReader, DataError, Source, Taken
 
 
 @dataclass(frozen=True)

@@ -12,33 +12,17 @@ from ssljax.losses.asymmetric import (
     negative_cosine,
     normalized_mse,
 )
-from ssljax.losses.contrastive import (
-    dcl,
-    dclw,
-    info_nce,
-    nt_xent,
-    spectral_contrastive,
-)
-from ssljax.losses.covariance import (
-    barlow_twins,
-    linearized_barlow_twins,
-    tcr,
-    vicreg,
-    vicreg_ctr,
-    vicreg_exp,
-)
+from ssljax.losses.contrastive import dcl, dclw, info_nce, nt_xent, spectral_contrastive
+from ssljax.losses.covariance import barlow_twins, linearized_barlow_twins, tcr
 from ssljax.losses.criteria import dimension_contrastive, sample_contrastive
-from ssljax.losses.whitening import (
-    cw_rgp,
-    intl,
-    intl_ema,
+from ssljax.losses.intl_losses import intl, intl_ema, trace_loss
+from ssljax.losses.spectral_transforms import (
     iterative_normalization,
-    shuffled_dbn,
     spectral_transform,
-    trace_loss,
-    w_mse,
     whiten,
 )
+from ssljax.losses.vicreg_variants import vicreg, vicreg_ctr, vicreg_exp
+from ssljax.losses.whitening import cw_rgp, shuffled_dbn, w_mse
 
 __all__ = [
     "asymmetric_cosine",

@@ -10,7 +10,7 @@ that multiplies from the right, and hold the stop-gradients that define them.
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses._numerics import at_least_float32, l2_normalize, matmul, paired
+from ssljax.losses.numerics import at_least_float32, l2_normalize, matmul, paired
 
 _EPS = 1e-12  # smallest squared norm that a prediction is divided by
 

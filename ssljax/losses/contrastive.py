@@ -5,7 +5,7 @@ from collections.abc import Collection
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses._numerics import (
+from ssljax.losses.numerics import (
     l2_normalize,
     matmul,
     off_diagonal_square_sum,

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses._numerics import (
+from ssljax.losses.numerics import (
+    center,
     l2_normalize,
     matmul,
     off_diagonal_square_sum,
@@ -11,16 +12,6 @@ from ssljax.losses._numerics import (
     require_not_negative,
     require_positive,
 )
-from ssljax.losses._vicreg import center, vicreg, vicreg_ctr, vicreg_exp
-
-__all__ = [
-    "barlow_twins",
-    "linearized_barlow_twins",
-    "tcr",
-    "vicreg",
-    "vicreg_ctr",
-    "vicreg_exp",
-]
 
 
 def barlow_twins(

@@ -8,11 +8,7 @@ columns of ``K`` are the rows of ``z``, and ``K^T K`` is the Gram matrix ``z z^T
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses._numerics import (
-    at_least_float32,
-    matmul,
-    off_diagonal_square_sum,
-)
+from ssljax.losses.numerics import at_least_float32, matmul, off_diagonal_square_sum
 
 
 def sample_contrastive(z: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Losses on whitened embeddings: collapse is prevented by a transformed spectrum."""
+"""INTL: iterative normalisation with a trace loss, and its form with an EMA teacher."""
 
 import math
 from collections.abc import Sequence
@@ -6,26 +6,12 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses._whitening_methods import checked_views, cw_rgp, shuffled_dbn, w_mse
-from ssljax.losses._whitening_transforms import (
+from ssljax.losses.asymmetric import negative_cosine
+from ssljax.losses.numerics import checked_views
+from ssljax.losses.spectral_transforms import (
     iterative_normalization,
     observations,
-    spectral_transform,
-    whiten,
 )
-from ssljax.losses.asymmetric import negative_cosine
-
-__all__ = [
-    "cw_rgp",
-    "intl",
-    "intl_ema",
-    "iterative_normalization",
-    "shuffled_dbn",
-    "spectral_transform",
-    "trace_loss",
-    "w_mse",
-    "whiten",
-]
 
 
 def trace_loss(t: jax.Array, *, axis: str = "channel") -> jax.Array:

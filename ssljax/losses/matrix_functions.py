@@ -11,7 +11,7 @@ import jax.custom_batching
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.losses._numerics import matmul
+from ssljax.losses.numerics import matmul
 
 # With more steps the plain recursion loses commutation with its matrix and blows up,
 # in float32 from about 11 on; the coupled form does not.

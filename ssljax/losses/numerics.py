@@ -1,5 +1,7 @@
 """What every loss owes its input: float32, safe norms, full-precision products."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
@@ -61,3 +63,19 @@ def off_diagonal_square_sum(matrix: jax.Array) -> jax.Array:
     # off-diagonal part is small.
     diagonal = jnp.eye(matrix.shape[0], dtype=bool)
     return jnp.sum(jnp.where(diagonal, 0.0, matrix) ** 2)
+
+
+def center(z: jax.Array) -> jax.Array:
+    """Every dimension minus its mean over the batch; gradients flow through it."""
+    return z - z.mean(axis=0, keepdims=True)
+
+
+def checked_views(views: Sequence[jax.Array]) -> list[jax.Array]:
+    """Two or more views of one shape ``[N, D]``, widened."""
+    arrays = [jnp.asarray(z) for z in views]
+    if len(arrays) < 2:
+        raise ValueError(f"this loss compares two or more views, got {len(arrays)}")
+    shapes = [list(z.shape) for z in arrays]
+    if arrays[0].ndim != 2 or any(shape != shapes[0] for shape in shapes):
+        raise ValueError(f"views must be [N, D] arrays of the same shape, got {shapes}")
+    return [at_least_float32(z) for z in arrays]

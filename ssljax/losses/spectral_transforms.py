@@ -5,14 +5,14 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses._matrix_functions import (
+from ssljax.losses.matrix_functions import (
     cholesky,
     eigh,
     iterated_inverse_root,
     matrix_function,
     null_bound,
 )
-from ssljax.losses._numerics import at_least_float32, matmul, require_not_negative
+from ssljax.losses.numerics import at_least_float32, matmul, require_not_negative
 
 
 def spectral_transform(

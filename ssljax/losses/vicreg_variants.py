@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses._numerics import (
+from ssljax.losses.numerics import (
+    center,
     matmul,
     off_diagonal_square_sum,
     paired,
@@ -197,11 +198,6 @@ def vicreg_ctr(
         + variance_weight * variance
         + covariance_weight * covariance
     )
-
-
-def center(z: jax.Array) -> jax.Array:
-    """Every dimension minus its mean over the batch; gradients flow through it."""
-    return z - z.mean(axis=0, keepdims=True)
 
 
 def _covariance(z: jax.Array) -> jax.Array:

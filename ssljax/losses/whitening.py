@@ -7,16 +7,16 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses._matrix_functions import over_blocks
-from ssljax.losses._numerics import at_least_float32
-from ssljax.losses._whitening_transforms import (
+from ssljax.losses.asymmetric import negative_cosine
+from ssljax.losses.matrix_functions import over_blocks
+from ssljax.losses.numerics import checked_views
+from ssljax.losses.spectral_transforms import (
     by_cholesky,
     covariance,
     observations,
     whiten,
     zca,
 )
-from ssljax.losses.asymmetric import negative_cosine
 
 
 def w_mse(
@@ -211,17 +211,6 @@ def in_random_groups(
     parts = parts.reshape(count, groups, n, d // groups).swapaxes(1, 2)
     back = jnp.argsort(orders, axis=2)
     return jnp.take_along_axis(parts.reshape(count, n, d), back, axis=2)
-
-
-def checked_views(views: Sequence[jax.Array]) -> list[jax.Array]:
-    """Two or more views of one shape ``[N, D]``, widened."""
-    arrays = [jnp.asarray(z) for z in views]
-    if len(arrays) < 2:
-        raise ValueError(f"this loss compares two or more views, got {len(arrays)}")
-    shapes = [list(z.shape) for z in arrays]
-    if arrays[0].ndim != 2 or any(shape != shapes[0] for shape in shapes):
-        raise ValueError(f"views must be [N, D] arrays of the same shape, got {shapes}")
-    return [at_least_float32(z) for z in arrays]
 
 
 def _checked_sub_batch(z: jax.Array, sub_batch: int | None) -> int:

@@ -11,10 +11,10 @@ from typing import Any
 import jax
 
 from ssljax.config import Config, MethodConfig
-from ssljax.method_table import METHODS, Head, Method, Option
+from ssljax.config.checks import ConfigError, nearest
+from ssljax.methods.table import METHODS, Head, Method, Option
+from ssljax.methods.views_to_loss import Outputs
 from ssljax.models.predictors import direct_predictor, update_covariance
-from ssljax.validation import ConfigError, nearest
-from ssljax.wiring import Outputs
 
 __all__ = [
     "METHODS",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ssljax.validation import ConfigError, nearest
+from ssljax.config.checks import ConfigError, nearest
 
 NAMED = {
     "identity": "1",
@@ -54,7 +54,7 @@ def spectral_function(text: str) -> Callable[[jax.Array], jax.Array]:
     >>> spectral_function("whitenning")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    ssljax.validation.ConfigError: method.options.g is 'whitenning': unknown ...
+    ssljax.config.checks.ConfigError: method.options.g is 'whitenning': unknown ...
     """
     try:
         tree = ast.parse(NAMED.get(text.strip(), text), mode="eval").body

@@ -12,7 +12,7 @@ from typing import Literal
 import jax
 
 from ssljax import losses
-from ssljax.wiring import (
+from ssljax.methods.views_to_loss import (
     agreement_of_spectral_transforms,
     between_projections,
     cross_entropy,

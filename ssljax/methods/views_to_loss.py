@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ssljax import losses
-from ssljax.spectral_functions import spectral_function
+from ssljax.methods.spectral_functions import spectral_function
 
 Loss = Callable[..., jax.Array]
 
@@ -100,7 +100,7 @@ def agreement_of_spectral_transforms(
 
     Args:
         views: embeddings ``[N, D]``.
-        g: name or expression, see `ssljax.spectral_functions`.
+        g: name or expression, see `ssljax.methods.spectral_functions`.
         axis: "batch" or "channel".
 
     Source: Weng et al., "Modulate your spectrum in self-supervised learning", ICLR

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses._numerics import at_least_float32, matmul, require_not_negative
+from ssljax.losses.numerics import at_least_float32, matmul, require_not_negative
 
 CONVENTIONS = ("fmi", "luckmatters")
 LINEAR_PREDICTORS = (

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ssljax.report.html import write_atomically
+from ssljax.reports.html import write_atomically
 
 Contact = tuple[np.ndarray, Sequence[np.ndarray], Sequence[str] | None]
 

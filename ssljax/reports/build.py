@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from ssljax.report import pictures, plots
-from ssljax.report.arrays import Contact, gather, store
-from ssljax.report.html import write_atomically, write_html
-from ssljax.report.runfiles import (
+from ssljax.reports import pictures, plots
+from ssljax.reports.arrays import Contact, gather, store
+from ssljax.reports.html import write_atomically, write_html
+from ssljax.reports.runfiles import (
     read_alarms,
     read_object,
     read_records,
     read_skipped_files,
 )
-from ssljax.report.style import NothingToDraw, to_png
-from ssljax.report.summary import run_summary, run_title
+from ssljax.reports.style import NothingToDraw, to_png
+from ssljax.reports.summary import run_summary, run_title
 
 _MAKES_METRICS = "ssljax pretrain RECIPE --workdir {workdir}"
 _MAKES_EVALUATION = "ssljax evaluate {workdir}"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssljax.report.style import number
+from ssljax.reports.style import number
 
 Figure = tuple[str, str, bytes | None]
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ssljax.report.style import INK, house_style, new_figure
+from ssljax.reports.style import INK, house_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

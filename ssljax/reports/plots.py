@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ssljax.report.pictures import confusion, contact_sheet, feature_map
-from ssljax.report.style import (
+from ssljax.reports.pictures import confusion, contact_sheet, feature_map
+from ssljax.reports.style import (
     MARK,
     NothingToDraw,
     draw_series,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssljax.report.style import number
+from ssljax.reports.style import number
 
 
 def read_records(path: Path, notes: list[str]) -> list[dict[str, Any]]:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssljax.report.html import flatten_values
-from ssljax.report.style import number, series
+from ssljax.reports.html import flatten_values
+from ssljax.reports.style import number, series
 
 _VERSIONS = ("ssljax", "python", "jax", "jaxlib", "flax", "optax", "numpy")
 _UNKNOWN = "not recorded"

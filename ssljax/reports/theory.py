@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ssljax.report.style import house_style, new_figure, plain_numbers
+from ssljax.reports.style import house_style, new_figure, plain_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

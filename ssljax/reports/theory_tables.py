@@ -9,7 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from ssljax.analytic.checklist import Finding, Theory, Verdict
-    from ssljax.analytic.fingerprint import Fingerprint
+    from ssljax.analytic.fingerprint.measure import Fingerprint
 
 _COMPUTING = ("ssljax", "jax", "jaxlib", "diffrax", "numpy")
 _HEADER = (
@@ -55,7 +55,7 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _row(name: str, record: "Fingerprint") -> tuple[str, ...]:
-    from ssljax.analytic.fingerprint import FINGERPRINTED
+    from ssljax.analytic.fingerprint.measure import FINGERPRINTED
 
     form = FINGERPRINTED[name].form if name in FINGERPRINTED else ""
     if record.verdict == "no force":

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ssljax.training.run_folder import plain
-from ssljax.validation import ConfigError
+from ssljax.runs.folder import plain
+from ssljax.config.checks import ConfigError
 
 _OURS = ("digest", "leaves", "seal")
 

@@ -11,12 +11,12 @@ import numpy as np
 from ssljax import methods
 from ssljax.config import Config
 from ssljax.training import devices
-from ssljax.training.checkpoint import Checkpoints
-from ssljax.training.monitor import encode
-from ssljax.training.prepare import assemble
-from ssljax.training.run_folder import RunFolder
+from ssljax.runs.checkpoint import Checkpoints
+from ssljax.runs.monitor import encode
+from ssljax.runs.setup import assemble
+from ssljax.runs.folder import RunFolder
 from ssljax.training.state import Setup, TrainState, creator
-from ssljax.validation import ConfigError
+from ssljax.config.checks import ConfigError
 
 Encode = Callable[[np.ndarray | jax.Array], jax.Array]
 

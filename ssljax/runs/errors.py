@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import jax
 
 from ssljax.data import DataError
-from ssljax.training.run_folder import RunFolder
+from ssljax.runs.folder import RunFolder
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)

@@ -12,18 +12,11 @@ import numpy as np
 from ssljax.data import DataError, Source, from_arrays
 from ssljax.data.augment import make_views
 from ssljax.data.subsets import subset_indices
-from ssljax.encoder import Encode, Restored, as_function, load_encoder, restore
-from ssljax.evaluation import (
-    confusion,
-    evaluate_features,
-    extract,
-    format_table,
-    knn_predict,
-    raw_pixels,
-)
-from ssljax.training.prepare import load_split
-from ssljax.training.run_folder import RunFolder, write_json_atomically
-from ssljax.validation import ConfigError
+from ssljax.runs.encoder import Encode, Restored, as_function, load_encoder, restore
+from ssljax.evaluation import confusion, evaluate_features, extract, format_table, knn_predict, raw_pixels
+from ssljax.runs.setup import load_split
+from ssljax.runs.folder import RunFolder, write_json_atomically
+from ssljax.config.checks import ConfigError
 
 SHEET = 12
 
@@ -98,7 +91,7 @@ def report(
     Returns:
         Path of the page.
     """
-    from ssljax.report import build_report
+    from ssljax.reports import build_report
 
     folder = RunFolder(workdir)
     folder.load_config()

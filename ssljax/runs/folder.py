@@ -20,8 +20,8 @@ import numpy as np
 
 from ssljax import methods
 from ssljax.config import Config
-from ssljax.config_json import differences, from_json, to_json
-from ssljax.validation import ConfigError
+from ssljax.config.serialize import differences, from_json, to_json
+from ssljax.config.checks import ConfigError
 
 _PACKAGES = (
     "jax",

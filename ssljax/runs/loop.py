@@ -9,16 +9,17 @@ import jax
 import numpy as np
 
 from ssljax.data import Source, batch_indices, batches, process_share
-from ssljax.training import devices, engines, faults, processes
-from ssljax.training.checkpoint import Checkpoints
-from ssljax.training.failure import save_failure
-from ssljax.training.monitor import Monitor
-from ssljax.training.preemption import Preempted, Preemption
-from ssljax.training.progress import Progress
-from ssljax.training.run_folder import RunFolder, read_json_lines
-from ssljax.training.skipped import SkippedImages
+from ssljax.training import devices, engines
+from ssljax.runs import errors, processes
+from ssljax.runs.checkpoint import Checkpoints
+from ssljax.runs.failed_step import save_failure
+from ssljax.runs.monitor import Monitor
+from ssljax.runs.preemption import Preempted, Preemption
+from ssljax.runs.progress import Progress
+from ssljax.runs.folder import RunFolder, read_json_lines
+from ssljax.runs.unreadable_images import SkippedImages
 from ssljax.training.state import Setup, TrainState, creator
-from ssljax.training.writers import DelayedMetrics, MetricWriter
+from ssljax.runs.writers import DelayedMetrics, MetricWriter
 
 
 class TrainingFailed(RuntimeError):
@@ -223,7 +224,7 @@ class Session:
         try:
             save_failure(self.folder.failure, self.state, info)
         except Exception as error:
-            why = faults.explain(error, self.folder)
+            why = errors.explain(error, self.folder)
             if why is None:
                 raise
             kept = f"its state could not be kept in failure/ ({why.split(';')[0]})"

@@ -7,15 +7,16 @@ from typing import Any
 
 from ssljax.config import Config
 from ssljax.data import Source
-from ssljax.training import devices, faults, processes
-from ssljax.training.preemption import Preempted
-from ssljax.training.prepare import describe, load_split, prepare
-from ssljax.training.run_folder import RunFolder
-from ssljax.training.session import Run, Session, TrainingFailed
-from ssljax.training.skipped import add_to_list
+from ssljax.training import devices
+from ssljax.runs import errors, processes
+from ssljax.runs.preemption import Preempted
+from ssljax.runs.setup import describe, load_split, prepare
+from ssljax.runs.folder import RunFolder
+from ssljax.runs.loop import Run, Session, TrainingFailed
+from ssljax.runs.unreadable_images import add_to_list
 from ssljax.training.state import Setup
-from ssljax.training.writers import check_loggers
-from ssljax.validation import ConfigError
+from ssljax.runs.writers import check_loggers
+from ssljax.config.checks import ConfigError
 
 
 def pretrain(
@@ -45,7 +46,7 @@ def pretrain(
         ConfigError: settings, data and folder that do not fit together.
         TrainingFailed: the loss or its gradient is not finite (``failure/`` holds the
             state in which that step can be replayed), or a disk, a file or memory
-            gave out (`ssljax.training.faults`).
+            gave out (`ssljax.runs.errors`).
         Preempted: SIGTERM came; the state is saved, and the same call goes on.
         ProcessLost: another process of a distributed run died or never came.
     """
@@ -90,7 +91,7 @@ def pretrain(
     except (ConfigError, TrainingFailed, Preempted):
         raise
     except Exception as error:
-        line = faults.explain(error, folder)
+        line = errors.explain(error, folder)
         if line is not None:
             raise TrainingFailed(line) from error
         gone = processes.lost(error)

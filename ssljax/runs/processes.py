@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ssljax.config import DevicesConfig
-from ssljax.validation import ConfigError
+from ssljax.config.checks import ConfigError
 
 HEARTBEAT = 100  # seconds without a sign of life after which a process counts as lost
 

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from ssljax import methods
 from ssljax.data import Source, batch_indices
 from ssljax.training import devices
-from ssljax.training.failure import load_failure
-from ssljax.training.prepare import load_split, prepare
-from ssljax.training.run_folder import RunFolder
+from ssljax.runs.failed_step import load_failure
+from ssljax.runs.setup import load_split, prepare
+from ssljax.runs.folder import RunFolder
 from ssljax.training.state import init_state
 from ssljax.training.step import run_networks, view_batch
-from ssljax.validation import ConfigError
+from ssljax.config.checks import ConfigError
 
 
 def replay(workdir: str | Path, *, train: Source | None = None) -> dict[str, float]:

@@ -13,15 +13,9 @@ from ssljax.config import Config
 from ssljax.data import Source, channel_statistics, load, steps_per_epoch
 from ssljax.data.augment import View, preset, skipped_operations
 from ssljax.models import activation_bytes
-from ssljax.training.state import (
-    Setup,
-    build_network,
-    build_optimizers,
-    init_state,
-    warmup_steps,
-)
+from ssljax.training.state import Setup, build_network, build_optimizers, init_state, warmup_steps
 from ssljax.training.step import train_step
-from ssljax.validation import ConfigError
+from ssljax.config.checks import ConfigError
 
 
 def load_split(

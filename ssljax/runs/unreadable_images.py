@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ssljax.training import processes
-from ssljax.training.run_folder import RunFolder, skipped_line
+from ssljax.runs import processes
+from ssljax.runs.folder import RunFolder, skipped_line
 
 
 def add_to_list(folder: RunFolder, skipped: Sequence[tuple[str | Path, str]]) -> None:

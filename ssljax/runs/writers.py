@@ -14,14 +14,9 @@ import jax
 import numpy as np
 
 from ssljax.config import Config
-from ssljax.config_json import flatten
-from ssljax.training.run_folder import (
-    RunFolder,
-    plain,
-    read_json_lines,
-    write_text_atomically,
-)
-from ssljax.validation import ConfigError
+from ssljax.config.serialize import flatten
+from ssljax.runs.folder import RunFolder, plain, read_json_lines, write_text_atomically
+from ssljax.config.checks import ConfigError
 
 
 class MetricWriter:

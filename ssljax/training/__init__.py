@@ -1,1 +1,1 @@
-"""Training: optimizers, the step, the loop and its checkpoints."""
+"""Training as numerics: the step, its state, engines and optimizers."""

@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ssljax.validation import ConfigError, near_multiples
+from ssljax.config.checks import ConfigError, near_multiples
 
 
 def make_mesh(

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ssljax.config.checks import check_range
 from ssljax.training.lars import (
     decay_mask,
     decayed_weights,
@@ -17,7 +18,6 @@ from ssljax.training.lars import (
     trace,
 )
 from ssljax.training.schedules import ScalarOrSchedule
-from ssljax.validation import check_range
 
 PyTree = Any
 

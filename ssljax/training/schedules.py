@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ssljax.validation import check_range
+from ssljax.config.checks import check_range
 
 Schedule = Callable[[Any], jax.Array]
 ScalarOrSchedule = float | Schedule

@@ -10,10 +10,10 @@ import optax
 from ssljax import methods
 from ssljax.data.augment import make_views, normalize
 from ssljax.methods import Outputs
+from ssljax.methods.views_to_loss import cross_entropy_of_known
 from ssljax.models import forward
 from ssljax.training import optimizers, schedules
 from ssljax.training.state import Setup, TrainState
-from ssljax.wiring import cross_entropy_of_known
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]

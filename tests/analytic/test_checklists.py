@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ssljax.analytic.checklist import Given, run_item
-from ssljax.analytic.checklists import NAMES, load
+from ssljax.analytic.theories import NAMES, load
 
 # Run every time; the others with the slow tests.
 QUICK = {

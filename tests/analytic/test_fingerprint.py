@@ -9,10 +9,10 @@ import pytest
 
 from ssljax import losses
 from ssljax.analytic import fingerprint
-from ssljax.analytic._fingerprint_checklist import THEORY, fingerprint_picture
-from ssljax.analytic._fingerprint_theory import CLOSED, closed_rates
 from ssljax.analytic.checklist import Given, run_item
-from ssljax.analytic.fingerprint import (
+from ssljax.analytic.fingerprint.checklist import THEORY, fingerprint_picture
+from ssljax.analytic.fingerprint.closed_forms import CLOSED, closed_rates
+from ssljax.analytic.fingerprint.measure import (
     FINGERPRINTED,
     TwoViews,
     eigenvalue_rates,

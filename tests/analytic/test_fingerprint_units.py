@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from ssljax import losses
-from ssljax.analytic._fingerprint_checklist import THEORY
-from ssljax.analytic._fingerprint_losses import FINGERPRINTED
 from ssljax.analytic.checklist import Given, run_item
-from ssljax.analytic.fingerprint import (
+from ssljax.analytic.fingerprint.checklist import THEORY
+from ssljax.analytic.fingerprint.losses import FINGERPRINTED
+from ssljax.analytic.fingerprint.measure import (
     equalisation_rate,
     gaussian_views,
     spectral_fingerprint,

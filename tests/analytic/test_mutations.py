@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from ssljax import losses
-from ssljax.cli import main
+from ssljax.commands.main import main
 
 MUTANTS = [
     ("implicit-variance", "asymmetric_euclidean", "C8"),

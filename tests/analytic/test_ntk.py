@@ -3,13 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssljax.analytic.checklists._stepwise_crops import PIXELS, tangent
-from ssljax.analytic.ntk import (
-    empirical_ntk,
-    relu_network,
-    relu_network_init,
-    relu_ntk,
-)
+from ssljax.analytic.ntk import empirical_ntk, relu_network, relu_network_init, relu_ntk
+from ssljax.analytic.stepwise.checklist.crops import PIXELS, tangent
 
 
 def inputs(n=5, m=6, seed=0):

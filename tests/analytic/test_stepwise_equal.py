@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ssljax.analytic import stepwise
-from ssljax.analytic._stepwise_axes import equal_blocks
 from ssljax.analytic.simulate import gradient_flow
+from ssljax.analytic.stepwise.axes import equal_blocks
 
 
 def normal(seed, *shape):

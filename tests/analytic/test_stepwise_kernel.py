@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssljax.analytic import _stepwise_pencil
-from ssljax.analytic._stepwise_kernel import (
+from ssljax.analytic.stepwise import pencil
+from ssljax.analytic.stepwise.kernel import (
     KernelStart,
     contrastive_kernel,
     kernel_embedding,
@@ -12,7 +12,7 @@ from ssljax.analytic._stepwise_kernel import (
     kernel_start,
     kernel_steps,
 )
-from ssljax.analytic._stepwise_pencil import dense_modes, krylov_modes, leading_modes
+from ssljax.analytic.stepwise.pencil import dense_modes, krylov_modes, leading_modes
 
 
 def views(n, m, seed=0, noise=0.4, decay=0.0):
@@ -81,7 +81,7 @@ def test_krylov_space_and_full_decomposition_agree(m, decay, float64):
 
 @pytest.mark.slow
 def test_a_spectrum_on_which_the_krylov_space_does_not_settle_is_exact(monkeypatch):
-    monkeypatch.setattr(_stepwise_pencil, "_CYCLES", 1)
+    monkeypatch.setattr(pencil, "_CYCLES", 1)
     x, xp = views(121, 500)
     test = np.random.default_rng(5).normal(size=(7, 500))
     with jax.enable_x64(True):

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import CONFIGS
 
-from ssljax.cli import load_recipe, main, shrink
+from ssljax.commands import main as cli
+from ssljax.commands.main import load_recipe, main, shrink
 from ssljax.config import Config, DataConfig, MethodConfig
 from ssljax.data import DataError, from_arrays
 from ssljax.methods import METHODS, resolve
-from ssljax.training.run_folder import RunFolder
+from ssljax.runs.folder import RunFolder
 
-RECIPES = Path(__file__).parents[1] / "experiments" / "configs"
-SHAPES = str(RECIPES / "shapes_quickstart.py")
+SHAPES = str(CONFIGS / "shapes_quickstart.py")
 SMALL = ["--data.examples", "512", "--batch-size", "64", "--epochs", "2"]
 
 
@@ -192,7 +193,7 @@ def test_a_folder_of_images_of_size_zero(refused, elsewhere, content):
         (images / f"{number}.png").write_bytes(content)
     line = refused(
         "pretrain",
-        RECIPES / "folder.py",
+        CONFIGS / "folder.py",
         "--workdir",
         "run",
         "--data.path",
@@ -233,7 +234,7 @@ def test_arrays_of_size_zero(shape):
             "needs --data.path DIR",
         ),
         (
-            ["pretrain", str(RECIPES / "folder.py"), "--workdir", "run"],
+            ["pretrain", str(CONFIGS / "folder.py"), "--workdir", "run"],
             "needs --data.path DIR",
         ),
         (["pretrain", SHAPES, "--seed", str(2**32)], "seed is 4294967296; allowed"),
@@ -309,7 +310,7 @@ def test_errors_that_are_not_ours_keep_their_traceback(monkeypatch):
     def broken(words):
         raise ValueError("from a library below")
 
-    monkeypatch.setitem(__import__("ssljax.cli").cli.COMMANDS, "report", broken)
+    monkeypatch.setitem(cli.COMMANDS, "report", broken)
     with pytest.raises(ValueError, match="from a library below"):
         main(["report", "run"])
 
@@ -430,13 +431,13 @@ def test_smoke_shrinks_a_recipe_and_uses_its_own_where_there_is_one():
     small = load_recipe(SHAPES, smoke=True)
     assert small == shrink(load_recipe(SHAPES))
     assert small.epochs == 5 and small.data.examples == 4000
-    cifar = RECIPES / "cifar10_simclr.py"
+    cifar = CONFIGS / "cifar10_simclr.py"
     own = load_recipe(str(cifar), smoke=True)
     assert own != shrink(load_recipe(str(cifar)))
     assert own.model.arch == "resnet_tiny" and own.data.name == "cifar10"
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("recipe", sorted(CONFIGS.glob("*.py")), ids=lambda p: p.stem)
 def test_every_recipe_loads_and_says_how_it_is_run(recipe):
     config = load_recipe(str(recipe))
     assert isinstance(config, Config)
@@ -448,7 +449,7 @@ def test_every_recipe_loads_and_says_how_it_is_run(recipe):
 
 
 def test_every_method_has_a_recipe():
-    named = {load_recipe(str(r)).method.name for r in RECIPES.glob("cifar10_*.py")}
+    named = {load_recipe(str(r)).method.name for r in CONFIGS.glob("cifar10_*.py")}
     assert named == set(METHODS)
 
 
@@ -502,7 +503,7 @@ def test_crops_that_grow_are_refused(refused):
     ],
 )
 def test_the_smoke_preset_of_a_large_recipe_is_small(recipe, sizes):
-    config = load_recipe(str(RECIPES / f"{recipe}.py"), smoke=True)
+    config = load_recipe(str(CONFIGS / f"{recipe}.py"), smoke=True)
     augment = config.augment
     assert (augment.sizes or (augment.size,) * 2) == sizes
     assert config.data.image_size in (None, 37, 32)

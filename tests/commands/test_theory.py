@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import DOCS
 
 import ssljax
 from ssljax import data
-from ssljax.analytic import checklists, fingerprint
+from ssljax.analytic import theories
 from ssljax.analytic.checklist import (
     Item,
     NotHere,
@@ -23,9 +24,10 @@ from ssljax.analytic.checklist import (
     at_most,
     near,
 )
-from ssljax.cli import main
+from ssljax.analytic.fingerprint import checklist, measure
+from ssljax.commands.main import main
 
-PAGE = Path(__file__).parents[1] / "docs" / "theory.md"
+PAGE = DOCS / "theory.md"
 SEEDS = []
 
 
@@ -83,12 +85,12 @@ PICTORIAL = Theory(
 )
 
 
-@pytest.fixture(autouse=True)
-def theories(monkeypatch, tmp_path):
+@pytest.fixture(autouse=True, name="known")
+def known_theories(monkeypatch, tmp_path):
     """Three small theories, an empty current directory and no CIFAR-10."""
     known = {theory.name: theory for theory in (SOUND, UNSOUND, PICTORIAL)}
-    monkeypatch.setattr(checklists, "NAMES", tuple(known))
-    monkeypatch.setattr(checklists, "load", known.__getitem__)
+    monkeypatch.setattr(theories, "NAMES", tuple(known))
+    monkeypatch.setattr(theories, "load", known.__getitem__)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "no_data"))
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
@@ -181,18 +183,17 @@ def test_figures_page_and_json_are_written(asked):
     assert code == 0 and Path("a/b/growth.png").exists()
 
 
-def test_a_figure_that_cannot_be_drawn_is_a_failure(asked, theories, monkeypatch):
+def test_a_figure_that_cannot_be_drawn_is_a_failure(asked, known, monkeypatch):
     bad = Theory("sound", "a paper", SOUND.items, lambda given: [Picture("none", [])])
-    monkeypatch.setitem(theories, "sound", bad)
+    monkeypatch.setitem(known, "sound", bad)
     code, out = asked("sound", "--out", "out")
     assert code == 1 and "figures FAILED: ValueError" in out
 
 
 def test_all_runs_every_theory(asked, monkeypatch):
-    from ssljax.analytic import _fingerprint_checklist
 
     short = Theory("fingerprint", "rates", [Item("1", "it holds", seen)])
-    monkeypatch.setattr(_fingerprint_checklist, "THEORY", short)
+    monkeypatch.setattr(checklist, "THEORY", short)
     code, out = asked("all")
     assert code == 1
     totals = out[out.rindex("fingerprint: 1 of 1") :].splitlines()[2:]
@@ -203,12 +204,11 @@ def test_all_runs_every_theory(asked, monkeypatch):
 
 
 def test_the_fingerprint_prints_its_table_and_draws(asked, monkeypatch):
-    from ssljax.analytic import _fingerprint_checklist
 
-    found = fingerprint.fingerprints(["linearized_barlow_twins", "dcl"])
-    monkeypatch.setattr(fingerprint, "fingerprints", lambda seed: found)
+    found = measure.fingerprints(["linearized_barlow_twins", "dcl"])
+    monkeypatch.setattr(measure, "fingerprints", lambda seed: found)
     short = Theory("fingerprint", "rates", [Item("1", "it holds", seen)])
-    monkeypatch.setattr(_fingerprint_checklist, "THEORY", short)
+    monkeypatch.setattr(checklist, "THEORY", short)
     code, out = asked("fingerprint", "--out", "out")
     assert code == 0 and "| linearized_barlow_twins |" in out
     assert {p.name for p in Path("out").iterdir()} == {
@@ -248,7 +248,7 @@ loaded = [m for m in sys.modules if m.startswith("ssljax.analytic")]
 assert not loaded, loaded
 assert callable(ssljax.analytic.gradient_flow)
 assert "diffrax" in sys.modules
-assert "ssljax.analytic.fingerprint" not in sys.modules
+assert "ssljax.analytic.fingerprint.measure" not in sys.modules
 assert callable(ssljax.analytic.spectral_fingerprint)
 assert "matplotlib" not in sys.modules
 """
@@ -277,7 +277,7 @@ def test_the_example_of_the_page_prints_what_the_page_says():
 
 def test_the_page_has_the_table_of_every_loss_and_its_figure():
     text = PAGE.read_text()
-    for name in fingerprint.FINGERPRINTED:
+    for name in measure.FINGERPRINTED:
         assert f"| {name} " in text, name
     for figure in re.findall(r"\]\((figures/[^)]+)\)", text):
         assert (PAGE.parent / figure).stat().st_size < 150_000

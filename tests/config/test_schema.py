@@ -18,8 +18,8 @@ from ssljax.config import (
     OptimizerConfig,
     ProbeConfig,
 )
-from ssljax.config_json import differences, flatten, from_json, to_json
-from ssljax.validation import ConfigError
+from ssljax.config.checks import ConfigError
+from ssljax.config.serialize import differences, flatten, from_json, to_json
 
 UNUSUAL = Config(
     method=MethodConfig(

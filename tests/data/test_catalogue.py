@@ -11,7 +11,7 @@ from PIL import Image
 
 import ssljax.data
 from ssljax.data import DataError
-from ssljax.data.prepare import catalogue, prepare
+from ssljax.data.catalogue import catalogue, prepare
 
 without_tensorflow = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is not None,
@@ -91,7 +91,7 @@ def test_the_catalogue_needs_no_directory(tmp_path):
 
 def test_importing_and_listing_load_nothing_heavy():
     code = (
-        "import sys; from ssljax.data.prepare import catalogue; catalogue();"
+        "import sys; from ssljax.data.catalogue import catalogue; catalogue();"
         "heavy = {'tensorflow', 'tensorflow_datasets', 'grain', 'PIL'};"
         "found = heavy & sys.modules.keys(); assert not found, found"
     )

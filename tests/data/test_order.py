@@ -1,12 +1,7 @@
 import numpy as np
 import pytest
 
-from ssljax.data.order import (
-    batch_indices,
-    permutation,
-    process_share,
-    steps_per_epoch,
-)
+from ssljax.data.order import batch_indices, permutation, process_share, steps_per_epoch
 
 
 def epoch(seed, number, *, size, batch_size):

@@ -9,7 +9,7 @@ import sys
 
 import jax
 
-PROGRAM = "from ssljax.cli import main; raise SystemExit(main())"
+PROGRAM = "from ssljax.commands.main import main; raise SystemExit(main())"
 
 
 def user_environment():

@@ -12,7 +12,7 @@ from pathlib import Path
 import micro  # noqa: F401
 from interrupted import CONFIG, environment, images, losses
 
-from ssljax import cli
+from ssljax.commands import main as cli
 from ssljax.config import (
     CheckpointConfig,
     DevicesConfig,
@@ -20,10 +20,10 @@ from ssljax.config import (
     ModelConfig,
     MonitorConfig,
 )
+from ssljax.runs.loop import Session
+from ssljax.runs.pretrain import pretrain
+from ssljax.runs.writers import MetricWriter
 from ssljax.training import engines
-from ssljax.training.loop import pretrain
-from ssljax.training.session import Session
-from ssljax.training.writers import MetricWriter
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 # One block: compiling takes the time, and every fault needs two runs or three.

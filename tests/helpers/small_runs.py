@@ -17,7 +17,7 @@ from ssljax.config import (
     OptimizerConfig,
 )
 from ssljax.data import from_arrays
-from ssljax.training.prepare import prepare
+from ssljax.runs.setup import prepare
 from ssljax.training.state import init_state
 
 BATCH = 32

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssljax.losses.contrastive import dcl, dclw, info_nce, nt_xent, spectral_contrastive
-from ssljax.losses.covariance import (
+from ssljax.losses import (
     barlow_twins,
     linearized_barlow_twins,
     tcr,
@@ -18,6 +17,7 @@ from ssljax.losses.covariance import (
     vicreg_ctr,
     vicreg_exp,
 )
+from ssljax.losses.contrastive import dcl, dclw, info_nce, nt_xent, spectral_contrastive
 from ssljax.losses.criteria import dimension_contrastive, sample_contrastive
 from ssljax.training import optimizers, schedules
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from ssljax.losses._matrix_functions import (
+from ssljax.losses.matrix_functions import (
     cholesky,
     coupled_iteration,
     eigh,

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssljax.losses import _whitening_methods as methods
-from ssljax.losses import whitening
-from ssljax.losses._matrix_functions import (
+from ssljax import losses
+from ssljax.losses import whitening as methods
+from ssljax.losses.matrix_functions import (
     coupled_iteration,
     matrix_function,
     plain_iteration,
@@ -18,12 +18,12 @@ from ssljax.losses._matrix_functions import (
 pytestmark = pytest.mark.slow  # many small compilations
 
 STATIC = ("iterations", "axis")
-intl = jax.jit(whitening.intl, static_argnames=STATIC)
-intl_ema = jax.jit(whitening.intl_ema, static_argnames=STATIC)
+intl = jax.jit(losses.intl, static_argnames=STATIC)
+intl_ema = jax.jit(losses.intl_ema, static_argnames=STATIC)
 iterative_normalization = jax.jit(
-    whitening.iterative_normalization, static_argnames=STATIC
+    losses.iterative_normalization, static_argnames=STATIC
 )
-intl_gradients = jax.jit(jax.grad(whitening.intl), static_argnames=STATIC)
+intl_gradients = jax.jit(jax.grad(losses.intl), static_argnames=STATIC)
 
 COLUMNS = (
     "weight",
@@ -115,10 +115,10 @@ def output_variance(x, iterations):
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def measure(axis, iterations, z1, z2):
     how = {"iterations": iterations, "axis": axis}
-    t1, t2 = (whitening.iterative_normalization(z, **how) for z in (z1, z2))
-    loss, gradients = jax.value_and_grad(whitening.intl)([z1, z2], **how)
-    plain = whitening.intl([z1, z2], **how, trace_weight=0.0)
-    traces = [whitening.trace_loss(t, axis=axis) for t in (t1, t2)]
+    t1, t2 = (losses.iterative_normalization(z, **how) for z in (z1, z2))
+    loss, gradients = jax.value_and_grad(losses.intl)([z1, z2], **how)
+    plain = losses.intl([z1, z2], **how, trace_weight=0.0)
+    traces = [losses.trace_loss(t, axis=axis) for t in (t1, t2)]
     return {
         "weight": (loss - plain) / (traces[0] + traces[1]),
         "entry": t1[0, 0],
@@ -250,7 +250,7 @@ def test_spectral_03_the_output_variance_is_increasing_and_concave(float64):
 def test_spectral_04_the_output_covariance(p, axis, float64):
     z = normal(24, 6) * jnp.linspace(0.4, 2.0, 6)[None, :]
     z = z if axis == "batch" else z.T
-    out = whitening.spectral_transform(z, lambda v: v**-p, axis=axis)
+    out = losses.spectral_transform(z, lambda v: v**-p, axis=axis)
     values = np.linalg.eigvalsh(covariance(z, axis))
     expected = np.sort(values * (values**-p) ** 2)
     np.testing.assert_allclose(
@@ -262,9 +262,9 @@ def test_spectral_04_the_output_covariance(p, axis, float64):
 def test_spectral_04_three_whitenings_of_which_one_is_spectral(axis, float64):
     z = normal(24, 6) * jnp.linspace(0.4, 2.0, 6)[None, :] @ rotation(6)
     z = z if axis == "batch" else z.T
-    spectral = whitening.spectral_transform(z, lambda v: v**-0.5, axis=axis)
+    spectral = losses.spectral_transform(z, lambda v: v**-0.5, axis=axis)
     for method in ("zca", "pca", "cholesky"):
-        out = whitening.whiten(z, method=method, axis=axis)
+        out = losses.whiten(z, method=method, axis=axis)
         assert np.abs(covariance(out, axis) - np.eye(6)).max() < 1e-9
         difference = float(jnp.abs(out - spectral).max())
         assert difference < 1e-12 if method == "zca" else difference > 0.1
@@ -275,7 +275,7 @@ def test_spectral_05_the_coupled_iteration_reaches_whitening(float64):
     z = batch_with_covariance(matrix, 32)
     out = iterative_normalization(z, iterations=12, axis="batch")
     assert np.abs(np.linalg.eigvalsh(covariance(out)) - 1).max() < 1e-12
-    zca = whitening.whiten(z, method="zca", axis="batch")
+    zca = losses.whiten(z, method="zca", axis="batch")
     np.testing.assert_allclose(out, zca, rtol=0, atol=1e-11)
     z = batch_with_covariance(np.eye(8), 32)
     out = iterative_normalization(z, iterations=4, axis="batch")
@@ -439,7 +439,7 @@ def test_spectral_10_the_transformation_can_be_differentiated(power, axis, float
 
     @jax.jit
     def f(z):
-        out = whitening.spectral_transform(z, lambda v: v**-power, axis=axis)
+        out = losses.spectral_transform(z, lambda v: v**-power, axis=axis)
         return jnp.vdot(weight, out)
 
     gradient, step = jax.jit(jax.grad(f)), 1e-4
@@ -460,7 +460,7 @@ def test_spectral_11_the_teacher_receives_no_gradient(axis, float64):
     def gradients(teacher_weight, student_weight):
         teacher, *students = golden_views(jnp.float64)
         students = [student_weight * z for z in students]
-        return whitening.intl_ema(teacher_weight * teacher, students, axis=axis)
+        return losses.intl_ema(teacher_weight * teacher, students, axis=axis)
 
     to_teacher, to_student = gradients(jnp.ones((6, 5)), jnp.ones((6, 5)))
     np.testing.assert_array_equal(to_teacher, jnp.zeros((6, 5)))
@@ -486,8 +486,8 @@ def test_spectral_12_a_sharded_batch_gives_the_same_loss(loss, axis):
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     views = [normal(16, 12, seed).astype(jnp.float32) for seed in range(3)]
     f = {
-        "intl": lambda views: whitening.intl(views, axis=axis),
-        "intl_ema": lambda views: whitening.intl_ema(views[0], views[1:], axis=axis),
+        "intl": lambda views: losses.intl(views, axis=axis),
+        "intl_ema": lambda views: losses.intl_ema(views[0], views[1:], axis=axis),
     }[loss]
     both = jax.jit(jax.value_and_grad(f))
     value, gradients = both(views)

@@ -10,21 +10,30 @@ import pytest
 import scipy.linalg
 from jax.test_util import check_grads
 
-from ssljax.losses import whitening
-from ssljax.losses._matrix_functions import over_blocks
+from ssljax import losses
+from ssljax.losses.matrix_functions import over_blocks
 
 STATIC = ("iterations", "axis", "method", "eps", "sub_batch", "repetitions", "groups")
+WHITENING = (
+    "cw_rgp",
+    "intl",
+    "intl_ema",
+    "iterative_normalization",
+    "shuffled_dbn",
+    "trace_loss",
+    "w_mse",
+    "whiten",
+)
 JITTED = {
     name: jax.jit(
-        getattr(whitening, name),
+        getattr(losses, name),
         static_argnames=[
             n
             for n in STATIC
-            if n in inspect.signature(getattr(whitening, name)).parameters
+            if n in inspect.signature(getattr(losses, name)).parameters
         ],
     )
-    for name in whitening.__all__
-    if name != "spectral_transform"
+    for name in WHITENING
 }
 whiten, intl, intl_ema = JITTED["whiten"], JITTED["intl"], JITTED["intl_ema"]
 iterative_normalization = JITTED["iterative_normalization"]
@@ -96,7 +105,7 @@ def test_spectral_transform_equals_the_definition(n, d, axis, float64):
     z = normal(n, d)
     for g in (lambda v: v**-0.5, lambda v: 1 / (1 + v), lambda v: v**0.3):
         np.testing.assert_allclose(
-            whitening.spectral_transform(z, g, axis=axis),
+            losses.spectral_transform(z, g, axis=axis),
             transformed(z, axis, lambda v, _, g=g: g(v)),
             rtol=0,
             atol=1e-12,
@@ -149,9 +158,9 @@ def test_few_rows_of_many_numbers_are_whitened_on_their_range(n, d, axis, decay)
 @pytest.mark.parametrize(
     "transform",
     [
-        lambda z, axis: whitening.spectral_transform(z, jnp.cos, axis=axis),
-        lambda z, axis: whitening.whiten(z, axis=axis, eps=0.1),
-        lambda z, axis: whitening.iterative_normalization(z, axis=axis),
+        lambda z, axis: losses.spectral_transform(z, jnp.cos, axis=axis),
+        lambda z, axis: losses.whiten(z, axis=axis, eps=0.1),
+        lambda z, axis: losses.iterative_normalization(z, axis=axis),
     ],
     ids=["spectral_transform", "whiten", "iterative_normalization"],
 )
@@ -225,7 +234,7 @@ def test_iterative_normalization_and_intl_equal_the_definitions(
     np.testing.assert_allclose(value, t[0], rtol=0, atol=1e-10)
     trace = [trace_loss_by_loops(x, axis) for x in t]
     np.testing.assert_allclose(
-        whitening.trace_loss(value, axis=axis), trace[0], rtol=1e-8, atol=1e-10
+        losses.trace_loss(value, axis=axis), trace[0], rtol=1e-8, atol=1e-10
     )
     default = 0.01 * (np.log2(n if axis == "channel" else d) - 3)
     for weight in (None, 0.7) if iterations == 4 else (0.7,):
@@ -272,7 +281,7 @@ def test_w_mse_is_one_of_the_partitions_of_the_batch(d, normalize, float64):
             total += sum(compare(a, b) for a, b in pairs) / 3 / 2
         possible.append(total)
     how = {"sub_batch": 3, "normalize": normalize, "eps": 0.2}
-    seen_and_possible(lambda key: whitening.w_mse(views, key=key, **how), possible)
+    seen_and_possible(lambda key: losses.w_mse(views, key=key, **how), possible)
 
 
 def test_repetitions_of_w_mse_are_averaged(float64):
@@ -283,9 +292,9 @@ def test_repetitions_of_w_mse_are_averaged(float64):
             for key in jax.random.split(KEY, 3)
         ]
     )
-    single = jax.jit(
-        jax.vmap(lambda key: whitening.w_mse(views, key=key, sub_batch=3))
-    )(jax.random.split(KEY, 400))
+    single = jax.jit(jax.vmap(lambda key: losses.w_mse(views, key=key, sub_batch=3)))(
+        jax.random.split(KEY, 400)
+    )
     spread = float(jnp.std(single))
     assert np.std(values) < spread / 2
     assert abs(values.mean() - float(single.mean())) < spread / 3
@@ -314,7 +323,7 @@ def test_cw_rgp_is_one_of_the_groupings_of_the_channels(n, d, normalize, float64
     white = [[in_halves(z, cut, "channel") for cut in halves(d)] for z in centre]
     possible = [compare(a, b) for a, b in itertools.product(*white)]
     how = {"groups": 2, "normalize": normalize}
-    seen_and_possible(lambda key: whitening.cw_rgp(views, key=key, **how), possible)
+    seen_and_possible(lambda key: losses.cw_rgp(views, key=key, **how), possible)
 
 
 @pytest.mark.parametrize(
@@ -327,9 +336,7 @@ def test_shuffled_dbn_is_one_of_the_groupings_of_the_channels(n, d, normalize, f
     white = [[in_halves(z, cut, "batch") for cut in halves(d)] for z in centre]
     possible = [compare(a, b) for a, b in itertools.product(*white)]
     how = {"groups": 2, "normalize": normalize}
-    seen_and_possible(
-        lambda key: whitening.shuffled_dbn(views, key=key, **how), possible
-    )
+    seen_and_possible(lambda key: losses.shuffled_dbn(views, key=key, **how), possible)
 
 
 def test_sub_batches_of_cw_rgp_are_whitened_apart(float64):
@@ -385,8 +392,8 @@ def test_samples_and_channels_can_be_permuted(axis, float64):
     np.testing.assert_allclose(again, value, rtol=1e-12)
     for g in (lambda v: v**0.3, jnp.log1p):
         np.testing.assert_allclose(
-            whitening.spectral_transform(permuted[0], g, axis=axis),
-            whitening.spectral_transform(views[0], g, axis=axis)[rows][:, columns],
+            losses.spectral_transform(permuted[0], g, axis=axis),
+            losses.spectral_transform(views[0], g, axis=axis)[rows][:, columns],
             atol=1e-12,
         )
 
@@ -400,22 +407,31 @@ def test_one_anchor_and_its_order(float64):
 
 
 BAD = [
-    (lambda z: whitening.whiten(z, method="svd"), "zca, pca, cholesky, got 'svd'"),
-    (lambda z: whitening.whiten(z, axis="rows"), "batch or channel, got 'rows'"),
-    (lambda z: whitening.whiten(z, eps=-1.0), "eps must not be negative"),
-    (lambda z: whitening.whiten(z[0]), r"\[N, D\] array"),
-    (lambda z: whitening.whiten(z[:1]), "at least two samples"),
-    (lambda z: whitening.intl([z[:, :1]] * 2), "at least two channels"),
-    (lambda z: whitening.iterative_normalization(z, iterations=-1), "iterations"),
-    (lambda z: whitening.intl([z]), "two or more views, got 1"),
-    (lambda z: whitening.intl([z, z[:2]]), "of the same shape"),
-    (lambda z: whitening.intl_ema(z, []), "two or more views, got 1"),
-    (lambda z: whitening.w_mse([z, z], key=KEY, sub_batch=4), "divide the batch of 6"),
-    (lambda z: whitening.w_mse([z, z], key=KEY, repetitions=0), "repetitions"),
-    (lambda z: whitening.w_mse([z, z], key=KEY, eps=1.5), r"eps must lie in \[0, 1\]"),
-    (lambda z: whitening.cw_rgp([z, z], key=KEY, groups=3), "divide the 4 channels"),
-    (lambda z: whitening.cw_rgp([z, z], key=KEY, groups=4), "into 2 or more each"),
-    (lambda z: whitening.shuffled_dbn([z, z], key=KEY, groups=0), "groups must divide"),
+    (lambda z: losses.whiten(z, method="svd"), "zca, pca, cholesky, got 'svd'"),
+    (lambda z: losses.whiten(z, axis="rows"), "batch or channel, got 'rows'"),
+    (lambda z: losses.whiten(z, eps=-1.0), "eps must not be negative"),
+    (lambda z: losses.whiten(z[0]), r"\[N, D\] array"),
+    (lambda z: losses.whiten(z[:1]), "at least two samples"),
+    (lambda z: losses.intl([z[:, :1]] * 2), "at least two channels"),
+    (lambda z: losses.iterative_normalization(z, iterations=-1), "iterations"),
+    (lambda z: losses.intl([z]), "two or more views, got 1"),
+    (lambda z: losses.intl([z, z[:2]]), "of the same shape"),
+    (lambda z: losses.intl_ema(z, []), "two or more views, got 1"),
+    (
+        lambda z: losses.w_mse([z, z], key=KEY, sub_batch=4),
+        "divide the batch of 6",
+    ),
+    (lambda z: losses.w_mse([z, z], key=KEY, repetitions=0), "repetitions"),
+    (
+        lambda z: losses.w_mse([z, z], key=KEY, eps=1.5),
+        r"eps must lie in \[0, 1\]",
+    ),
+    (lambda z: losses.cw_rgp([z, z], key=KEY, groups=3), "divide the 4 channels"),
+    (lambda z: losses.cw_rgp([z, z], key=KEY, groups=4), "into 2 or more each"),
+    (
+        lambda z: losses.shuffled_dbn([z, z], key=KEY, groups=0),
+        "groups must divide",
+    ),
 ]
 
 
@@ -437,7 +453,7 @@ def test_a_cpu_decomposes_one_block_at_a_time(name, options):
     """LAPACK calls on a batch, two at a time, can wait for each other for ever."""
 
     def loss(z):
-        return getattr(whitening, name)([z, 2 * z], key=KEY, **options)
+        return getattr(losses, name)([z, 2 * z], key=KEY, **options)
 
     z = jax.ShapeDtypeStruct((8, 16), jnp.float32)
     program = jax.jit(jax.value_and_grad(loss)).lower(z).as_text()

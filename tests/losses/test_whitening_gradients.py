@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from ssljax.losses import whitening
+from ssljax import losses
 
 AXES = ["batch", "channel"]
 KEY = jax.random.key(0)
@@ -20,17 +20,17 @@ def normal(n, d, seed=0):
 
 # Every loss as a function of two views, and every transformation likewise.
 LOSSES = {
-    "intl": lambda a, b: whitening.intl([a, b], trace_weight=0.1),
-    "intl_batch": lambda a, b: whitening.intl([a, b], axis="batch", iterations=7),
-    "intl_coupled": lambda a, b: whitening.intl([a, b], iterations=9),
-    "intl_ema": lambda a, b: whitening.intl_ema(a, [b], trace_weight=0.1),
-    "trace_loss": lambda a, b: whitening.trace_loss(a) + whitening.trace_loss(b),
+    "intl": lambda a, b: losses.intl([a, b], trace_weight=0.1),
+    "intl_batch": lambda a, b: losses.intl([a, b], axis="batch", iterations=7),
+    "intl_coupled": lambda a, b: losses.intl([a, b], iterations=9),
+    "intl_ema": lambda a, b: losses.intl_ema(a, [b], trace_weight=0.1),
+    "trace_loss": lambda a, b: losses.trace_loss(a) + losses.trace_loss(b),
     "trace_loss_channel": lambda a, b: sum(
-        whitening.trace_loss(z, axis="channel") for z in (a, b)
+        losses.trace_loss(z, axis="channel") for z in (a, b)
     ),
-    "w_mse": lambda a, b: whitening.w_mse([a, b], key=KEY),
-    "cw_rgp": lambda a, b: whitening.cw_rgp([a, b], key=KEY, groups=2),
-    "shuffled_dbn": lambda a, b: whitening.shuffled_dbn([a, b], key=KEY, groups=2),
+    "w_mse": lambda a, b: losses.w_mse([a, b], key=KEY),
+    "cw_rgp": lambda a, b: losses.cw_rgp([a, b], key=KEY, groups=2),
+    "shuffled_dbn": lambda a, b: losses.shuffled_dbn([a, b], key=KEY, groups=2),
 }
 
 
@@ -44,13 +44,13 @@ for _axis in AXES:
         # sample takes one rank away from their covariance.
         eps = 0.1 if (_method, _axis) == ("cholesky", "channel") else 0.0
         LOSSES[f"{_method}_{_axis}"] = cubed_difference(
-            functools.partial(whitening.whiten, method=_method, axis=_axis, eps=eps)
+            functools.partial(losses.whiten, method=_method, axis=_axis, eps=eps)
         )
     LOSSES[f"normalization_{_axis}"] = cubed_difference(
-        functools.partial(whitening.iterative_normalization, axis=_axis)
+        functools.partial(losses.iterative_normalization, axis=_axis)
     )
     LOSSES[f"spectral_{_axis}"] = cubed_difference(
-        functools.partial(whitening.spectral_transform, g=jnp.log1p, axis=_axis)
+        functools.partial(losses.spectral_transform, g=jnp.log1p, axis=_axis)
     )
 VALUE_AND_GRAD = {
     name: jax.jit(jax.value_and_grad(f, argnums=(0, 1))) for name, f in LOSSES.items()

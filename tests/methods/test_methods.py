@@ -16,13 +16,13 @@ from ssljax.config import (
     ModelConfig,
     OptimizerConfig,
 )
-from ssljax.config_json import flatten
+from ssljax.config.checks import ConfigError
+from ssljax.config.serialize import flatten
 from ssljax.methods import METHODS, Outputs
+from ssljax.methods.spectral_functions import spectral_function
+from ssljax.methods.views_to_loss import between_projections, prediction_of_target
 from ssljax.models import initialise
-from ssljax.spectral_functions import spectral_function
 from ssljax.training.state import build_network
-from ssljax.validation import ConfigError
-from ssljax.wiring import between_projections, prediction_of_target
 
 PAPERS = {
     "simclr": ({"temperature": 0.1}, "2048-2048-128", "none", "joint", None),

@@ -5,10 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssljax.models.predictors import (
-    direct_predictor,
-    update_covariance,
-)
+from ssljax.models.predictors import direct_predictor, update_covariance
 
 FORMS = [  # both conventions, with and without eigenvectors
     dict(convention=convention, exponent=exponent)

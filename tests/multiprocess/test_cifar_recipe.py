@@ -4,15 +4,13 @@ import json
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from commands import PROGRAM, ssljax, user_environment
 from interrupted import finish, free_port, lines, wait_for_step
+from paths import ROOT
 
-from ssljax.data.prepare import catalogue
-
-ROOT = Path(__file__).parents[2]
+from ssljax.data.catalogue import catalogue
 
 
 def launch(workdir):

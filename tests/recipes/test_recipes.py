@@ -2,20 +2,18 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import micro  # noqa: F401
 import pytest
+from paths import CONFIGS
 
 import ssljax
-from ssljax.cli import load_recipe
+from ssljax.commands.main import load_recipe
 from ssljax.config import DataConfig
-
-RECIPES = Path(__file__).parents[1] / "experiments" / "configs"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("recipe", sorted(CONFIGS.glob("*.py")), ids=lambda p: p.stem)
 def test_one_step_of_the_smoke_preset(recipe, tmp_path):
     config = load_recipe(str(recipe), smoke=True)
     config = replace(

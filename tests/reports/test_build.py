@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from ssljax.report import build_report
-from ssljax.report.arrays import gather, principal_components
-from ssljax.report.runfiles import read_records
+from ssljax.reports import build_report
+from ssljax.reports.arrays import gather, principal_components
+from ssljax.reports.runfiles import read_records
 
 SECTIONS = [
     "What this run is",

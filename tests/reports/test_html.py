@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from ssljax.report.html import evaluation_table, write_atomically, write_html
+from ssljax.reports.html import evaluation_table, write_atomically, write_html
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 
@@ -155,7 +155,7 @@ def test_a_failed_write_leaves_the_old_page(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("ssljax.report.html.os.replace", fail)
+    monkeypatch.setattr("ssljax.reports.html.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         write_atomically(path, b"second")
     assert "<h1>first</h1>" in path.read_text()

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from ssljax.report.plots import (
+from ssljax.reports.plots import (
     confusion,
     contact_sheet,
     curves,
@@ -14,7 +14,7 @@ from ssljax.report.plots import (
     feature_map,
     spectrum,
 )
-from ssljax.report.style import NothingToDraw, house_style, series, to_png
+from ssljax.reports.style import NothingToDraw, house_style, series, to_png
 
 
 def training(steps=60):
@@ -113,7 +113,7 @@ def test_a_figure_is_empty_after_it_was_written():
 def test_pyplot_is_never_imported_and_settings_are_left_alone():
     code = """
 import sys, numpy as np
-import ssljax.report.plots as plots
+import ssljax.reports.plots as plots
 assert "matplotlib" not in sys.modules
 import matplotlib
 matplotlib.rcParams["lines.linewidth"] = 7.0

@@ -21,9 +21,9 @@ from ssljax.analytic.checklist import (
     near,
     run_item,
 )
-from ssljax.analytic.fingerprint import LEVELS, Fingerprint
-from ssljax.report.theory import draw, save, to_bytes
-from ssljax.report.theory_tables import (
+from ssljax.analytic.fingerprint.measure import LEVELS, Fingerprint
+from ssljax.reports.theory import draw, save, to_bytes
+from ssljax.reports.theory_tables import (
     Outcome,
     as_json,
     checklist_page,

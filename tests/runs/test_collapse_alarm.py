@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from paths import CONFIGS
 from commands import ssljax
 
-from ssljax.training.run_folder import RunFolder, read_json_lines
+from ssljax.runs.folder import RunFolder, read_json_lines
 
-CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 # The warm-up of the recipe, and no decay before the two epochs are over.
 RUN = """--epochs 2 --optimizer.final-fraction 1 --monitor.every-epochs 0.5
     --monitor.knn-examples 0 --devices.count 1""".split()

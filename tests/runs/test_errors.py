@@ -27,11 +27,11 @@ from interrupted import STEPS, images, lines, losses
 from ssljax.config import MethodConfig
 from ssljax.data import DataError
 from ssljax.methods import resolve
-from ssljax.training import run_folder, session
-from ssljax.training.faults import explain
-from ssljax.training.loop import pretrain
-from ssljax.training.run_folder import RunFolder
-from ssljax.training.writers import MetricWriter
+from ssljax.runs import folder, loop
+from ssljax.runs.errors import explain
+from ssljax.runs.pretrain import pretrain
+from ssljax.runs.folder import RunFolder
+from ssljax.runs.writers import MetricWriter
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 READ_ONLY = OSError(errno.EROFS, os.strerror(errno.EROFS))
@@ -192,7 +192,7 @@ def test_a_disk_that_fills_up_under_a_checkpoint(run, whole, capfd, monkeypatch)
 
 @pytest.mark.parametrize("name", ["config.json", "data.json", "skipped_files.txt"])
 def test_a_disk_that_is_full_when_the_run_starts(name, run, whole, capfd, monkeypatch):
-    write = run_folder.write_text_atomically
+    write = folder.write_text_atomically
 
     def full(path, text):
         if path.name == name:

@@ -15,7 +15,7 @@ from interrupted import (
     wait_for_step,
 )
 
-from ssljax.training.preemption import Preemption
+from ssljax.runs.preemption import Preemption
 
 
 @pytest.fixture(scope="module")

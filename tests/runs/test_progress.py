@@ -1,6 +1,6 @@
 import time
 
-from ssljax.training.progress import Progress
+from ssljax.runs.progress import Progress
 
 
 def make(monkeypatch, **options):

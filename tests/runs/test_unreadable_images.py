@@ -12,7 +12,7 @@ from PIL import Image
 
 from ssljax.config import DataConfig
 from ssljax.data import DataError, batches, from_arrays, load
-from ssljax.training.loop import pretrain
+from ssljax.runs.pretrain import pretrain
 
 
 @pytest.fixture

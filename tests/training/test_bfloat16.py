@@ -19,7 +19,7 @@ from ssljax.config import (
     OptimizerConfig,
 )
 from ssljax.data import load
-from ssljax.training.prepare import prepare
+from ssljax.runs.setup import prepare
 from ssljax.training.state import init_state
 from ssljax.training.step import resident_step
 

@@ -2,18 +2,18 @@
 
 import functools
 import re
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
+from hlo import KINDS, Total, collectives, totals
+from paths import DOCS
 from small_runs import BATCH, setup_of
 
 from ssljax.training import devices, engines
-from ssljax.training.collectives import KINDS, Total, collectives, totals
 from ssljax.training.state import init_state
 
-PAGE = (Path(__file__).parents[2] / "docs" / "pods.md").read_text()
+PAGE = (DOCS / "pods.md").read_text()
 STATED_FOR = re.findall(r"small network.*?JAX ([\d.]+\d)", PAGE, re.S)[0]
 METHODS = ("simclr", "byol", "barlow_twins", "vicreg")
 NONE = Total(0, 0)

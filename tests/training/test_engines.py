@@ -11,8 +11,8 @@ from trained_alike import largest_gap, reference
 
 from ssljax import methods
 from ssljax.config import DevicesConfig
+from ssljax.config.checks import ConfigError
 from ssljax.training import devices, engines, step
-from ssljax.validation import ConfigError
 
 MANY = [("jit", 2), ("jit", 4), ("jit", 8), ("pmap", 2), ("pmap", 4), ("pmap", 8)]
 

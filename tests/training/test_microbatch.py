@@ -12,13 +12,13 @@ from small_runs import BATCH, doubled, first_state, setup_of, source, widened
 
 from ssljax import methods
 from ssljax.config import Config, DataConfig, DevicesConfig, ModelConfig
+from ssljax.config.checks import ConfigError
 from ssljax.data import from_arrays
+from ssljax.runs.setup import describe, prepare
 from ssljax.training import devices, engines
 from ssljax.training.microbatch import compile_parts
-from ssljax.training.prepare import describe, prepare
 from ssljax.training.state import init_state
 from ssljax.training.step import Embedded, complete, embed, update, view_batch
-from ssljax.validation import ConfigError
 
 PART = 8
 # Of each family of losses, and of each kind of head.

@@ -18,13 +18,13 @@ from ssljax.config import (
     ModelConfig,
     OptimizerConfig,
 )
-from ssljax.config_json import from_json, to_json
+from ssljax.config.checks import ConfigError
+from ssljax.config.serialize import from_json, to_json
 from ssljax.data import from_arrays
+from ssljax.runs.setup import describe, prepare
 from ssljax.training import devices
-from ssljax.training.prepare import describe, prepare
 from ssljax.training.state import init_state
 from ssljax.training.step import projections_of, run_networks, view_batch
-from ssljax.validation import ConfigError
 
 BATCH = 16
 CROPS = AugmentConfig(

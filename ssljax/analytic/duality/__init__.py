@@ -8,7 +8,7 @@ Source: Garrido et al., "On the duality between contrastive and non-contrastive
 self-supervised learning", ICLR 2023.
 """
 
-from ssljax.analytic._duality_bounds import (
+from ssljax.analytic.duality.bounds import (
     criterion_gap_bounds,
     ctr_weights,
     fourth_power_bounds,
@@ -16,7 +16,7 @@ from ssljax.analytic._duality_bounds import (
     repulsion_optimum,
     welch_bound,
 )
-from ssljax.analytic._duality_identity import (
+from ssljax.analytic.duality.identity import (
     criterion_gap,
     criterion_gradients,
     double_normalize,

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.analytic._duality_identity import _require_sizes
+from ssljax.analytic.duality.identity import _require_sizes
 from ssljax.analytic.precision import in_float64
 
 

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.analytic._fingerprint_losses import FINGERPRINTED
-from ssljax.analytic._fingerprint_model import (
+from ssljax.analytic.fingerprint.losses import FINGERPRINTED
+from ssljax.analytic.fingerprint.model import (
     Loss,
     TwoViews,
     eigenvalue_rates,
     gaussian_views,
 )
-from ssljax.analytic._fingerprint_probe import (
+from ssljax.analytic.fingerprint.probe import (
     LEVELS,
     NEARBY,
     NOISE,

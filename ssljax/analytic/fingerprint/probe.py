@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.analytic._fingerprint_model import Loss, TwoViews
+from ssljax.analytic.fingerprint.model import Loss, TwoViews
 
 # Rates of spectra, and what of each may be rounding.
 Rates = Callable[..., tuple[np.ndarray, np.ndarray]]

@@ -12,14 +12,14 @@ Source: Halvagal, Laborieux and Zenke, "Implicit variance regularization in
 non-contrastive SSL", NeurIPS 2023.
 """
 
-from ssljax.analytic._implicit_variance_cosine import (
+from ssljax.analytic.implicit_variance.cosine import (
     cosine_velocity,
     isotropic_rate,
     isotropic_variance,
     solve_cosine,
     sphere_averages,
 )
-from ssljax.analytic._implicit_variance_euclidean import (
+from ssljax.analytic.implicit_variance.euclidean import (
     Growth,
     euclidean_growth,
     predictor_eigenvalues,
@@ -27,8 +27,8 @@ from ssljax.analytic._implicit_variance_euclidean import (
     solve_euclidean,
     weight_decay_limits,
 )
-from ssljax.analytic._implicit_variance_relu import relu_velocity, solve_relu
-from ssljax.analytic._implicit_variance_variants import (
+from ssljax.analytic.implicit_variance.relu import relu_velocity, solve_relu
+from ssljax.analytic.implicit_variance.variants import (
     solve_moving_target,
     solve_normalized_predictor,
 )

@@ -7,11 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ssljax.analytic._implicit_variance_checks import (
-    checked_choice,
-    checked_spectrum,
-    checked_times,
-)
+from ssljax.analytic.inputs import checked_choice, checked_spectrum, checked_times
 from ssljax.analytic.precision import in_float64, known
 from ssljax.analytic.simulate import integrate
 

@@ -6,13 +6,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ssljax.analytic._implicit_variance_checks import (
+from ssljax.analytic.curves import lambert_curve, logistic_curve
+from ssljax.analytic.inputs import (
     checked_choice,
     checked_positive,
     checked_spectrum,
     checked_times,
 )
-from ssljax.analytic._implicit_variance_curves import lambert_curve, logistic_curve
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import integrate
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ssljax.analytic._implicit_variance_checks import checked_choice, checked_times
-from ssljax.analytic._implicit_variance_euclidean import LOSSES
+from ssljax.analytic.implicit_variance.euclidean import LOSSES
+from ssljax.analytic.inputs import checked_choice, checked_times
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import integrate
 

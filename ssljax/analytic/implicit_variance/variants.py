@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from ssljax.analytic._implicit_variance_checks import (
+from ssljax.analytic.implicit_variance.euclidean import LOSSES, Solution
+from ssljax.analytic.inputs import (
     checked_choice,
     checked_positive,
     checked_spectrum,
     checked_times,
 )
-from ssljax.analytic._implicit_variance_euclidean import LOSSES, Solution
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import integrate
 

@@ -15,20 +15,20 @@ Source: Wen and Li, "The mechanism of prediction head in non-contrastive
 self-supervised learning", NeurIPS 2022.
 """
 
-from ssljax.analytic._prediction_head_dynamics import (
+from ssljax.analytic.prediction_head.dynamics import (
     HeadRule,
     descend,
     head_flow,
     solve_frozen_head,
 )
-from ssljax.analytic._prediction_head_effects import (
+from ssljax.analytic.prediction_head.effects import (
     Acceleration,
     acceleration,
     conserved_quantities,
     feature_velocity,
     substitution_bound,
 )
-from ssljax.analytic._prediction_head_patches import (
+from ssljax.analytic.prediction_head.patches import (
     PatchBatch,
     enumerated_batch,
     neurons,
@@ -36,7 +36,7 @@ from ssljax.analytic._prediction_head_patches import (
     population_batch,
     sample_patches,
 )
-from ssljax.analytic._prediction_head_population import (
+from ssljax.analytic.prediction_head.population import (
     HeadParams,
     PatchData,
     PopulationConstants,

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.analytic._prediction_head_population import (
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.prediction_head.population import (
     HeadParams,
     PatchData,
     population_loss,
 )
-from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import Simulation, gradient_descent, gradient_flow
 
 

@@ -5,14 +5,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ssljax.analytic._prediction_head_population import (
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.prediction_head.population import (
     HeadParams,
     PatchData,
     feature_parts,
     noise_moments,
     population_moments,
 )
-from ssljax.analytic.precision import in_float64
 
 
 @in_float64

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax import losses
-from ssljax.analytic._prediction_head_population import HeadParams, PatchData
+from ssljax.analytic.prediction_head.population import HeadParams, PatchData
 
 
 class PatchBatch(NamedTuple):

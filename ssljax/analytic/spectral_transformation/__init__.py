@@ -9,12 +9,7 @@ loss besides.
 Source: Weng et al., "Modulate your spectrum in self-supervised learning", ICLR 2024.
 """
 
-from ssljax.analytic._spectral_flow import (
-    collapse_time,
-    solve_alignment_flow,
-    solve_trace_flow,
-)
-from ssljax.analytic._spectral_map import (
+from ssljax.analytic.spectral_transformation.eigenvalue_map import (
     implicit_spectral_gradient,
     iter_norm_gain,
     iter_norm_spectral_gradient,
@@ -22,7 +17,12 @@ from ssljax.analytic._spectral_map import (
     output_variance,
     rounding_growth,
 )
-from ssljax.analytic._spectral_trace import (
+from ssljax.analytic.spectral_transformation.flow import (
+    collapse_time,
+    solve_alignment_flow,
+    solve_trace_flow,
+)
+from ssljax.analytic.spectral_transformation.trace import (
     default_trace_weight,
     equalizing_rate,
     intl_floor,

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ssljax.analytic._spectral_map import _modes, whole
-from ssljax.analytic._spectral_trace import trace_loss_of_spectrum
-from ssljax.analytic._stepwise_pairs import require_times
 from ssljax.analytic.precision import in_float64, known
 from ssljax.analytic.simulate import integrate
+from ssljax.analytic.spectral_transformation.eigenvalue_map import _modes, whole
+from ssljax.analytic.spectral_transformation.trace import trace_loss_of_spectrum
+from ssljax.analytic.stepwise.pairs import require_times
 
 
 @in_float64

@@ -6,8 +6,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.analytic._spectral_map import iter_norm_spectrum, whole
 from ssljax.analytic.precision import in_float64
+from ssljax.analytic.spectral_transformation.eigenvalue_map import (
+    iter_norm_spectrum,
+    whole,
+)
 
 
 @in_float64

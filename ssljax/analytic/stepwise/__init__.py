@@ -7,34 +7,34 @@ data's cross moment Gamma, and the eigenvalues of C rise from zero to one in ste
 largest eigenvalue of Gamma first. Times are in units of learning rate x step.
 """
 
-from ssljax.analytic._stepwise_acceleration import (
+from ssljax.analytic.stepwise.acceleration import (
     left_preconditioned_eigenvalues,
     left_preconditioned_times,
     power_law_modes,
     solve_right_preconditioned,
 )
-from ssljax.analytic._stepwise_early import (
+from ssljax.analytic.stepwise.early import (
     batch_plateau,
     info_nce_expansion,
     nt_xent_collapsed_velocity,
     vicreg_early_velocity,
     weighted_plateau,
 )
-from ssljax.analytic._stepwise_kernel import (
+from ssljax.analytic.stepwise.kernel import (
     contrastive_kernel,
     kernel_embedding,
     kernel_modes,
     kernel_start,
     kernel_steps,
 )
-from ssljax.analytic._stepwise_losses import (
+from ssljax.analytic.stepwise.losses import (
     displacement_time,
     merged_vicreg_singular_values,
     solve_competition,
     spectral_contrastive_minimum,
     spectral_contrastive_singular_values,
 )
-from ssljax.analytic._stepwise_modes import (
+from ssljax.analytic.stepwise.modes import (
     aligned_eigenvalues,
     aligned_singular_values,
     critical_steps,
@@ -42,12 +42,12 @@ from ssljax.analytic._stepwise_modes import (
     expected_critical_times,
     half_times,
 )
-from ssljax.analytic._stepwise_pairs import (
+from ssljax.analytic.stepwise.pairs import (
     cross_moment,
     pairs_with_moments,
     second_moment,
 )
-from ssljax.analytic._stepwise_start import (
+from ssljax.analytic.stepwise.start import (
     AlignedStart,
     ErrorExponents,
     aligned_start,

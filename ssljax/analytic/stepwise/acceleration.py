@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ssljax.analytic._implicit_variance_curves import log_lambert_start, root_step
-from ssljax.analytic._stepwise_pairs import (
+from ssljax.analytic.curves import log_lambert_start, root_step
+from ssljax.analytic.precision import in_float64, known
+from ssljax.analytic.stepwise.pairs import (
     require_modes,
     require_moment,
     require_positive,
     require_times,
 )
-from ssljax.analytic.precision import in_float64, known
 
 
 @in_float64

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.analytic._stepwise_pairs import cross_moment, require_pairs, second_moment
 from ssljax.analytic.precision import in_float64
+from ssljax.analytic.stepwise.pairs import cross_moment, require_pairs, second_moment
 
 
 @in_float64

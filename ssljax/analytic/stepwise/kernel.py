@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ssljax.analytic._stepwise_axes import ordered_axes
-from ssljax.analytic._stepwise_pairs import require_symmetric
-from ssljax.analytic._stepwise_pencil import leading_modes, pair
 from ssljax.analytic.precision import in_float64, known
+from ssljax.analytic.stepwise.axes import ordered_axes
+from ssljax.analytic.stepwise.pairs import require_symmetric
+from ssljax.analytic.stepwise.pencil import leading_modes, pair
 
 __all__ = [
     "KernelModes",

@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.analytic._stepwise_pairs import (
+from ssljax.analytic.precision import in_float64, known
+from ssljax.analytic.simulate import integrate
+from ssljax.analytic.stepwise.pairs import (
     descending_eigh,
     require_modes,
     require_moment,
     require_rank,
     require_times,
 )
-from ssljax.analytic.precision import in_float64, known
-from ssljax.analytic.simulate import integrate
 
 
 @in_float64

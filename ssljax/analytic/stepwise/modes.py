@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ssljax.analytic._stepwise_pairs import (
+from ssljax.analytic.precision import in_float64, known
+from ssljax.analytic.stepwise.pairs import (
     require_modes,
     require_positive,
     require_times,
 )
-from ssljax.analytic.precision import in_float64, known
 
 
 @in_float64

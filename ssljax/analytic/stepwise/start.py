@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.analytic._stepwise_axes import ordered_axes
-from ssljax.analytic._stepwise_modes import aligned_singular_values
-from ssljax.analytic._stepwise_pairs import (
+from ssljax.analytic.precision import in_float64, known
+from ssljax.analytic.stepwise.axes import ordered_axes
+from ssljax.analytic.stepwise.modes import aligned_singular_values
+from ssljax.analytic.stepwise.pairs import (
     descending_eigh,
     require_modes,
     require_moment,
     require_rank,
 )
-from ssljax.analytic.precision import in_float64, known
 
 
 class AlignedStart(NamedTuple):

@@ -1,8 +1,7 @@
 """The checklist of the duality between samples and dimensions."""
 
 from ssljax.analytic.checklist import Item, Theory
-from ssljax.analytic.checklists import _duality_algebra as algebra
-from ssljax.analytic.checklists import _duality_minimizers as minimizers
+from ssljax.analytic.duality.checklist import algebra, minimizers
 
 THEORY = Theory(
     name="duality",

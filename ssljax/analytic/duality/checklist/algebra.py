@@ -7,7 +7,7 @@ import numpy as np
 from ssljax import losses
 from ssljax.analytic import duality as theory
 from ssljax.analytic.checklist import Finding, Given, at_least, at_most, near
-from ssljax.analytic.checklists._first_order import against_flow, halved
+from ssljax.analytic.first_order import against_flow, halved
 from ssljax.analytic.precision import in_float64
 
 SHAPES = [(5, 8), (8, 5), (6, 6), (2, 40), (40, 2), (33, 64), (64, 33), (50, 50)]

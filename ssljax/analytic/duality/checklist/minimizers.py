@@ -15,7 +15,7 @@ from ssljax.analytic.checklist import (
     at_most,
     near,
 )
-from ssljax.analytic.checklists._duality_algebra import normal, unit_rows
+from ssljax.analytic.duality.checklist.algebra import normal, unit_rows
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_descent
 

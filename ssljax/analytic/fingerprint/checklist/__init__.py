@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ssljax.analytic import _fingerprint_items_predictors as predictors
-from ssljax.analytic import _fingerprint_items_spectra as others
-from ssljax.analytic._fingerprint_theory import CLOSED, closed_rates
 from ssljax.analytic.checklist import Given, Item, Panel, Picture, Theory
-from ssljax.analytic.fingerprint import Fingerprint, fingerprints
+from ssljax.analytic.fingerprint.checklist import predictors
+from ssljax.analytic.fingerprint.checklist import spectra as others
+from ssljax.analytic.fingerprint.closed_forms import CLOSED, closed_rates
+from ssljax.analytic.fingerprint.measure import Fingerprint, fingerprints
 
 _ITEMS = (
     ("1", "the rates are those of the eigenvalues after a gradient step on all of W",

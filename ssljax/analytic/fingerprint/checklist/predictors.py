@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax import losses
-from ssljax.analytic._fingerprint_losses import power_predictor
-from ssljax.analytic._fingerprint_model import (
+from ssljax.analytic.checklist import Finding, Given, at_most
+from ssljax.analytic.fingerprint.closed_forms import asymmetric
+from ssljax.analytic.fingerprint.losses import power_predictor
+from ssljax.analytic.fingerprint.model import (
     TwoViews,
     compiled_rates,
     eigenvalue_rates,
     gaussian_views,
 )
-from ssljax.analytic._fingerprint_theory import asymmetric
-from ssljax.analytic.checklist import Finding, Given, at_most
 from ssljax.analytic.precision import in_float64
 
 EXPONENTS = (0.5, 1.0)

@@ -7,26 +7,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax import losses
-from ssljax.analytic._fingerprint_items_predictors import (
+from ssljax.analytic.checklist import Finding, Given, at_least, at_most, near
+from ssljax.analytic.comparison import convergence_slope
+from ssljax.analytic.fingerprint.checklist.predictors import (
     predicted,
     relative_gap,
     spectra,
 )
-from ssljax.analytic._fingerprint_losses import FINGERPRINTED, squared_distance
-from ssljax.analytic._fingerprint_model import (
+from ssljax.analytic.fingerprint.closed_forms import (
+    closed_rates,
+    normalised_variance,
+    transformed_alignment,
+)
+from ssljax.analytic.fingerprint.losses import FINGERPRINTED, squared_distance
+from ssljax.analytic.fingerprint.measure import spectral_fingerprint
+from ssljax.analytic.fingerprint.model import (
     TwoViews,
     compiled_rates,
     eigenvalue_rates,
     gaussian_views,
 )
-from ssljax.analytic._fingerprint_theory import (
-    closed_rates,
-    normalised_variance,
-    transformed_alignment,
-)
-from ssljax.analytic.checklist import Finding, Given, at_least, at_most, near
-from ssljax.analytic.comparison import convergence_slope
-from ssljax.analytic.fingerprint import spectral_fingerprint
 from ssljax.analytic.precision import in_float64
 
 

@@ -1,11 +1,13 @@
 """Checklist of Halvagal, Laborieux and Zenke (2023) on implicit variance."""
 
 from ssljax.analytic.checklist import Theory
-from ssljax.analytic.checklists import _implicit_variance_closed as closed
-from ssljax.analytic.checklists import _implicit_variance_collapse as collapse
-from ssljax.analytic.checklists import _implicit_variance_coupled as coupled
-from ssljax.analytic.checklists import _implicit_variance_settings as settings
-from ssljax.analytic.checklists._implicit_variance_pictures import pictures
+from ssljax.analytic.implicit_variance.checklist import (
+    closed,
+    collapse,
+    coupled,
+    settings,
+)
+from ssljax.analytic.implicit_variance.checklist.pictures import pictures
 
 THEORY = Theory(
     name="implicit-variance",

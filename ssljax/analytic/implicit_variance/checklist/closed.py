@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.analytic.checklist import Finding, Given, Item, at_most, near
-from ssljax.analytic.checklists import _implicit_variance_toy as toy
 from ssljax.analytic.comparison import compare, crossing_times
 from ssljax.analytic.implicit_variance import predictor_eigenvalues, recruitment_time
+from ssljax.analytic.implicit_variance.checklist import toy
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_descent
 

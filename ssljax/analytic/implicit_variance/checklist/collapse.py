@@ -16,13 +16,13 @@ from ssljax.analytic.checklist import (
     at_most,
     near,
 )
-from ssljax.analytic.checklists import _implicit_variance_toy as toy
 from ssljax.analytic.comparison import compare
 from ssljax.analytic.implicit_variance import (
     cosine_velocity,
     solve_cosine,
     solve_euclidean,
 )
+from ssljax.analytic.implicit_variance.checklist import toy
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_descent, integrate
 

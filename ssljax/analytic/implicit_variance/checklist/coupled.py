@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.analytic.checklist import Finding, Given, Item, agreement, at_most, near
-from ssljax.analytic.checklists import _implicit_variance_toy as toy
 from ssljax.analytic.comparison import compare, convergence_slope
 from ssljax.analytic.implicit_variance import (
     cosine_velocity,
@@ -16,6 +15,7 @@ from ssljax.analytic.implicit_variance import (
     isotropic_variance,
     predictor_eigenvalues,
 )
+from ssljax.analytic.implicit_variance.checklist import toy
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_descent, integrate
 

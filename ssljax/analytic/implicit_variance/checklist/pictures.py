@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.analytic.checklist import Given, Panel, Picture
-from ssljax.analytic.checklists import _implicit_variance_toy as toy
-from ssljax.analytic.checklists._implicit_variance_trajectories import trajectories
 from ssljax.analytic.implicit_variance import (
     cosine_velocity,
     euclidean_growth,
     predictor_eigenvalues,
     relu_velocity,
 )
+from ssljax.analytic.implicit_variance.checklist import toy
+from ssljax.analytic.implicit_variance.checklist.trajectories import trajectories
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_descent, integrate
 

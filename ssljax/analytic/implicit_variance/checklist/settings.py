@@ -15,7 +15,6 @@ from ssljax.analytic.checklist import (
     at_most,
     near,
 )
-from ssljax.analytic.checklists import _implicit_variance_toy as toy
 from ssljax.analytic.comparison import compare
 from ssljax.analytic.implicit_variance import (
     relu_velocity,
@@ -25,6 +24,7 @@ from ssljax.analytic.implicit_variance import (
     solve_relu,
     weight_decay_limits,
 )
+from ssljax.analytic.implicit_variance.checklist import toy
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_descent, integrate
 

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.analytic.checklist import Given, Panel, Picture
-from ssljax.analytic.checklists import _implicit_variance_toy as toy
 from ssljax.analytic.implicit_variance import (
     predictor_eigenvalues,
     solve_cosine,
     solve_euclidean,
 )
+from ssljax.analytic.implicit_variance.checklist import toy
 from ssljax.analytic.simulate import gradient_descent
 
 NOISE, STEP, STEPS, EVERY = 0.1, 0.01, 1500, 300

@@ -6,7 +6,14 @@ import numpy as np
 
 from ssljax import losses
 from ssljax.analytic.checklist import Finding, Given, Item, at_least, at_most
-from ssljax.analytic.checklists._prediction_head_setup import (
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.prediction_head import (
+    HeadParams,
+    HeadRule,
+    neurons,
+    population_batch,
+)
+from ssljax.analytic.prediction_head.checklist.setup import (
     DATA,
     RATE,
     RATIO,
@@ -15,13 +22,6 @@ from ssljax.analytic.checklists._prediction_head_setup import (
     simulate,
     simulate_rules,
     unit_neurons,
-)
-from ssljax.analytic.precision import in_float64
-from ssljax.analytic.prediction_head import (
-    HeadParams,
-    HeadRule,
-    neurons,
-    population_batch,
 )
 from ssljax.analytic.simulate import gradient_descent
 

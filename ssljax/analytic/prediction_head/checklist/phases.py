@@ -15,15 +15,6 @@ from ssljax.analytic.checklist import (
     at_most,
     near,
 )
-from ssljax.analytic.checklists._prediction_head_setup import (
-    DATA,
-    RATE,
-    RATIO,
-    aligned,
-    simulate,
-    start,
-    trained_loss,
-)
 from ssljax.analytic.comparison import compare, convergence_slope, crossing_times
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.prediction_head import (
@@ -33,6 +24,15 @@ from ssljax.analytic.prediction_head import (
     feature_velocity,
     head_flow,
     substitution_bound,
+)
+from ssljax.analytic.prediction_head.checklist.setup import (
+    DATA,
+    RATE,
+    RATIO,
+    aligned,
+    simulate,
+    start,
+    trained_loss,
 )
 
 

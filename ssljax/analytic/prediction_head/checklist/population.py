@@ -15,17 +15,6 @@ from ssljax.analytic.checklist import (
     at_most,
     near,
 )
-from ssljax.analytic.checklists._prediction_head_setup import (
-    DATA,
-    FLOOR,
-    RATIO,
-    aligned,
-    expected_loss,
-    random_params,
-    simulate,
-    start,
-    trained_loss,
-)
 from ssljax.analytic.comparison import compare, convergence_slope
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.prediction_head import (
@@ -42,6 +31,17 @@ from ssljax.analytic.prediction_head import (
     population_loss,
     sample_patches,
     solve_frozen_head,
+)
+from ssljax.analytic.prediction_head.checklist.setup import (
+    DATA,
+    FLOOR,
+    RATIO,
+    aligned,
+    expected_loss,
+    random_params,
+    simulate,
+    start,
+    trained_loss,
 )
 
 DIVERSE = jnp.array([0.7228, 0.0606, 0.0639, 0.8169])

@@ -16,15 +16,6 @@ from ssljax.analytic.checklist import (
     at_most,
     near,
 )
-from ssljax.analytic.checklists._prediction_head_setup import (
-    DATA,
-    RATE,
-    RATIO,
-    aligned,
-    expected_loss,
-    simulate,
-    start,
-)
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.prediction_head import (
     HeadParams,
@@ -33,6 +24,15 @@ from ssljax.analytic.prediction_head import (
     patch_loss,
     population_loss,
     sample_patches,
+)
+from ssljax.analytic.prediction_head.checklist.setup import (
+    DATA,
+    RATE,
+    RATIO,
+    aligned,
+    expected_loss,
+    simulate,
+    start,
 )
 from ssljax.analytic.simulate import Simulation
 

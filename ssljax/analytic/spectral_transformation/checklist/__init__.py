@@ -1,10 +1,8 @@
 """The checklist of spectral transformations."""
 
 from ssljax.analytic.checklist import Item, Theory
-from ssljax.analytic.checklists import _spectral_limits as limits
-from ssljax.analytic.checklists import _spectral_pictures
-from ssljax.analytic.checklists import _spectral_theory as static
-from ssljax.analytic.checklists import _spectral_training as training
+from ssljax.analytic.spectral_transformation.checklist import limits, pictures, training
+from ssljax.analytic.spectral_transformation.checklist import theory as static
 
 THEORY = Theory(
     name="spectral-transformation",
@@ -67,5 +65,5 @@ THEORY = Theory(
             slow=True,
         ),
     ),
-    pictures=_spectral_pictures.pictures,
+    pictures=pictures.pictures,
 )

@@ -7,9 +7,9 @@ import numpy as np
 from ssljax import losses
 from ssljax.analytic import spectral_transformation as theory
 from ssljax.analytic.checklist import Given, Panel, Picture
-from ssljax.analytic.checklists import _spectral_models as models
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_descent
+from ssljax.analytic.spectral_transformation.checklist import models
 
 POWERS = (0.0, 0.25, 0.5, 0.75)
 STEPS = (1, 2, 4, 7)

@@ -6,17 +6,11 @@ import numpy as np
 
 from ssljax import losses
 from ssljax.analytic import spectral_transformation as theory
-from ssljax.analytic.checklist import (
-    Finding,
-    Given,
-    at_least,
-    at_most,
-    near,
-)
-from ssljax.analytic.checklists import _spectral_models as models
-from ssljax.analytic.checklists._first_order import against_flow, halved
+from ssljax.analytic.checklist import Finding, Given, at_least, at_most, near
+from ssljax.analytic.first_order import against_flow, halved
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_descent
+from ssljax.analytic.spectral_transformation.checklist import models
 
 
 @in_float64

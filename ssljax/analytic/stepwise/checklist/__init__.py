@@ -8,15 +8,17 @@ import numpy as np
 
 from ssljax.analytic import stepwise
 from ssljax.analytic.checklist import Given, Panel, Picture, Theory
-from ssljax.analytic.checklists import (
-    _stepwise_acceleration,
-    _stepwise_contrastive,
-    _stepwise_kernel,
-    _stepwise_linear,
-    _stepwise_losses,
-    _stepwise_optimum,
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import gradient_descent
+from ssljax.analytic.stepwise.checklist import (
+    acceleration,
+    contrastive,
+    kernel,
+    linear,
+    losses,
+    optimum,
 )
-from ssljax.analytic.checklists._stepwise_network import (
+from ssljax.analytic.stepwise.checklist.network import (
     SPECTRUM,
     aligned_eigenvalues,
     aligned_start,
@@ -27,8 +29,6 @@ from ssljax.analytic.checklists._stepwise_network import (
     rotated_pairs,
     spectrum,
 )
-from ssljax.analytic.precision import in_float64
-from ssljax.analytic.simulate import gradient_descent
 
 _TIME = "time (learning rate x step)"
 
@@ -83,13 +83,11 @@ def _small_start_panels(given: Given) -> tuple[Panel, Panel]:
 @in_float64
 def _displaced_panel(given: Given) -> Panel:
     """A mode that the spectral contrastive loss learns first and drops later."""
-    times, (found, _) = _stepwise_contrastive.displaced_modes(
-        given.seed, 0.005, 12.0, 50
-    )
+    times, (found, _) = contrastive.displaced_modes(given.seed, 0.005, 12.0, 50)
     gamma, sigma = (
-        np.array(_stepwise_contrastive.DISPLACED[name]) for name in ("gamma", "sigma")
+        np.array(contrastive.DISPLACED[name]) for name in ("gamma", "sigma")
     )
-    s0, pair = np.array(_stepwise_contrastive.SHARED), [0, 2]
+    s0, pair = np.array(contrastive.SHARED), [0, 2]
     fine = np.linspace(0.0, times[-1], 401)
     two = s0[pair], gamma[pair], sigma[pair]
     shared = np.asarray(stepwise.solve_competition(*two)(fine))
@@ -115,19 +113,19 @@ def _displaced_panel(given: Given) -> Panel:
 def pictures(given: Given) -> Sequence[Picture]:
     """Steps of the linear network, and modes that are displaced."""
     panels = (*_small_start_panels(given), _displaced_panel(given))
-    return [Picture("stepwise_eigenvalues", panels), *_stepwise_kernel.pictures(given)]
+    return [Picture("stepwise_eigenvalues", panels), *kernel.pictures(given)]
 
 
 THEORY = Theory(
     name="stepwise",
     paper="Simon et al., On the stepwise nature of self-supervised learning, ICML 2023",
     items=(
-        *_stepwise_linear.ITEMS,  # 1 to 6
-        *_stepwise_optimum.ITEMS,  # 7 to 10
-        *_stepwise_kernel.ITEMS,  # 11 to 17
-        *_stepwise_contrastive.ITEMS,  # 18
-        *_stepwise_losses.ITEMS,  # 19 and 20
-        *_stepwise_acceleration.ITEMS,  # 21 and 22
+        *linear.ITEMS,  # 1 to 6
+        *optimum.ITEMS,  # 7 to 10
+        *kernel.ITEMS,  # 11 to 17
+        *contrastive.ITEMS,  # 18
+        *losses.ITEMS,  # 19 and 20
+        *acceleration.ITEMS,  # 21 and 22
     ),
     pictures=pictures,
 )

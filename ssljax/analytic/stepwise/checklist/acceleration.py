@@ -8,7 +8,14 @@ import numpy as np
 
 from ssljax.analytic import stepwise
 from ssljax.analytic.checklist import Finding, Given, Item, at_least, at_most, near
-from ssljax.analytic.checklists._stepwise_network import (
+from ssljax.analytic.comparison import (
+    convergence_slope,
+    crossing_times,
+    subspace_overlap,
+)
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import gradient_descent, gradient_flow
+from ssljax.analytic.stepwise.checklist.network import (
     SPECTRUM,
     Values,
     aligned_eigenvalues,
@@ -23,13 +30,6 @@ from ssljax.analytic.checklists._stepwise_network import (
     rotated_pairs,
     spectrum,
 )
-from ssljax.analytic.comparison import (
-    convergence_slope,
-    crossing_times,
-    subspace_overlap,
-)
-from ssljax.analytic.precision import in_float64
-from ssljax.analytic.simulate import gradient_descent, gradient_flow
 
 
 def preconditioner(

@@ -9,7 +9,10 @@ import numpy as np
 from ssljax import losses
 from ssljax.analytic import stepwise
 from ssljax.analytic.checklist import Finding, Given, Item, at_least, at_most, near
-from ssljax.analytic.checklists._stepwise_network import (
+from ssljax.analytic.comparison import crossing_times, subspace_overlap
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import gradient_descent
+from ssljax.analytic.stepwise.checklist.network import (
     Loss,
     Values,
     barlow_twins,
@@ -23,9 +26,6 @@ from ssljax.analytic.checklists._stepwise_network import (
     rotation,
     second_moment,
 )
-from ssljax.analytic.comparison import crossing_times, subspace_overlap
-from ssljax.analytic.precision import in_float64
-from ssljax.analytic.simulate import gradient_descent
 
 # A ball that no embedding here leaves; times mu, the loss is that of the population.
 MU = 1e3

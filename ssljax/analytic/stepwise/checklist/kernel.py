@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax import losses
-from ssljax.analytic._stepwise_kernel import (
+from ssljax.analytic.checklist import Finding, Given, Item, at_most, near
+from ssljax.analytic.comparison import convergence_slope
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import gradient_descent, integrate
+from ssljax.analytic.stepwise.checklist import tangent
+from ssljax.analytic.stepwise.kernel import (
     contrastive_kernel,
     kernel_embedding,
     kernel_modes,
     kernel_start,
 )
-from ssljax.analytic.checklist import Finding, Given, Item, at_most, near
-from ssljax.analytic.checklists import _stepwise_tangent
-from ssljax.analytic.comparison import convergence_slope
-from ssljax.analytic.precision import in_float64
-from ssljax.analytic.simulate import gradient_descent, integrate
 
 PAIRS, DIM = 12, 3
 # More features than views, and fewer: a kernel matrix of full rank and a singular one.
@@ -271,7 +271,7 @@ ITEMS: tuple[Item, ...] = (
     ),
     Item("13", "Training in function space and in weight space", function_space),
     Item("14", "Equal views: whitened kernel PCA", kernel_pca),
-    *_stepwise_tangent.ITEMS,
+    *tangent.ITEMS,
 )
 
-pictures = _stepwise_tangent.pictures
+pictures = tangent.pictures

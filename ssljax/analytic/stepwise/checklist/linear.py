@@ -9,7 +9,10 @@ import numpy as np
 from ssljax import losses
 from ssljax.analytic import stepwise
 from ssljax.analytic.checklist import Finding, Given, Item, agreement, at_most, near
-from ssljax.analytic.checklists._stepwise_network import (
+from ssljax.analytic.comparison import compare, convergence_slope, crossing_times
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import gradient_flow
+from ssljax.analytic.stepwise.checklist.network import (
     SPECTRUM,
     aligned_eigenvalues,
     aligned_start,
@@ -25,13 +28,6 @@ from ssljax.analytic.checklists._stepwise_network import (
     rotation,
     spectrum,
 )
-from ssljax.analytic.comparison import (
-    compare,
-    convergence_slope,
-    crossing_times,
-)
-from ssljax.analytic.precision import in_float64
-from ssljax.analytic.simulate import gradient_flow
 
 
 @in_float64

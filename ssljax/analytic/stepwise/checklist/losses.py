@@ -9,7 +9,10 @@ import numpy as np
 from ssljax import losses
 from ssljax.analytic import stepwise
 from ssljax.analytic.checklist import Finding, Given, Item, at_most, near
-from ssljax.analytic.checklists._stepwise_network import (
+from ssljax.analytic.comparison import convergence_slope
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import gradient_descent
+from ssljax.analytic.stepwise.checklist.network import (
     Loss,
     Values,
     barlow_twins,
@@ -21,9 +24,6 @@ from ssljax.analytic.checklists._stepwise_network import (
     rotated_pairs,
     spectrum,
 )
-from ssljax.analytic.comparison import convergence_slope
-from ssljax.analytic.precision import in_float64
-from ssljax.analytic.simulate import gradient_descent
 
 
 def info_nce(x1: Values, x2: Values, temperature: float) -> Loss:

@@ -15,7 +15,10 @@ from ssljax.analytic.checklist import (
     at_most,
     near,
 )
-from ssljax.analytic.checklists._stepwise_network import (
+from ssljax.analytic.comparison import crossing_times, subspace_overlap
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import gradient_descent
+from ssljax.analytic.stepwise.checklist.network import (
     SPECTRUM,
     aligned_eigenvalues,
     aligned_start,
@@ -30,9 +33,6 @@ from ssljax.analytic.checklists._stepwise_network import (
     rotation,
     spectrum,
 )
-from ssljax.analytic.comparison import crossing_times, subspace_overlap
-from ssljax.analytic.precision import in_float64
-from ssljax.analytic.simulate import gradient_descent
 
 
 @in_float64

@@ -9,13 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax import losses
-from ssljax.analytic._stepwise_kernel import (
-    KernelStart,
-    kernel_embedding,
-    kernel_modes,
-    kernel_start,
-    kernel_steps,
-)
 from ssljax.analytic.checklist import (
     Finding,
     Given,
@@ -26,7 +19,15 @@ from ssljax.analytic.checklist import (
     at_most,
     near,
 )
-from ssljax.analytic.checklists._stepwise_crops import (
+from ssljax.analytic.comparison import (
+    convergence_slope,
+    crossing_times,
+    subspace_overlap,
+)
+from ssljax.analytic.ntk import empirical_ntk, relu_network, relu_network_init, relu_ntk
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.simulate import Simulation, gradient_descent
+from ssljax.analytic.stepwise.checklist.crops import (
     PIXELS,
     Crops,
     blocks,
@@ -35,19 +36,13 @@ from ssljax.analytic.checklists._stepwise_crops import (
     tangent,
     whole,
 )
-from ssljax.analytic.comparison import (
-    convergence_slope,
-    crossing_times,
-    subspace_overlap,
+from ssljax.analytic.stepwise.kernel import (
+    KernelStart,
+    kernel_embedding,
+    kernel_modes,
+    kernel_start,
+    kernel_steps,
 )
-from ssljax.analytic.ntk import (
-    empirical_ntk,
-    relu_network,
-    relu_network_init,
-    relu_ntk,
-)
-from ssljax.analytic.precision import in_float64
-from ssljax.analytic.simulate import Simulation, gradient_descent
 
 
 @jax.jit

@@ -21,9 +21,9 @@ from ssljax.config import (
     MonitorConfig,
 )
 from ssljax.data import DataError, channel_statistics, load, subset
-from ssljax.data.tfds_source import tfds_dir
-from ssljax.evaluate import evaluate
-from ssljax.training.prepare import load_split
+from ssljax.data.tfds import tfds_dir
+from ssljax.runs.evaluate import evaluate
+from ssljax.runs.setup import load_split
 
 
 class SslTinyScenes(tfds.core.GeneratorBasedBuilder):
@@ -220,7 +220,7 @@ def test_other_file_formats_are_refused_with_the_fix(tmp_path, data_dir):
 
 
 def test_imagenet_test_is_validation():
-    from ssljax.data.tfds_source import _resolve_split
+    from ssljax.data.tfds import _resolve_split
 
     class Made:
         class info:
@@ -233,7 +233,7 @@ def test_imagenet_test_is_validation():
 
 def test_known_sets_are_understood_from_their_code():
     with tfds.testing.mock_data(num_examples=3):
-        from ssljax.data.tfds_source import _keys
+        from ssljax.data.tfds import _keys
 
         for name in ("cifar10", "cifar100", "stl10", "imagenet2012"):
             assert _keys(tfds.builder(name), name) == ("image", "label")

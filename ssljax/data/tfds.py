@@ -10,7 +10,7 @@ import numpy as np
 
 from ssljax.data import decode
 from ssljax.data.reader import Reader, hold, size_note
-from ssljax.data.sources import DataError, Source
+from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
 
 # The labels of these test splits were never published, so "test" means validation.

@@ -1,0 +1,26 @@
+"""The spectral fingerprint of a loss: what it does to each eigenvalue of an embedding.
+
+By automatic differentiation alone, on the two-view linear model, for any pure loss.
+"""
+
+from ssljax.analytic.fingerprint.losses import FINGERPRINTED
+from ssljax.analytic.fingerprint.measure import (
+    Fingerprint,
+    equalisation_rate,
+    fingerprints,
+    spectral_fingerprint,
+)
+from ssljax.analytic.fingerprint.model import TwoViews, eigenvalue_rates, gaussian_views
+from ssljax.analytic.fingerprint.probe import LEVELS
+
+__all__ = [
+    "FINGERPRINTED",
+    "Fingerprint",
+    "LEVELS",
+    "TwoViews",
+    "eigenvalue_rates",
+    "equalisation_rate",
+    "fingerprints",
+    "gaussian_views",
+    "spectral_fingerprint",
+]

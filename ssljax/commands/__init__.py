@@ -1,0 +1,1 @@
+"""The `ssljax` command: one file for each subcommand."""
