@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from ssljax.losses import covariance
+from ssljax import losses
 
 # Compiled once per shape: temperature and weights are traced here.
-vicreg_exp = jax.jit(covariance.vicreg_exp)
-vicreg_ctr = jax.jit(covariance.vicreg_ctr, static_argnames="centering")
+vicreg_exp = jax.jit(losses.vicreg_exp)
+vicreg_ctr = jax.jit(losses.vicreg_ctr, static_argnames="centering")
 
 CENTERING = ["batch", "sample", "none"]
 SHAPES = [(4, 7), (6, 6), (9, 3), (2, 5)]
@@ -124,7 +124,7 @@ def test_exp_and_vicreg_share_invariance_and_variance(float64):
     z1, z2 = (0.7 * z for z in pair(6, 4))
     weights = weigh(3.0, 2.0, 0.0)
     np.testing.assert_allclose(
-        vicreg_exp(z1, z2, **weights), covariance.vicreg(z1, z2, **weights), rtol=1e-12
+        vicreg_exp(z1, z2, **weights), losses.vicreg(z1, z2, **weights), rtol=1e-12
     )
 
 
@@ -132,7 +132,7 @@ def test_negative_correlation_pleases_exp_and_not_vicreg(float64):
     z = 3 * np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
     opposite = np.stack([z[:, 0], -z[:, 0]], axis=1)
     assert vicreg_exp(opposite, opposite) < vicreg_exp(z, z) - 1.0
-    assert covariance.vicreg(opposite, opposite) > covariance.vicreg(z, z) + 1.0
+    assert losses.vicreg(opposite, opposite) > losses.vicreg(z, z) + 1.0
 
 
 def test_collapse_in_closed_form(float64):
@@ -195,11 +195,11 @@ def test_jit_and_vmap_agree_with_the_plain_call():
     )
     mapped = jax.vmap(variants)(z1, z2)
     np.testing.assert_allclose(mapped[0], variants(z1[0], z2[0]), rtol=1e-5)
-    plain = [f(z1[1], z2[1]) for f in (covariance.vicreg_exp, covariance.vicreg_ctr)]
+    plain = [f(z1[1], z2[1]) for f in (losses.vicreg_exp, losses.vicreg_ctr)]
     np.testing.assert_allclose(mapped[1, :2], plain, rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", [covariance.vicreg_exp, covariance.vicreg_ctr])
+@pytest.mark.parametrize("loss", [losses.vicreg_exp, losses.vicreg_ctr])
 def test_wrong_arguments_are_named(loss):
     z = np.eye(3)
     with pytest.raises(ValueError, match="temperature must be positive, got 0"):
@@ -215,4 +215,4 @@ def test_wrong_arguments_are_named(loss):
 
 def test_an_unknown_centring_is_named():
     with pytest.raises(ValueError, match="batch, sample, none, got 'dims'"):
-        covariance.vicreg_ctr(np.eye(3), np.eye(3), centering="dims")
+        losses.vicreg_ctr(np.eye(3), np.eye(3), centering="dims")
