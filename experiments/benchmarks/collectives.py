@@ -168,8 +168,8 @@ def main() -> int:
                 rows.append(row)
                 print(line(row), flush=True)
     if asked.json is not None:
-        told = {"jax": jax.__version__, "rows": rows}
-        asked.json.write_text(json.dumps(told, indent=2) + "\n")
+        measured = {"jax": jax.__version__, "rows": rows}
+        asked.json.write_text(json.dumps(measured, indent=2) + "\n")
     return 0
 
 

@@ -112,13 +112,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     asked = parser.parse_args()
-    told: dict[str, Any] = decoding()
+    measured: dict[str, Any] = decoding()
     with tempfile.TemporaryDirectory() as folder:
-        told |= checkpoint(Path(folder))
-    for name, value in told.items():
+        measured |= checkpoint(Path(folder))
+    for name, value in measured.items():
         print(f"{name:<18} {value:10.1f}", flush=True)
     if asked.json is not None:
-        asked.json.write_text(json.dumps(told, indent=2) + "\n")
+        asked.json.write_text(json.dumps(measured, indent=2) + "\n")
     return 0
 
 

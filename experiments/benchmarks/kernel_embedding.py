@@ -39,7 +39,7 @@ def kernels(pairs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def measure(pairs: int, dim: int) -> dict[str, Any]:
-    """The second of two runs, so that compilation is told apart."""
+    """Return the time of the second of two runs, which leaves compilation out."""
     k_xx, k_xxp, k_xpxp = kernels(pairs)
     seconds = []
     embedded = [np.empty(0)]
@@ -83,8 +83,8 @@ def main() -> int:
     power = np.polyfit(np.log(counts), np.log(seconds), 1)[0]
     print(f"seconds grow as n^{power:.2f}")
     if asked.json is not None:
-        told = {"made": made, "rows": rows, "power": float(power)}
-        write_json_atomically(asked.json, told)
+        measured = {"made": made, "rows": rows, "power": float(power)}
+        write_json_atomically(asked.json, measured)
     return 0
 
 

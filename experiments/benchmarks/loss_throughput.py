@@ -56,7 +56,9 @@ def loss_and_gradient(name: str, n: int, d: int) -> Callable[..., Any]:
     """Loss of a method on two views, with its gradient."""
     # W-MSE's covariance [D, D] wants as many samples as there are.
     sub_batch = {"w_mse": n, "cw_rgp": min(n, 64)}.get(name)
-    options = {} if sub_batch is None else {"sub_batch": sub_batch}
+    options: dict[str, float | int | str] = {}
+    if sub_batch is not None:
+        options["sub_batch"] = sub_batch
     config = methods.resolve(Config(method=MethodConfig(name, options=options)))
 
     def loss(z1: jax.Array, z2: jax.Array) -> jax.Array:

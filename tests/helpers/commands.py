@@ -17,7 +17,9 @@ def user_environment():
     kept = {name: x for name, x in os.environ.items() if name != "XLA_FLAGS"}
     return kept | {
         "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
+        "JAX_COMPILATION_CACHE_DIR": str(
+            jax.config.values["jax_compilation_cache_dir"]
+        ),
     }
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import micro  # noqa: F401
 from interrupted import CONFIG, environment, images, losses
@@ -153,20 +154,20 @@ def scene(fault, place):
     if fault == "read_only_start":
         workdir.mkdir()
         make_read_only(workdir)
-    told = {"first": _run(fault, workdir)}
+    seen: dict[str, Any] = {"first": _run(fault, workdir)}
     checkpoints = workdir / "checkpoints"
-    told["saved"] = saved(workdir) if checkpoints.exists() else []
+    seen["saved"] = saved(workdir) if checkpoints.exists() else []
     metrics = workdir / "metrics.jsonl"
-    told["tail"] = metrics.read_text()[-5:] if metrics.exists() else ""
+    seen["tail"] = metrics.read_text()[-5:] if metrics.exists() else ""
     if fault.startswith("full"):
         (place / "filler").unlink()
     else:
         subprocess.run(["umount", workdir], check=True)
-    told["again"] = _run("none", workdir)
-    told["losses"] = losses(workdir)
+    seen["again"] = _run("none", workdir)
+    seen["losses"] = losses(workdir)
     _run("none", place / "whole")
-    told["whole"] = losses(place / "whole")
-    print(json.dumps(told))
+    seen["whole"] = losses(place / "whole")
+    print(json.dumps(seen))
 
 
 def _run(fault, workdir):

@@ -45,9 +45,9 @@ import sys
 from dataclasses import replace
 from interrupted import CONFIG, images
 import jax
-from ssljax import cli
+from ssljax.commands import main as command
 from ssljax.config import DevicesConfig
-from ssljax.training.loop import pretrain
+from ssljax.runs.pretrain import pretrain
 
 workdir = sys.argv[1]
 index, count, port, epochs, patience = map(int, sys.argv[2:])
@@ -64,8 +64,8 @@ def run(words):
     pretrain(config, workdir, train=images(), quiet=True)
     return 0
 
-cli.COMMANDS["pretrain"] = run
-raise SystemExit(cli.main(["pretrain"]))
+command.COMMANDS["pretrain"] = run
+raise SystemExit(command.main(["pretrain"]))
 """
 
 
@@ -81,7 +81,7 @@ def environment():
         "PYTHONPATH": f"{root}{os.pathsep}{Path(__file__).parent}",
         "JAX_PLATFORMS": "cpu",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+        "JAX_COMPILATION_CACHE_DIR": jax.config.values["jax_compilation_cache_dir"],
     }
 
 
