@@ -9,12 +9,12 @@ import pytest
 from paths import DOCS
 
 import ssljax
-from ssljax.commands.main import load_recipe
 from ssljax.config import Config, DataConfig, MethodConfig, ModelConfig
 from ssljax.config.serialize import flatten
 from ssljax.data import from_arrays
 from ssljax.evaluation.collapse import Thresholds
 from ssljax.methods.table import METHODS
+from ssljax.recipes import load_recipe
 
 
 @pytest.mark.slow
@@ -43,7 +43,7 @@ def test_a_new_method_trains(tmp_path, monkeypatch):
 
 def test_settings_that_the_pages_name_exist():
     # Of the commands themselves; README's test runs them.
-    commands = {"dry_run", "smoke", "workdir", "protocol"}
+    commands = {"dry_run", "help", "protocol", "smoke", "workdir"}
     options = {option for method in METHODS.values() for option in method.options}
     options.add("decorrelation_weight")  # of the page's own method
     known = flatten(Config()).keys() | commands
