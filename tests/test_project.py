@@ -94,3 +94,16 @@ def test_links_and_make_targets_of_a_page_exist(page):
         words = shlex.split("".join(line), comments=True)[1:]
         named = [word for word in words if re.fullmatch(r"[a-z-]+", word)]
         assert set(named) <= TARGETS, line
+
+
+def test_the_new_names_of_renamed_modules_exist():
+    page = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(ssljax[.\w]+)`.*? \| (.+) \|$", page, re.M)
+    assert len(rows) > 25
+    for before, now in rows:
+        new = re.findall(r"`((?:ssljax|experiments)[./][\w./]+)`", now.split(";")[0])
+        assert new, now
+        for name in new:
+            path = ROOT / name.removesuffix(".py").replace(".", "/")
+            assert path.is_dir() or path.with_suffix(".py").is_file(), name
+        assert not (ROOT / f"{before.replace('.', '/')}.py").exists(), before
