@@ -28,7 +28,7 @@ FEATURES = 1200
 
 
 def kernels(pairs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A ReLU network's tangent kernel of noisy views whose spectrum decays slowly."""
+    """Return a ReLU tangent kernel of noisy views, with a slowly decaying spectrum."""
     rng = np.random.default_rng(0)
     spectrum = np.arange(1, FEATURES + 1) ** -0.5
     x = rng.normal(size=(pairs, FEATURES)) * spectrum

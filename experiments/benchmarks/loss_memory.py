@@ -41,7 +41,7 @@ CASES: tuple[tuple[str, Loss, int, int, str], ...] = (
 
 
 def measure(count: int) -> list[dict[str, Any]]:
-    """A row per case on that many devices."""
+    """Return a row per case on that many devices."""
     mesh = devices.make_mesh(count=count, batch_size=count)
     rows = devices.over_batch(mesh)
     measured = []
@@ -64,7 +64,7 @@ def measure(count: int) -> list[dict[str, Any]]:
 
 
 def line(row: dict[str, Any]) -> str:
-    """A row as text, in MB of 10^6 bytes."""
+    """Return a row as text, in MB of 10^6 bytes."""
     times = "" if row["matrices"] is None else f" = {row['matrices']:.2f} matrices"
     sent = ", ".join(
         f"{total['count']} {kind} {total['bytes'] / 1e6:.2f} MB"

@@ -34,7 +34,7 @@ LONG = 5.0  # seconds; a run that takes longer is not repeated
 
 
 def seconds(function: Callable[..., Any], *arguments: Any) -> float:
-    """The fastest of a few runs, compilation left out."""
+    """Return the time of the fastest of a few runs, without compilation."""
     compiled = jax.jit(function).lower(*arguments).compile()
     best = float("inf")
     for _ in range(REPEATS):
@@ -47,7 +47,7 @@ def seconds(function: Callable[..., Any], *arguments: Any) -> float:
 
 
 def matrix_product(z: jax.Array) -> jax.Array:
-    """The smaller Gram matrix: what the cheapest of these losses cannot do without."""
+    """Compute the smaller Gram matrix, the unit of the table."""
     small = z if z.shape[0] <= z.shape[1] else z.T
     return jnp.matmul(small, small.T, precision=jax.lax.Precision.HIGHEST)
 
@@ -116,7 +116,7 @@ def _rounded(value: float) -> str:
 
 
 def table(files: Sequence[Path]) -> str:
-    """Kept measurements as a Markdown table: a line per method, two columns a shape."""
+    """Return measurements as Markdown: a line per method, two columns per shape."""
     shapes = [json.loads(file.read_text())["rows"] for file in files]
     sizes = [f"N = {rows[0]['n']}, D = {rows[0]['d']}" for rows in shapes]
     columns = [f"{size}: {what}" for size in sizes for what in ("s", "products")]

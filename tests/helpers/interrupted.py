@@ -39,7 +39,7 @@ CONFIG = Config(
     batch_size=16,
 )
 STEPS = list(range(1, 13))
-# As the command does it, exit codes included, but for images in memory.
+# Like the command, exit codes included, but with images in memory.
 PROGRAM = """
 import sys
 from dataclasses import replace
@@ -92,7 +92,7 @@ def free_port():
 
 
 def start(workdir, *, processes=1, epochs=3, only=None, said=None, patience=200):
-    """The processes of one launch, each a `Popen`; ``said`` gets their stderr."""
+    """Start the processes of one launch; their stderr goes into files of ``said``."""
     port = str(free_port())
     launched = []
     for index in range(processes) if only is None else only:
@@ -106,7 +106,7 @@ def start(workdir, *, processes=1, epochs=3, only=None, said=None, patience=200)
 
 
 def finish(launched, *, within=600):
-    """Exit codes, in order; whatever still runs after the time is killed."""
+    """Return the exit codes, in order; kill processes that still run after the time."""
     deadline = time.monotonic() + within
     codes = []
     for process in launched:
