@@ -27,10 +27,10 @@ from interrupted import STEPS, images, lines, losses
 from ssljax.config import MethodConfig
 from ssljax.data import DataError
 from ssljax.methods import resolve
-from ssljax.runs import folder
+from ssljax.runs import folder, loop
 from ssljax.runs.errors import explain
-from ssljax.runs.folder import RunFolder
 from ssljax.runs.pretrain import pretrain
+from ssljax.runs.folder import RunFolder
 from ssljax.runs.writers import MetricWriter
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -8,22 +8,9 @@ import numpy as np
 import pytest
 
 from ssljax import methods
-from ssljax.config import (
-    Config,
-    DevicesConfig,
-    LogConfig,
-    MethodConfig,
-    ModelConfig,
-    OptimizerConfig,
-)
+from ssljax.config import Config, DevicesConfig, LogConfig, MethodConfig, ModelConfig, OptimizerConfig
+from ssljax.runs.folder import RunFolder, plain, read_json_lines, write_json_atomically, write_text_atomically
 from ssljax.config.checks import ConfigError
-from ssljax.runs.folder import (
-    RunFolder,
-    plain,
-    read_json_lines,
-    write_json_atomically,
-    write_text_atomically,
-)
 
 
 def test_claim_makes_the_folder_then_recognises_it(tmp_path):
