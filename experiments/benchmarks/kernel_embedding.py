@@ -83,8 +83,8 @@ def main() -> int:
     power = np.polyfit(np.log(counts), np.log(seconds), 1)[0]
     print(f"seconds grow as n^{power:.2f}")
     if asked.json is not None:
-        measured = {"made": made, "rows": rows, "power": float(power)}
-        write_json_atomically(asked.json, measured)
+        told = {"made": made, "rows": rows, "power": float(power)}
+        write_json_atomically(asked.json, told)
     return 0
 
 
