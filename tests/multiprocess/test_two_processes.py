@@ -48,7 +48,7 @@ if index == 0:
 
 
 def test_methods_train_as_on_one_device(tmp_path):
-    # One of each wiring; all, ten minutes, where the environment asks.
+    # One of each wiring, or all methods (ten minutes) with SSLJAX_ALL_ENGINES=1.
     names = METHODS if os.environ.get("SSLJAX_ALL_ENGINES") else WIRINGS
     port, out = str(free_port()), tmp_path / "found.pickle"
     launched = [
