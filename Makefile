@@ -37,8 +37,7 @@ help:
 	touch $@
 
 quickstart: .venv/.stamp
-	$(BIN)/ssljax pretrain experiments/configs/shapes_quickstart.py \
-	  --workdir $(QUICKSTART)
+	$(BIN)/ssljax pretrain shapes/quickstart --workdir $(QUICKSTART)
 	$(BIN)/ssljax evaluate $(QUICKSTART)
 	$(BIN)/ssljax report $(QUICKSTART)
 
