@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from ssljax import methods
 from ssljax.config import Config, MethodConfig
 from ssljax.config.checks import ConfigError
-from ssljax.methods.views_to_loss import Outputs
+from ssljax.models import Outputs
 from ssljax.runs.folder import this_launch, write_json_atomically
 
 SHAPES = ((4096, 2048), (256, 8192))
@@ -58,12 +58,12 @@ def loss_and_gradient(name: str, n: int, d: int) -> Callable[..., Any]:
     sub_batch = {"w_mse": n, "cw_rgp": min(n, 64)}.get(name)
     options = {} if sub_batch is None else {"sub_batch": sub_batch}
     config = methods.resolve(Config(method=MethodConfig(name, options=options)))
+    loss_of, bound = methods.bind_loss(config), methods.bind_predictors(config)
 
     def loss(z1: jax.Array, z2: jax.Array) -> jax.Array:
         predictors: list[jax.Array] = []
-        if methods.get(name).closed_form:
-            start = jnp.zeros((d, d), jnp.float32)
-            predictors, _ = methods.closed_form_predictors(start, [z1, z2], config)
+        if bound is not None:
+            predictors, _ = bound(jnp.zeros((d, d), jnp.float32), [z1, z2])
         constant = [jax.lax.stop_gradient(z) for z in (z1, z2)]
         outputs = Outputs(
             [z1, z2],
@@ -73,7 +73,7 @@ def loss_and_gradient(name: str, n: int, d: int) -> Callable[..., Any]:
             predictors,
             jax.random.key(0),
         )
-        return methods.loss_of(outputs, config)
+        return loss_of(outputs)
 
     return jax.value_and_grad(loss, argnums=(0, 1))
 

@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax import methods
 from ssljax.config import Config
-from ssljax.training import devices
-from ssljax.runs.checkpoint import Checkpoints
-from ssljax.runs.monitor import encode
-from ssljax.runs.setup import assemble
-from ssljax.runs.folder import RunFolder
-from ssljax.training.state import Setup, TrainState, creator
 from ssljax.config.checks import ConfigError
+from ssljax.runs.checkpoint import Checkpoints
+from ssljax.runs.folder import RunFolder
+from ssljax.runs.monitor import encode
+from ssljax.runs.resolved import load_resolved
+from ssljax.runs.setup import assemble
+from ssljax.training import devices
+from ssljax.training.state import Setup, TrainState, creator
 
 Encode = Callable[[np.ndarray | jax.Array], jax.Array]
 
@@ -43,7 +43,7 @@ def restore(workdir: str | Path, *, untrained: bool = False) -> Restored:
         ConfigError: no run there, or no checkpoint yet.
     """
     folder = RunFolder(workdir)
-    config = methods.resolve(folder.load_config())
+    config = load_resolved(folder)
     data = folder.load_data()
     needed = ("image_shape", "num_classes", "examples", "mean", "std")
     if any(key not in data for key in needed):

@@ -9,14 +9,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssljax.config.checks import ConfigError
 from ssljax.data import DataError, Source, from_arrays
 from ssljax.data.augment import make_views
 from ssljax.data.subsets import subset_indices
+from ssljax.evaluation import (
+    confusion,
+    evaluate_features,
+    extract,
+    format_table,
+    knn_predict,
+    raw_pixels,
+)
 from ssljax.runs.encoder import Encode, Restored, as_function, load_encoder, restore
-from ssljax.evaluation import confusion, evaluate_features, extract, format_table, knn_predict, raw_pixels
-from ssljax.runs.setup import load_split
 from ssljax.runs.folder import RunFolder, write_json_atomically
-from ssljax.config.checks import ConfigError
+from ssljax.runs.setup import load_split
 
 SHEET = 12
 

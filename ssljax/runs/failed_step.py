@@ -7,10 +7,10 @@ from typing import Any
 
 import jax
 
+from ssljax.config.checks import ConfigError
 from ssljax.runs.checkpoint import attempt, quieten_orbax
 from ssljax.runs.digest import not_empty, record_of, table, verified
 from ssljax.runs.folder import write_json_atomically
-from ssljax.config.checks import ConfigError
 
 
 def save_failure(folder: Path, state: Any, info: Mapping[str, Any]) -> None:

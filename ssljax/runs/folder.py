@@ -11,17 +11,16 @@ import platform
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from ssljax import methods
 from ssljax.config import Config
-from ssljax.config.serialize import differences, from_json, to_json
 from ssljax.config.checks import ConfigError
+from ssljax.config.serialize import differences, from_json, to_json
 
 _PACKAGES = (
     "jax",
@@ -62,11 +61,15 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.failure = self.path / "failure"
 
-    def claim(self, config: Config) -> bool:
+    def claim(
+        self, config: Config, *, fill_gaps: Callable[[Config], Config] = lambda c: c
+    ) -> bool:
         """Make the folder for a new run, or check that an old one may go on.
 
         Args:
-            config: the settings wanted; a new run keeps them in ``config.json``.
+            config: the settings wanted, every default filled in; a new run keeps
+                them in ``config.json``.
+            fill_gaps: fills in settings that are newer than the saved file.
 
         Returns:
             True if the run existed, False if it was made now.
@@ -92,9 +95,7 @@ class RunFolder:
                 return False
             # Asking for the permission would not say why it is refused.
             tempfile.TemporaryFile(dir=self.path).close()
-        # The file of an older version lacks settings that came later.
-        saved, wanted = methods.resolve(self.load_config()), methods.resolve(config)
-        changed = differences(saved, wanted)
+        changed = differences(fill_gaps(self.load_config()), config)
         if changed:
             raise ConfigError(
                 f"{self.path} holds a run with other settings "

@@ -14,9 +14,9 @@ import jax
 import numpy as np
 
 from ssljax.config import Config
+from ssljax.config.checks import ConfigError
 from ssljax.config.serialize import flatten
 from ssljax.runs.folder import RunFolder, plain, read_json_lines, write_text_atomically
-from ssljax.config.checks import ConfigError
 
 
 class MetricWriter:

@@ -1,9 +1,8 @@
 """The alarm on networks that train: it names the one that collapses and no other."""
 
-from pathlib import Path
-
 import pytest
 from commands import ssljax
+from paths import CONFIGS
 
 from ssljax.runs.folder import RunFolder, read_json_lines
 

@@ -29,8 +29,8 @@ from ssljax.data import DataError
 from ssljax.methods import resolve
 from ssljax.runs import folder, loop
 from ssljax.runs.errors import explain
-from ssljax.runs.pretrain import pretrain
 from ssljax.runs.folder import RunFolder
+from ssljax.runs.pretrain import pretrain
 from ssljax.runs.writers import MetricWriter
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -200,7 +200,7 @@ def test_a_disk_that_is_full_when_the_run_starts(name, run, whole, capfd, monkey
         write(path, text)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_folder, "write_text_atomically", full)
+        patch.setattr(folder, "write_text_atomically", full)
         code, line = ended(run, capfd, patch)
     assert code == 2 and "free some space or use another --workdir" in line
     assert on_the_page(line, code, {run.workdir: "DIR"})
@@ -243,7 +243,7 @@ def test_a_loss_that_turns_nan(full, run, whole, capfd, monkeypatch):
         meets(patch, 7, spoil)
         if full:
             # Keeping the state for `ssljax replay` must not hide the line.
-            patch.setattr(session, "save_failure", lambda *args: raises(FULL)(None))
+            patch.setattr(loop, "save_failure", lambda *args: raises(FULL)(None))
         code, line = ended(run, capfd, patch)
     assert code == 1 and "step 6: the loss or its gradient is not finite" in line
     assert "lower the learning rate" in line and ("no space left" in line) == full

@@ -8,9 +8,22 @@ import numpy as np
 import pytest
 
 from ssljax import methods
-from ssljax.config import Config, DevicesConfig, LogConfig, MethodConfig, ModelConfig, OptimizerConfig
-from ssljax.runs.folder import RunFolder, plain, read_json_lines, write_json_atomically, write_text_atomically
+from ssljax.config import (
+    Config,
+    DevicesConfig,
+    LogConfig,
+    MethodConfig,
+    ModelConfig,
+    OptimizerConfig,
+)
 from ssljax.config.checks import ConfigError
+from ssljax.runs.folder import (
+    RunFolder,
+    plain,
+    read_json_lines,
+    write_json_atomically,
+    write_text_atomically,
+)
 
 
 def test_claim_makes_the_folder_then_recognises_it(tmp_path):
@@ -36,10 +49,10 @@ def test_claim_goes_on_with_the_run_of_an_older_version(name, tmp_path):
         del saved["method"][later]
     del saved["model"]["stem_padding"]
     folder.config.write_text(json.dumps(saved))
-    assert folder.claim(config) is True
+    assert folder.claim(config, fill_gaps=methods.resolve) is True
     other = dataclasses.replace(config, model=ModelConfig(stem_padding=2))
     with pytest.raises(ConfigError, match="model.stem_padding: None -> 2"):
-        folder.claim(other)
+        folder.claim(other, fill_gaps=methods.resolve)
 
 
 def test_claim_names_every_setting_that_differs(tmp_path):

@@ -13,13 +13,24 @@ import numpy as np
 import pytest
 
 import ssljax
-from ssljax.config import AugmentConfig, CheckpointConfig, Config, DataConfig, DevicesConfig, LogConfig, MethodConfig, ModelConfig, MonitorConfig, OptimizerConfig
+from ssljax.config import (
+    AugmentConfig,
+    CheckpointConfig,
+    Config,
+    DataConfig,
+    DevicesConfig,
+    LogConfig,
+    MethodConfig,
+    ModelConfig,
+    MonitorConfig,
+    OptimizerConfig,
+)
+from ssljax.config.checks import ConfigError
 from ssljax.config.serialize import from_json
 from ssljax.data import from_arrays
+from ssljax.methods import resolve
 from ssljax.runs.encoder import restore
 from ssljax.runs.evaluate import evaluate, report
-from ssljax.methods import resolve
-from ssljax.config.checks import ConfigError
 
 BATCH, TRAIN, TEST, CLASSES = 16, 64, 32, 4
 CONFIG = Config(

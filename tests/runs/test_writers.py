@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from ssljax.config import Config
+from ssljax.config.checks import ConfigError
 from ssljax.runs.folder import RunFolder, read_json_lines
 from ssljax.runs.writers import DelayedMetrics, MetricWriter
-from ssljax.config.checks import ConfigError
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_two_hundred_steps_stay_finite(name):
         epochs=STEPS / 2,
         batch_size=BATCH,
     )
-    setup = prepare(config, source)
+    setup = prepare(methods.resolve(config), source)
     data = {"image": jnp.asarray(source.images), "label": jnp.asarray(source.labels)}
     step = jax.jit(functools.partial(resident_step, setup=setup), donate_argnums=0)
     state = jax.jit(functools.partial(init_state, setup))()
