@@ -33,10 +33,7 @@ from ssljax.runs.setup import assemble
 from ssljax.training import devices, engines
 from ssljax.training.state import Setup, init_state
 
-RECIPES = [
-    f"imagenet/{name}"
-    for name in ("simclr", "byol", "barlow_twins", "vicreg")
-]
+RECIPES = [f"imagenet/{name}" for name in ("simclr", "byol", "barlow_twins", "vicreg")]
 EXAMPLES = 1_281_167  # ImageNet's training images
 CLASSES = 1000
 

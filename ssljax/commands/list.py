@@ -31,7 +31,7 @@ def _recipes() -> str:
 
     rows = [("name", "epochs", "expected result", "time", "source")]
     for name, recipe in RECIPES.items():
-        epochs = f"{recipe.config().epochs:g}"
+        epochs = f"{recipe.epochs:g}"
         expected, time = known(recipe.expected), known(recipe.time)
         rows.append((name, epochs, expected, time, recipe.source))
     legend = (

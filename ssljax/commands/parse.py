@@ -16,6 +16,7 @@ def parse(
     words: list[str],
     *,
     command: str,
+    help_command: str | None = None,
     flags: Sequence[str] = (),
     **options: Any,
 ) -> Any:
@@ -25,6 +26,7 @@ def parse(
         kind: the dataclass; its fields become flags.
         words: what was typed after the command.
         command: such as ``ssljax evaluate``, for the help.
+        help_command: prints the help, if it is not ``COMMAND --help``.
         flags: names of the flags, to suggest the nearest; those of ``default`` where
             one is given.
         options: passed to `tyro.cli`.
@@ -47,8 +49,8 @@ def parse(
             f"--{key.removeprefix('config.')}".replace("_", "-")
             for key in (flatten(default) if default else flags)
         ]
-        line = _one_line(printed.getvalue(), command, words, names)
-        raise ConfigError(line) from None
+        how = help_command or f"{command} --help"
+        raise ConfigError(_one_line(printed.getvalue(), how, words, names)) from None
 
 
 def parse_positional(
@@ -93,7 +95,7 @@ def _nearest_flag(flag: str, flags: list[str]) -> str:
     return f"; did you mean {' or '.join(map(repr, by_last_part[match[0]]))}?"
 
 
-def _one_line(boxed: str, command: str, words: list[str], flags: list[str]) -> str:
+def _one_line(boxed: str, help_command: str, words: list[str], flags: list[str]) -> str:
     """Take the sentence out of tyro's box, and add what was typed."""
     # The box is drawn in ASCII where the terminal has no Unicode.
     plain = re.sub(r"\x1b\[[0-9;]*m", "", boxed)
@@ -107,7 +109,7 @@ def _one_line(boxed: str, command: str, words: list[str], flags: list[str]) -> s
         flag = unknown[1].rstrip(",")
         # Not tyro's own hint: it is cut off where the terminal is narrow.
         hint = _nearest_flag(flag.split("=")[0], flags)
-        return f"unknown option {flag!r}{hint} (`{command} --help` lists all options)"
+        return f"unknown option {flag!r}{hint} (`{help_command}` lists all options)"
     bad = re.search(r"(--[\w.-]+)", text)
     value = value_of(words, bad[1].rstrip(".'")) if bad else None
     return f"{text}" + (f" (given: {value!r})" if value is not None else "")

@@ -32,9 +32,10 @@ def run(words: list[str]) -> int:
     if asked.workdir is None:
         raise ConfigError("--workdir is not set; name the run folder: --workdir DIR")
     if re.match(r"\w+:/", str(asked.workdir)):
+        typed = value_of(words, "--workdir")  # a Path has lost one of the slashes
         raise ConfigError(
-            f"--workdir cannot be a URL such as {str(asked.workdir)!r}; mount the "
-            "bucket and use a path"
+            f"--workdir cannot be a URL such as {typed}; mount the bucket and use the "
+            "path of the mount"
         )
     from ssljax.runs.pretrain import pretrain
 
@@ -61,13 +62,15 @@ def _parse(recipe: str, base: Config, words: list[str]):
         smoke: bool = False
         """Shrink the run to minutes on a CPU: tiny network, few images."""
 
-    known = RECIPES.get(recipe)
+    if recipe in RECIPES and {"-h", "--help"} & set(words):
+        # Before tyro's text, which would join the lines of this one.
+        print(RECIPES[recipe].describe(), end="\n\n")
     return parse(
         Pretrain,
         words,
         command="ssljax pretrain",
+        help_command="ssljax pretrain RECIPE --help",
         default=Pretrain(recipe=recipe, config=base),
-        description=known.describe() if known else None,
     )
 
 

@@ -161,7 +161,7 @@ LOSSES: dict[Loss, str] = {"cosine": "cosine", "euclidean": "Euclidean"}
 MEASURED = {
     "cifar10/directpred_cosine": dict(
         expected="89 % online (implicit-var-reg)",
-        time="1 hour on an H100",
+        time="about 1 hour on an H100",
         notes=(
             "implicit-var-reg's stored run shows online accuracies of 75, 83, 86.5, "
             "88, 89 % at epochs 50, 100, 200, 300, 490 (read off its figure, +-1). "
@@ -181,7 +181,7 @@ MEASURED = {
     ),
     "cifar10/isoloss_cosine": dict(
         expected="90 % online (implicit-var-reg)",
-        time="1 hour on an H100",
+        time="about 1 hour on an H100",
         notes=(
             "implicit-var-reg's stored run, which has weight decay 1e-5, shows online "
             "accuracies of 81, 86.5, 88.5, 89.5, 90 % at epochs 50, 100, 200, 300, 490 "

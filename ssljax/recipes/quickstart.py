@@ -45,7 +45,7 @@ RECIPES = (
         SHAPES,
         quickstart,
         expected="47.3 % linear (measured)",
-        time="3 minutes on 2 CPU cores",
+        time="about 3 minutes on 2 CPU cores",
         source="Chen et al. 2020, tuned on `shapes`",
         notes=(
             "Linear probe on held-out images 47.3 %, untrained network 20.1 %, raw "

@@ -42,6 +42,10 @@ class Recipe:
         return (self.make_smoke or shrink)(full)
 
     @property
+    def epochs(self) -> float:
+        return self.make(self.dataset).epochs
+
+    @property
     def title(self) -> str:
         return f"{self.method} on {self.dataset.title}"
 
@@ -55,7 +59,7 @@ class Recipe:
         """Return the whole record as text: command, time, result, source, notes."""
         rows = [
             ("Command:", self.command),
-            ("Epochs:", f"{self.config().epochs:g}"),
+            ("Epochs:", f"{self.epochs:g}"),
             ("Time:", self.time),
             ("Result:", self.expected),
             ("Source:", self.source),

@@ -164,6 +164,12 @@ def test_arrays_of_size_zero(shape):
         (["pretrain", "--dry-run", SHAPES], "the recipe comes first"),
         (["pretrain", "nowhere.py"], "no recipe 'nowhere.py'"),
         (["pretrain", SHAPES], "--workdir is not set"),
+        (
+            ["pretrain", SHAPES, "--workdir", "gs://bucket/run"],
+            "--workdir cannot be a URL such as gs://bucket/run; mount the bucket",
+        ),
+        (["pretrain", SHAPES, "--xyz"], "(`ssljax pretrain RECIPE --help` lists all"),
+        (["report", "run", "--xyz"], "(`ssljax report --help` lists all options)"),
         (["pretrain", SHAPES, "more"], "unknown option 'more'"),
         (["pretrain", SHAPES, "--epochs"], "Missing value for argument '--epochs'"),
         (["pretrain", SHAPES, "--epochs", "-1"], "epochs is -1.0; allowed: > 0"),

@@ -2,7 +2,6 @@
 
 import pytest
 from commands import ssljax
-from paths import CONFIGS
 
 from ssljax.runs.folder import RunFolder, read_json_lines
 
