@@ -7,21 +7,15 @@ from commands import ssljax
 
 from ssljax.data.catalogue import catalogue
 
+RECIPE = "cifar10/simclr"
+
 
 @pytest.mark.slow
 def test_the_smoke_run_on_cifar10_learns(tmp_path):
     if "cifar10" not in {entry.name for entry in catalogue() if entry.present}:
         pytest.skip("cifar10 is not prepared; set TFDS_DATA_DIR")
     folder = tmp_path / "run"
-    ssljax(
-        "pretrain",
-        "cifar10/simclr",
-        "--smoke",
-        "--workdir",
-        folder,
-        "--devices.count",
-        1,
-    )
+    ssljax("pretrain", RECIPE, "--smoke", "--workdir", folder, "--devices.count", 1)
     ssljax("evaluate", folder, "--protocol", "knn")
     ssljax("report", folder)
     rows = json.loads((folder / "evaluation.json").read_text())["rows"]

@@ -34,7 +34,7 @@ LONG = 5.0  # seconds; a run that takes longer is not repeated
 
 
 def seconds(function: Callable[..., Any], *arguments: Any) -> float:
-    """The fastest of a few runs, compilation left out."""
+    """Return the time of the fastest of a few runs, without compilation."""
     compiled = jax.jit(function).lower(*arguments).compile()
     best = float("inf")
     for _ in range(REPEATS):
@@ -47,7 +47,7 @@ def seconds(function: Callable[..., Any], *arguments: Any) -> float:
 
 
 def matrix_product(z: jax.Array) -> jax.Array:
-    """The smaller Gram matrix: what the cheapest of these losses cannot do without."""
+    """Compute the smaller Gram matrix, the unit of the table."""
     small = z if z.shape[0] <= z.shape[1] else z.T
     return jnp.matmul(small, small.T, precision=jax.lax.Precision.HIGHEST)
 
@@ -56,7 +56,9 @@ def loss_and_gradient(name: str, n: int, d: int) -> Callable[..., Any]:
     """Loss of a method on two views, with its gradient."""
     # W-MSE's covariance [D, D] wants as many samples as there are.
     sub_batch = {"w_mse": n, "cw_rgp": min(n, 64)}.get(name)
-    options = {} if sub_batch is None else {"sub_batch": sub_batch}
+    options: dict[str, float | int | str] = {}
+    if sub_batch is not None:
+        options["sub_batch"] = sub_batch
     config = methods.resolve(Config(method=MethodConfig(name, options=options)))
     loss_of, bound = methods.bind_loss(config), methods.bind_predictors(config)
 
@@ -114,7 +116,7 @@ def _rounded(value: float) -> str:
 
 
 def table(files: Sequence[Path]) -> str:
-    """Kept measurements as a Markdown table: a line per method, two columns a shape."""
+    """Return measurements as Markdown: a line per method, two columns per shape."""
     shapes = [json.loads(file.read_text())["rows"] for file in files]
     sizes = [f"N = {rows[0]['n']}, D = {rows[0]['d']}" for rows in shapes]
     columns = [f"{size}: {what}" for size in sizes for what in ("s", "products")]

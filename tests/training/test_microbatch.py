@@ -23,20 +23,8 @@ from ssljax.training.step import Embedded, collect_outputs, forward_views, view_
 from ssljax.training.update import update
 
 PART = 8
-# Of each family of losses, and of each kind of head.
-FAMILIES = (
-    "dclw",
-    "spectral_contrastive",
-    "barlow_twins",
-    "vicreg",
-    "tcr",
-    "byol",
-    "isoloss_cosine",
-    "intl",
-    "intl_ema",
-    "w_mse",
-    "shuffled_dbn",
-)
+# One of each wiring: the loss reads the joined embeddings whichever it is.
+WIRED = ("simclr", "byol", "isoloss_cosine", "intl_ema", "w_mse")
 
 
 def in_parts(name, count=1):
@@ -124,7 +112,7 @@ def check(name, count=1):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["simclr", *FAMILIES])
+@pytest.mark.parametrize("name", WIRED)
 def test_the_gradient_is_that_of_the_whole_batch(name):
     check(name)
 
@@ -200,7 +188,7 @@ def memory(batch_size, part=256):
 
 @pytest.mark.slow
 def test_memory_stays_that_of_a_part_as_the_batch_grows():
-    peaks = {n: memory(n) for n in (512, 1024, 2048)}
+    peaks = {n: memory(n) for n in (512, 2048)}
     for name in ("embed", "pull"):
         sizes = [peak[name] for peak, _ in peaks.values()]
         assert max(sizes) <= 1.1 * min(sizes), sizes
