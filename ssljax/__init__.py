@@ -6,9 +6,17 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ssljax import analytic as analytic
+    from ssljax import config as config
+    from ssljax import data as data
+    from ssljax import evaluation as evaluation
     from ssljax import losses as losses
+    from ssljax import methods as methods
+    from ssljax import models as models
+    from ssljax import recipes as recipes
     from ssljax.config import Config as Config
     from ssljax.runs.encoder import load_encoder as load_encoder
+    from ssljax.runs.evaluate import evaluate as evaluate
+    from ssljax.runs.evaluate import report as report
     from ssljax.runs.pretrain import pretrain as pretrain
     from ssljax.runs.replay import replay as replay
 
@@ -16,12 +24,40 @@ if TYPE_CHECKING:
 # quick and need nothing but JAX.
 _LAZY = {
     "Config": "ssljax.config",
+    "evaluate": "ssljax.runs.evaluate",
     "load_encoder": "ssljax.runs.encoder",
     "pretrain": "ssljax.runs.pretrain",
     "replay": "ssljax.runs.replay",
+    "report": "ssljax.runs.evaluate",
 }
 
-__all__ = ["Config", "analytic", "load_encoder", "losses", "pretrain", "replay"]
+_PACKAGES = (
+    "analytic",
+    "config",
+    "data",
+    "evaluation",
+    "losses",
+    "methods",
+    "models",
+    "recipes",
+)
+
+__all__ = [
+    "Config",
+    "analytic",
+    "config",
+    "data",
+    "evaluate",
+    "evaluation",
+    "load_encoder",
+    "losses",
+    "methods",
+    "models",
+    "pretrain",
+    "recipes",
+    "replay",
+    "report",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -29,6 +65,11 @@ def __getattr__(name: str) -> Any:
 
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
-    if name in ("analytic", "losses"):
+    if name in _PACKAGES:
         return importlib.import_module(f"ssljax.{name}")
     raise AttributeError(f"module 'ssljax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, those that are not loaded yet included."""
+    return sorted({*__all__, "__version__"})

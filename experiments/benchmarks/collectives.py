@@ -27,24 +27,20 @@ from hlo import KINDS, Collective, collectives, totals
 from jax.sharding import AxisType, Mesh
 
 from ssljax import methods
-from ssljax.commands.main import load_recipe
 from ssljax.config import Config
+from ssljax.recipes import load_recipe
 from ssljax.runs.setup import assemble
 from ssljax.training import devices, engines
 from ssljax.training.state import Setup, init_state
 
-ROOT = Path(__file__).parents[2]
-RECIPES = [
-    f"experiments/configs/imagenet_{name}.py"
-    for name in ("simclr", "byol", "barlow_twins", "vicreg")
-]
+RECIPES = [f"imagenet/{name}" for name in ("simclr", "byol", "barlow_twins", "vicreg")]
 EXAMPLES = 1_281_167  # ImageNet's training images
 CLASSES = 1000
 
 
 def setup_of(asked: argparse.Namespace, recipe: str, count: int) -> Setup:
     """Return the static parts of a recipe for shapes like ImageNet's, without data."""
-    config: Config = load_recipe(str(ROOT / recipe))
+    config: Config = load_recipe(recipe)
     size = asked.image_size
     config = replace(
         config,
@@ -95,7 +91,7 @@ def measure(asked: argparse.Namespace, recipe: str, name: str) -> dict[str, Any]
     found, memory = collectives(compiled.as_text()), compiled.memory_analysis()
     work = compiled.cost_analysis()
     return {
-        "recipe": Path(recipe).stem,
+        "recipe": recipe.replace("/", "_"),
         "compiler": "cpu" if name.isdigit() else name,
         "devices": mesh.size,
         "batch_per_device": asked.batch,

@@ -23,14 +23,14 @@ import numpy as np
 from PIL import Image
 
 from ssljax import methods
-from ssljax.commands.main import load_recipe
 from ssljax.data.decode import decode
+from ssljax.recipes import load_recipe
 from ssljax.runs.checkpoint import Checkpoints
 from ssljax.runs.setup import assemble
 from ssljax.training import devices
 from ssljax.training.state import init_state
 
-RECIPE = Path(__file__).parents[1] / "configs" / "imagenet_simclr.py"
+RECIPE = "imagenet/simclr"
 IMAGES = 16
 QUALITY = 90  # at which these images have about the size of ImageNet's
 
@@ -70,7 +70,7 @@ def decoding(repeats: int = 10) -> dict[str, float]:
 def checkpoint(folder: Path) -> dict[str, float]:
     """Measure size and times of a checkpoint, with the code that training uses."""
     setup = assemble(
-        methods.resolve(load_recipe(str(RECIPE))),
+        methods.resolve(load_recipe(RECIPE)),
         image_shape=(256, 256, 3),
         num_classes=1000,
         examples=1_281_167,

@@ -1,14 +1,15 @@
-"""`ssljax theory`: each theory beside a simulation of the losses that train."""
+"""`ssljax theory`: check each theory against a simulation of the training losses."""
 
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ssljax.commands.parse import parse_positional
 from ssljax.config.checks import ConfigError, nearest
 from ssljax.reports.theory_tables import (
     Outcome,
@@ -23,35 +24,33 @@ if TYPE_CHECKING:
 
 DISAGREES = 1
 FINGERPRINT = "fingerprint"
-AT_ONCE = 2  # items; each holds what it simulates in memory
+CONCURRENT_ITEMS = 2  # each holds its simulation in memory
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Check a theory against a simulation that differentiates the losses themselves."""
+class Options:
+    """Check a theory against a simulation of the training losses' own gradients."""
 
     name: str
     """A theory, `fingerprint`, `all`, or `list` for the names."""
     items: list[str] = field(default_factory=list)
-    """Numbers of the items to check, without figures; all where none is given."""
+    """Check these items only, and draw no figures; all items by default."""
     seed: int = 0
-    """Of the weights and samples that an item draws."""
+    """Seed of the weights and samples."""
     out: Path | None = None
-    """Folder for figures, checklist.md and fingerprint.md."""
+    """Write figures, checklist.md and fingerprint.md into this folder."""
     json: Path | None = None
-    """File for every figure measured."""
+    """Write every measured number into this file."""
     format: Literal["svg", "png"] = "svg"
-    """Of the figures."""
+    """Format of the figures."""
 
 
-def run(words: list[str], parse: Callable[..., Any]) -> int:
-    """The subcommand; ``parse`` is the command line's own parser."""
-    import tyro
-
+def run(words: list[str]) -> int:
+    """Run the command; return its exit code, 1 where something disagrees."""
     if not words:
         raise ConfigError(f"name a theory: ssljax theory {' | '.join(_allowed())}")
-    asked = parse(
-        tyro.conf.PositionalRequiredArgs[Asked],
+    asked = parse_positional(
+        Options,
         words,
         command="ssljax theory",
         flags=("items", "seed", "out", "json", "format"),
@@ -60,9 +59,14 @@ def run(words: list[str], parse: Callable[..., Any]) -> int:
         print(_listing())
         return 0
     chosen = _chosen(asked)
-    for path, what in ((asked.json, "--json"), (asked.out, "--out")):
-        if path is not None and path.exists() and path.is_dir() == (what == "--json"):
-            raise ConfigError(f"{what} is {str(path)!r}, which is there already")
+    for path, flag in ((asked.json, "--json"), (asked.out, "--out")):
+        # A folder cannot become the file, nor a file the folder.
+        if path is not None and path.exists() and path.is_dir() == (flag == "--json"):
+            kind = "folder" if path.is_dir() else "file"
+            raise ConfigError(
+                f"{flag} is {str(path)!r}, which already exists as a {kind}; choose "
+                "another path"
+            )
     from ssljax.runs.folder import this_launch
 
     made = this_launch(["ssljax", "theory", *words])  # before anything is written
@@ -84,7 +88,7 @@ def run(words: list[str], parse: Callable[..., Any]) -> int:
 
 
 def names() -> tuple[str, ...]:
-    """The theories that can be checked, in order."""
+    """Return the names of all theories, in order."""
     from ssljax.analytic import theories
 
     return (*theories.NAMES, FINGERPRINT)
@@ -95,10 +99,10 @@ def _allowed() -> tuple[str, ...]:
 
 
 def load(name: str) -> "Theory":
-    """The theory of that name.
+    """Return the theory of that name.
 
     Raises:
-        ConfigError: unknown name; the message has the nearest.
+        ConfigError: unknown name; the message suggests the nearest.
     """
     if name not in names():
         raise ConfigError(
@@ -114,7 +118,7 @@ def load(name: str) -> "Theory":
     return theories.load(name)
 
 
-def _chosen(asked: Asked) -> list[tuple["Theory", list["Item"]]]:
+def _chosen(asked: Options) -> list[tuple["Theory", list["Item"]]]:
     if asked.name == "all":
         if asked.items:
             raise ConfigError("--items needs one theory: ssljax theory NAME --items 1")
@@ -132,8 +136,8 @@ def _chosen(asked: Asked) -> list[tuple["Theory", list["Item"]]]:
     return [(theory, [known[number] for number in asked.items])]
 
 
-def check(theory: "Theory", items: Sequence["Item"], asked: Asked) -> Outcome:
-    """Run items, print each in its turn; one that raises does not stop the rest."""
+def check(theory: "Theory", items: Sequence["Item"], asked: Options) -> Outcome:
+    """Run items and print each in turn; one that raises does not stop the rest."""
     from ssljax.analytic.checklist import Given, Verdict, run_item
 
     outcome = Outcome(theory)
@@ -141,9 +145,7 @@ def check(theory: "Theory", items: Sequence["Item"], asked: Asked) -> Outcome:
     print(f"{theory.name}: {theory.paper}", flush=True)
     images, missing = _images(items)
     if missing:
-        print(
-            f"  random images stand in for CIFAR-10, or an item is left out: {missing}"
-        )
+        print(f"  without CIFAR-10, items use random images or are skipped: {missing}")
     given = Given(seed=asked.seed, images=images)
     width = max((len(item.number) for item in items), default=1)
 
@@ -152,15 +154,15 @@ def check(theory: "Theory", items: Sequence["Item"], asked: Asked) -> Outcome:
         try:
             return run_item(item, given), None
         except Exception as error:
-            return Verdict(item, [], time.perf_counter() - began), _in_a_line(error)
+            return Verdict(item, [], time.perf_counter() - began), _one_line(error)
 
-    # Items do not know of each other; most of their time is compilation, on one core.
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    # Items are independent and mostly compile, which XLA does on one core.
+    with ThreadPoolExecutor(CONCURRENT_ITEMS) as pool:
         for verdict, error in pool.map(verdict_of, items):
             if error is not None:
                 outcome.errors[verdict.item.number] = error
             outcome.verdicts.append(verdict)
-            print(_told(verdict, error, width), flush=True)
+            print(_verdict_lines(verdict, error, width), flush=True)
     drawn = asked.out is not None and not asked.items
     if theory.name != FINGERPRINT:
         if drawn:
@@ -172,8 +174,8 @@ def check(theory: "Theory", items: Sequence["Item"], asked: Asked) -> Outcome:
     return outcome
 
 
-def _fingerprints(outcome: Outcome, asked: Asked) -> None:
-    """The table of all losses, computed once for the page and the figure."""
+def _fingerprints(outcome: Outcome, asked: Options) -> None:
+    """Print and write the table of all losses, computed once for page and figure."""
     from ssljax.analytic.fingerprint.checklist import fingerprint_picture
     from ssljax.analytic.fingerprint.measure import fingerprints
     from ssljax.reports.theory_tables import fingerprint_table
@@ -189,7 +191,7 @@ def _fingerprints(outcome: Outcome, asked: Asked) -> None:
         _draw(outcome, lambda: [fingerprint_picture(found)], asked)
 
 
-def _draw(outcome: Outcome, pictures: Callable[[], Sequence], asked: Asked) -> None:
+def _draw(outcome: Outcome, pictures: Callable[[], Sequence], asked: Options) -> None:
     from ssljax.analytic.checklist import NotHere
     from ssljax.reports.theory import save
 
@@ -202,14 +204,14 @@ def _draw(outcome: Outcome, pictures: Callable[[], Sequence], asked: Asked) -> N
     except NotHere as reason:
         print(f"figures not drawn: {reason}", flush=True)
     except Exception as error:
-        outcome.errors["figures"] = _in_a_line(error)
+        outcome.errors["figures"] = _one_line(error)
         print(f"figures FAILED: {outcome.errors['figures']}", flush=True)
 
 
 def _images(items: Sequence["Item"]) -> tuple[np.ndarray | None, str]:
-    """CIFAR-10 images where an item looks at some, or why there are none.
+    """Return CIFAR-10 images if an item needs them, or why they are missing.
 
-    Without them an item takes random images of their spectrum, or does not run.
+    Without them such an item uses random images with the same spectrum, or is skipped.
     """
     if not any(item.images for item in items):
         return None, ""
@@ -221,11 +223,12 @@ def _images(items: Sequence["Item"]) -> tuple[np.ndarray | None, str]:
         return None, str(error)
 
 
-def _in_a_line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _told(verdict: "Verdict", error: str | None, width: int) -> str:
+def _verdict_lines(verdict: "Verdict", error: str | None, width: int) -> str:
+    """Format an item: one line for the verdict, one for each number measured."""
     item = verdict.item
     word = "agrees" if verdict.passed else "not run" if verdict.missing else "DISAGREES"
     head = f"  {item.number:<{width}}  {word:<9}  {verdict.seconds:6.1f} s"

@@ -152,7 +152,7 @@ def test_what_is_not_here_is_no_failure(asked):
     assert code == 0
     assert re.search(r"1 +not run", out) and "not run: no photographs here" in out
     # Others would take random images, so it is said once for all, with what to do.
-    (said,) = [line for line in out.splitlines() if "stand in for CIFAR-10" in line]
+    (said,) = [line for line in out.splitlines() if "without CIFAR-10" in line]
     assert "ssljax data prepare cifar10" in said
     assert "not run: no accelerator here" in out
     assert "figures not drawn: no accelerator here" in out
@@ -227,8 +227,8 @@ def test_the_fingerprint_prints_its_table_and_draws(asked, monkeypatch):
         (("sound", "--sed", "1"), "unknown option '--sed'; did you mean '--seed'?"),
         (("sound", "--seed", "one"), "given: 'one'"),
         (("sound", "--format", "gif"), "'gif'"),
-        (("sound", "--json", "."), "--json is '.', which is there already"),
-        (("sound", "--out", "file"), "--out is 'file', which is there already"),
+        (("sound", "--json", "."), "--json is '.', which already exists as a folder"),
+        (("sound", "--out", "file"), "--out is 'file', which already exists as a file"),
     ],
 )
 def test_bad_words_are_one_line_and_exit_code_2(asked, words, message):

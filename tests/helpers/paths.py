@@ -5,4 +5,3 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 LAUNCH = ROOT / "experiments" / "launch"
-CONFIGS = ROOT / "experiments" / "configs"

@@ -8,7 +8,6 @@ import sys
 import pytest
 from commands import PROGRAM, ssljax, user_environment
 from interrupted import finish, free_port, lines, wait_for_step
-from paths import ROOT
 
 from ssljax.data.catalogue import catalogue
 
@@ -16,7 +15,7 @@ from ssljax.data.catalogue import catalogue
 def launch(workdir):
     """Both processes of one launch of the same command."""
     port = free_port()
-    words = ["pretrain", str(ROOT / "experiments/configs/cifar10_simclr.py"), "--smoke"]
+    words = ["pretrain", "cifar10/simclr", "--smoke"]
     words += ["--workdir", str(workdir), "--epochs", "3", "--log.every-steps", "5"]
     words += ["--data.examples", "2000", "--monitor.knn-examples", "1000"]
     words += ["--devices.coordinator", f"localhost:{port}", "--devices.processes", "2"]

@@ -2,7 +2,6 @@
 
 import pytest
 from commands import ssljax
-from paths import CONFIGS
 
 from ssljax.runs.folder import RunFolder, read_json_lines
 
@@ -20,8 +19,8 @@ HEADS = {
 
 def alarms_of(folder, name, projector, predictor):
     heads = ["--method.projector", projector, "--method.predictor", predictor]
-    recipe = CONFIGS / "shapes_quickstart.py"
-    ssljax("pretrain", recipe, "--workdir", folder, "--method.name", name, *heads, *RUN)
+    words = ["--workdir", folder, "--method.name", name, *heads, *RUN]
+    ssljax("pretrain", "shapes/quickstart", *words)
     path = RunFolder(folder).alarms
     return read_json_lines(path) if path.exists() else []
 

@@ -1,0 +1,58 @@
+"""The quickstart: SimCLR on images that the package draws, with no download.
+
+ssljax pretrain shapes/quickstart --workdir runs/quickstart
+"""
+
+from dataclasses import replace
+
+from ssljax.config import (
+    CheckpointConfig,
+    Config,
+    LogConfig,
+    MethodConfig,
+    OptimizerConfig,
+)
+from ssljax.recipes.datasets import SHAPES, Dataset
+from ssljax.recipes.recipe import Recipe
+
+
+def quickstart(dataset: Dataset) -> Config:
+    """Build the config that `make quickstart` runs."""
+    return Config(
+        method=MethodConfig("simclr", options={"temperature": 0.2}, projector="256-64"),
+        data=dataset.data,
+        augment=replace(dataset.augment, crop_scale_min=0.3),
+        model=dataset.model,
+        optimizer=OptimizerConfig(
+            name="adamw",
+            learning_rate=2e-3,
+            scale_by_batch=False,
+            weight_decay=1e-4,
+            warmup_epochs=1,
+        ),
+        monitor=dataset.monitor,
+        checkpoint=CheckpointConfig(every_epochs=5),
+        log=LogConfig(every_steps=26),
+        epochs=17,
+        batch_size=128,
+    )
+
+
+RECIPES = (
+    Recipe(
+        "shapes/quickstart",
+        "SimCLR",
+        SHAPES,
+        quickstart,
+        expected="47.3 % linear (measured)",
+        time="about 3 minutes on 2 CPU cores",
+        source="Chen et al. 2020, tuned on `shapes`",
+        notes=(
+            "Linear probe on held-out images 47.3 %, untrained network 20.1 %, raw "
+            "pixels 13.1 % (seed 0). At full width (--model.width 1 --epochs 12 "
+            "--data.examples None, twice the time) 58.0, 26.2 and 11.2 %.",
+            "With evaluation and report it takes 4.2 minutes. Crop, rate and "
+            "temperature were tuned on the training images.",
+        ),
+    ),
+)
