@@ -117,7 +117,7 @@ class ResNet(nn.Module):
 
     @property
     def feature_dim(self) -> int:
-        """Return the number of features per image."""
+        """Number of features per image."""
         return self.stage_widths[-1] * (_EXPANSION if self.bottleneck else 1)
 
     @nn.compact
@@ -294,7 +294,6 @@ def _last_scale(zero: bool) -> Callable[..., jax.Array]:
 
 
 def _shortcut(block: Any, x: jax.Array, features: int) -> jax.Array:
-    """Return the input itself, or its projection where the shape changes."""
     if block.stride == 1 and x.shape[-1] == features:
         return x
     x = block.conv(features, 1, block.stride, name="downsample_conv")(x)
