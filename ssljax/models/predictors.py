@@ -79,7 +79,10 @@ def direct_predictor(
         raise ValueError(f"the covariance must be [D, D], got shape {list(c.shape)}")
     identity = jnp.eye(c.shape[0], dtype=c.dtype)
     if exponent == 1 and convention == "luckmatters":
-        return jax.lax.stop_gradient(0.5 * c + 0.5 * c.T + epsilon * identity)
+        # Halved before the sum, which could overflow; without the barrier XLA would
+        # compute 0.5 (C + C^T) all the same.
+        half = jax.lax.optimization_barrier(0.5 * c)
+        return jax.lax.stop_gradient(half + half.T + epsilon * identity)
 
     size = jnp.max(jnp.abs(c))
     # NaN <= x is False, so NaN does not count as zero.
