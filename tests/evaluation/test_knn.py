@@ -1,3 +1,5 @@
+"""Weighted kNN against the protocol in loops; ties, limits and refusals."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -99,9 +101,11 @@ def test_k_beyond_the_bank_is_left_out_of_the_result():
     bank, labels = clusters(30)
     accuracies = knn_accuracy(bank, labels, bank, labels, num_classes=4)
     assert list(accuracies) == [1, 5, 20]
-    with pytest.raises(ValueError, match="no k of .* fits a bank of 30"):
+    with pytest.raises(ValueError, match="every k of .* exceeds the 30 rows"):
         knn_accuracy(bank, labels, bank, labels, ks=(31,), num_classes=4)
-    with pytest.raises(ValueError, match="use k between 1 and 30"):
+    with pytest.raises(
+        ValueError, match="k is 31, but the bank has 30 rows; use 1 to 30"
+    ):
         knn_predict(bank, labels, bank, k=31, num_classes=4)
 
 
@@ -125,14 +129,14 @@ def test_the_training_loop_compiles_once():
 
 
 def test_votes_refuse_k_out_of_order():
-    with pytest.raises(ValueError, match="ks must ascend"):
+    with pytest.raises(ValueError, match="ks must be ascending"):
         neighbour_votes(jnp.eye(3), jnp.arange(3), jnp.eye(3), ks=(2, 1), num_classes=3)
 
 
 def test_confusion_counts_rows_by_truth():
     matrix = confusion(np.array([0, 0, 2, 2, 2]), np.array([0, 1, 2, 2, 0]), 3)
     np.testing.assert_array_equal(matrix, [[1, 1, 0], [0, 0, 0], [1, 0, 2]])
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError, match="must both be"):
         confusion(np.zeros(2, int), np.zeros(3, int), 2)
 
 
@@ -143,8 +147,8 @@ def test_confusion_counts_rows_by_truth():
         (lambda x, y: (x, y.astype(float)), "must be integers"),
         (lambda x, y: (x, y[:-1]), "one label per row"),
         (lambda x, y: (x[0], y), r"must be \[N, F\]"),
-        (lambda x, y: (np.where(x > 1, np.nan, x), y), "rows are not finite"),
-        (lambda x, y: (x[:, :5], y), "take both from one encoder"),
+        (lambda x, y: (np.where(x > 1, np.nan, x), y), "rows of .* are not finite"),
+        (lambda x, y: (x[:, :5], y), "use the same encoder for both"),
     ],
 )
 def test_refusals_are_one_clear_line(change, message):
