@@ -54,10 +54,10 @@ def photos(batch, height=32, width=32, channels=3, seed=0):
     return jnp.asarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-def noise():
-    """Images without any structure, of odd sides."""
-    rng = np.random.default_rng(0)
-    return jnp.asarray(rng.integers(0, 256, (128, 19, 25, 3), dtype=np.uint8))
+def odd_photos(key=0):
+    """Images of odd sides and parameters of all operations: one program for many."""
+    parameters = sampler(FULL, 8, 37, 45, 3)(jax.random.key(key))
+    return photos(8, 37, 45), dict(parameters)
 
 
 @functools.cache
@@ -151,9 +151,7 @@ def test_all_orders_are_equally_likely_permutations():
 
 
 def test_events_are_drawn_independently():
-    parameters = drawn(
-        View(flip=0.5, jitter=0.5, grayscale=0.5, blur=0.5, solarize=0.5)
-    )
+    parameters = drawn(DRAWN)
     names = ("flip", "jitter", "grayscale", "blur", "solarize", "brightness", "sigma")
     correlation = np.corrcoef([np.asarray(parameters[n], float) for n in names])
     assert np.abs(correlation - np.eye(len(names))).max() < 5 / np.sqrt(4096)
@@ -169,9 +167,10 @@ def test_changing_one_field_leaves_the_other_draws_alone():
 
 
 def test_a_view_does_not_depend_on_the_others_asked_for():
-    images, key = noise(), jax.random.key(1)
-    together = compiled_views(key, images, views=(FULL, IDENTITY, FULL), size=21)
-    (alone,) = compiled_views(key, images, views=(FULL,), size=21)
+    images, key = photos(8, 12, 12), jax.random.key(1)
+    cropped = View(jitter=0.0, grayscale=0.0)
+    together = compiled_views(key, images, views=(cropped, IDENTITY, cropped), size=8)
+    (alone,) = compiled_views(key, images, views=(cropped,), size=8)
     np.testing.assert_allclose(together[0], alone, atol=1e-6)
     assert float(jnp.abs(together[0] - together[2]).max()) > 0.1
 
@@ -183,8 +182,7 @@ def test_identity_parameters_give_the_image():
 
 
 def test_events_that_do_not_happen_give_the_image():
-    images = photos(8, 36, 36)
-    parameters = drawn(FULL, batch=8, height=36, width=36)
+    images, parameters = odd_photos()
     parameters["box"] = jnp.tile(jnp.array([[2.0, 4.0, 32.0, 32.0]]), (8, 1))
     for name in ("flip", "jitter", "grayscale", "blur", "solarize"):
         parameters[name] = jnp.zeros(8, bool)
@@ -194,8 +192,7 @@ def test_events_that_do_not_happen_give_the_image():
 
 
 def test_a_batch_equals_its_images_one_by_one():
-    images = photos(8, 36, 36)
-    parameters = drawn(FULL, batch=8, height=36, width=36)
+    images, parameters = odd_photos()
     batched = compiled_apply(images, parameters, view=FULL, size=32)
     for i in range(8):
         one = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], parameters)
@@ -260,16 +257,16 @@ def test_new_keys_do_not_recompile():
 
 @pytest.mark.parametrize("channels", [1, 13])
 def test_any_number_of_channels(channels):
-    images = photos(6, 20, 20, channels)
-    (view,) = compiled_views(jax.random.key(4), images, views=(FULL,), size=16)
-    assert view.shape == (6, 16, 16, channels)
+    images = photos(64, 20, 20, channels)
+    parameters = drawn(FULL, batch=64, height=20, width=20, channels=channels)
+    view = compiled_apply(images, parameters, view=FULL, size=16)
+    assert view.shape == (64, 16, 16, channels)
     assert bool((view >= 0).all() and (view <= 1).all())
     assert skipped_operations(FULL, channels=channels) == (
         "saturation",
         "hue",
         "grayscale",
     )
-    parameters = drawn(FULL, batch=64, channels=channels)
     assert not bool(parameters["grayscale"].any())
     assert bool(
         (parameters["saturation"] == 1).all() and (parameters["hue"] == 0).all()
@@ -285,11 +282,14 @@ def test_skipping_names_only_what_the_view_would_have_done():
 
 
 def test_values_stay_finite_and_in_range():
-    # Constant images have no hue and no contrast.
-    images = noise().at[:16].set(0).at[16:32].set(255)
-    (view,) = compiled_views(jax.random.key(7), images, views=(FULL,), size=21)
-    assert view.shape == (128, 21, 21, 3) and view.dtype == jnp.float32
-    assert bool(jnp.isfinite(view).all() and (view >= 0).all() and (view <= 1).all())
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (8, 37, 45, 3), dtype=np.uint8)
+    images[0], images[1] = 0, 255  # no hue and no contrast
+    for key in range(16):
+        _, parameters = odd_photos(key)
+        view = compiled_apply(jnp.asarray(images), parameters, view=FULL, size=32)
+        assert view.shape == (8, 32, 32, 3) and view.dtype == jnp.float32
+        assert np.isfinite(view).all() and 0 <= np.min(view) <= np.max(view) <= 1
 
 
 def test_operations_of_probability_zero_are_not_compiled():
@@ -342,7 +342,7 @@ def test_sizes_are_checked():
 
 def test_rows_of_a_batch_get_the_views_they_have_in_the_whole():
     images = np.random.default_rng(0).integers(0, 256, (8, 12, 12, 3), np.uint8)
-    views, key = preset("byol", image_size=8), jax.random.key(0)
+    views, key = preset("byol", image_size=8)[1:], jax.random.key(0)
     whole = compiled_views(key, jnp.asarray(images), views=views, size=8)
     for first in (0, 2, 5):
         part = jnp.asarray(images[first : first + 3])

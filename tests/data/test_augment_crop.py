@@ -76,11 +76,11 @@ def test_boxes_are_distributed_as_torchvision_draws_them(height, width, scale, r
     ours = boxes(height, width, scale, ratio)
     rng = np.random.default_rng(0)
     theirs = np.array(
-        [torchvision_box(rng, height, width, scale, ratio) for _ in range(N)]
+        [torchvision_box(rng, height, width, scale, ratio) for _ in range(N // 2)]
     )
     for i in range(4):
         # Exceeded once in a thousand for equal laws, per coordinate.
-        assert two_sample_distance(ours[:, i], theirs[:, i]) < 1.95 * np.sqrt(2 / N)
+        assert two_sample_distance(ours[:, i], theirs[:, i]) < 1.95 * np.sqrt(3 / N)
 
 
 def test_boxes_are_whole_pixels_inside_the_image():
@@ -134,7 +134,7 @@ def cropped(size):
 
 
 # One cut at a time has a program of its own, so the sizes are shared out.
-@pytest.mark.parametrize("size, cases", [(1, (0, 1)), (12, range(5)), (32, (0, 2, 3))])
+@pytest.mark.parametrize("size, cases", [(1, (1,)), (12, range(5)), (32, (0, 3))])
 def test_equals_scale_and_translate_of_the_cut_box(size, cases):
     resample = jax.jit(
         functools.partial(

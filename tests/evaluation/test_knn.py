@@ -51,12 +51,11 @@ def test_equals_the_protocol(k, temperature):
 def test_one_search_serves_every_k():
     bank, labels = clusters(90)
     queries, truth = clusters(40, seed=1)
-    accuracies = knn_accuracy(
-        bank, labels, queries, truth, ks=(20, 1, 5), num_classes=4
-    )
+    options = dict(num_classes=4, query_batch=16)
+    accuracies = knn_accuracy(bank, labels, queries, truth, ks=(20, 1, 5), **options)
     assert list(accuracies) == [1, 5, 20]
     for k, accuracy in accuracies.items():
-        predictions = knn_predict(bank, labels, queries, k=k, num_classes=4)
+        predictions = knn_predict(bank, labels, queries, k=k, **options)
         assert accuracy == np.mean(predictions == truth)
 
 
@@ -79,21 +78,24 @@ def test_ties_go_to_the_first_of_the_bank_and_the_lower_class():
 
 
 def test_a_tiny_temperature_does_not_overflow():
-    bank, labels = clusters(30)
+    bank, labels = clusters(90)
     queries, _ = clusters(10, seed=1)
+    options = dict(num_classes=4, query_batch=16)
     np.testing.assert_array_equal(
-        knn_predict(bank, labels, queries, k=9, num_classes=4, temperature=1e-4),
-        knn_predict(bank, labels, queries, k=1, num_classes=4),
+        knn_predict(bank, labels, queries, k=5, temperature=1e-4, **options),
+        knn_predict(bank, labels, queries, k=1, **options),
     )
 
 
 def test_the_length_of_a_feature_is_irrelevant():
-    bank, labels = clusters(30)
+    bank, labels = clusters(90)
     queries, _ = clusters(10, seed=1)
-    scale = np.float32(2.0) ** np.arange(-15, 15)[:, None]  # powers of two are exact
+    # Powers of two are exact.
+    scale = np.float32(2.0) ** np.tile(np.arange(-15, 15), 3)[:, None]
+    options = dict(k=5, num_classes=4, query_batch=16)
     np.testing.assert_array_equal(
-        knn_predict(bank * scale, labels, queries, k=7, num_classes=4),
-        knn_predict(bank, labels, queries, k=7, num_classes=4),
+        knn_predict(bank * scale, labels, queries, **options),
+        knn_predict(bank, labels, queries, **options),
     )
 
 

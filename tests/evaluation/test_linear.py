@@ -93,10 +93,12 @@ def test_too_few_iterations_are_admitted(problem):
 
 
 def test_separable_classes_and_an_absent_class_stay_finite():
-    x = np.array([[-3.0], [-2.0], [2.0], [3.0]], np.float32)
-    fit = fit_logistic(x, np.array([0, 0, 2, 2]), num_classes=3, l2=(1e-5,))
+    y = 2 * np.arange(1000, dtype=np.int32) % 4  # 0 and 2 of five classes
+    x = np.zeros((1000, 24), np.float32)
+    x[:, 0] = (y - 1) * np.linspace(2.0, 3.0, 1000)
+    fit = fit_logistic(x, y, num_classes=5, l2=(1e-5,))
     assert np.isfinite(fit.weights).all() and np.isfinite(fit.bias).all()
-    np.testing.assert_array_equal(predict(fit, x)[0], [0, 0, 2, 2])
+    np.testing.assert_array_equal(predict(fit, x)[0], y)
 
 
 def test_held_out_scores_equal_their_definition(problem, fits):
