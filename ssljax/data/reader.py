@@ -101,7 +101,7 @@ class Reader:
         for step in range(1, self.count + 1):
             # Using another image would hide that the disk or mount is gone.
             if isinstance(error, decode.Unreachable):
-                raise DataError(f"{item[0]} cannot be opened ({error}); restore it")
+                raise DataError(f"{item[0]} cannot be opened ({error}); bring it back")
             item = self.fetch(np.array([(index + step) % self.count]))[0]
             if item[1] == label:
                 result = self._try_decode(item)

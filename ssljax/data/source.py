@@ -202,9 +202,7 @@ def from_arrays(
             f"images must be [N, H, W, C] or [N, H, W], got {images.ndim} dimensions"
         )
     if 0 in images.shape:
-        raise DataError(
-            f"images have size zero: shape {images.shape}; every axis needs at least 1"
-        )
+        raise DataError(f"images have size zero: shape {images.shape}")
     size, shape = len(images), images.shape[1:]
     if labels is not None:
         labels = _checked_labels(labels, size, class_names)

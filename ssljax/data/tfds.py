@@ -55,7 +55,7 @@ class TfdsReader(Reader):
             reason = " ".join(str(error).split())
             raise DataError(
                 f"the files of {self.name!r} in {self.data_dir} cannot be read "
-                f"({reason[:200]}); restore them, or delete that data set and run "
+                f"({reason[:200]}); bring them back, or delete that data set and run "
                 f"`ssljax data prepare {self.name}`"
             ) from error
         return [
@@ -158,7 +158,7 @@ def builder(name: str, folder: str, **options: Any) -> Any:
         near = difflib.get_close_matches(base, ["shapes", "folder", *known], n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise DataError(
-            f"unknown data set {name!r}; {hint}see `ssljax data list`"
+            f"no data set is called {name!r}; {hint}`ssljax data list` shows some"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""The whole pipeline: what is drawn, that it is applied, and where it may run."""
+"""The whole pipeline: the parameters' distributions, their effect, and sharding."""
 
 import dataclasses
 import functools

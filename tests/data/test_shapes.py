@@ -1,4 +1,4 @@
-"""The embedded set: the same to the bit for ever, and no shortcut to its classes."""
+"""The embedded set: its images never change, and no shortcut leads to its classes."""
 
 import hashlib
 
@@ -72,7 +72,7 @@ def test_cached_arrays_cannot_be_written(test):
 
 
 def test_templates_differ_under_every_rotation_and_reflection():
-    # A class that is another one turned or mirrored could not be told apart.
+    # Two classes could not be distinguished if one were the other turned or mirrored.
     t = shapes.templates()[:, 160:352:2, 160:352:2].astype(np.float32)
     flat, area = t.reshape(12, -1), t.sum((1, 2))
     spin = np.arange(0, 64) * 2 * np.pi / 64

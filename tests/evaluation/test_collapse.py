@@ -49,7 +49,7 @@ def test_one_vector_with_noise_is_complete_though_its_centred_rank_is_high():
 @pytest.mark.parametrize("noise", [0.0, 0.05, 0.2])
 def test_copies_of_one_dimension_behind_batchnorm_are_dimensional(noise):
     found = measured(line(noise))
-    # What the usual check sees: nothing.
+    # The usual check detects nothing.
     assert found["std_per_dimension"] == pytest.approx(1, abs=0.05)
     assert abs(found["mean_cosine"]) < 0.1
     diagnosis = diagnose([found, found])
