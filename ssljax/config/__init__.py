@@ -1,16 +1,18 @@
-"""Typed, validated configuration of a run, and how it is written and compared."""
+"""The typed, validated configuration of a run: its schema, checks and JSON."""
 
 from ssljax.config.checks import ConfigError
-from ssljax.config.schema import (
-    AugmentConfig,
+from ssljax.config.operation import (
     CheckpointConfig,
-    Config,
-    DataConfig,
     DevicesConfig,
     LogConfig,
+    MonitorConfig,
+)
+from ssljax.config.schema import (
+    AugmentConfig,
+    Config,
+    DataConfig,
     MethodConfig,
     ModelConfig,
-    MonitorConfig,
     OptimizerConfig,
     ProbeConfig,
 )

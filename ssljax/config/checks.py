@@ -1,4 +1,4 @@
-"""Checks that a configuration makes of itself, each answered by one line."""
+"""Checks of configuration values; each failure is one line that names the fix."""
 
 import difflib
 import math
@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 
 class ConfigError(ValueError):
-    """A setting cannot be used; the message is one line that names the fix."""
+    """A setting is not allowed; the message is one line that names what is."""
 
 
 def nearest(name: str, allowed: typing.Iterable[str]) -> str:
-    """A hint such as `; did you mean 'x'?`, empty when nothing is near.
+    """Return a hint such as `; did you mean 'x'?`, or "" if no name is similar.
 
     >>> nearest("lerning_rate", ["learning_rate", "momentum"])
     "; did you mean 'learning_rate'?"
@@ -22,12 +22,15 @@ def nearest(name: str, allowed: typing.Iterable[str]) -> str:
 
 
 def refuse(key: str, value: Any, allowed: str) -> typing.NoReturn:
-    """Raise the one line for a value that is not allowed."""
+    """Raise the `ConfigError` for a value that is not allowed."""
     raise ConfigError(f"{key} is {value!r}; allowed: {allowed}")
 
 
 def check_types(config: Any, prefix: str) -> None:
-    """Recipes are Python, so types are checked here and not by the command line."""
+    """Refuse fields whose value does not match the type in the schema.
+
+    The command line checks types itself, but recipes are Python and do not.
+    """
     for name, hint in typing.get_type_hints(type(config)).items():
         value = getattr(config, name)
         if not _matches(value, hint):
@@ -43,6 +46,7 @@ def check_types(config: Any, prefix: str) -> None:
 
 
 def _matches(value: Any, hint: Any) -> bool:
+    """Decide whether a value has the type of a hint, as the schema uses hints."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_matches(value, option) for option in typing.get_args(hint))
@@ -57,9 +61,10 @@ def _matches(value: Any, hint: Any) -> bool:
         kinds = typing.get_args(hint)
         if not isinstance(value, tuple):
             return False
-        if kinds[-1] is Ellipsis:
+        if kinds[-1] is Ellipsis:  # tuple[int, ...]
             kinds = kinds[:1] * len(value)
         return len(value) == len(kinds) and all(map(_matches, value, kinds))
+    # True is an int in Python, but not a number in a config.
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
@@ -68,6 +73,7 @@ def _matches(value: Any, hint: Any) -> bool:
 
 
 def _describe(hint: Any) -> str:
+    """Name a type in the words of an error message."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_describe(option) for option in typing.get_args(hint))
@@ -86,13 +92,14 @@ def _describe(hint: Any) -> str:
 
 
 def as_tuples(value: Any) -> Any:
-    """Lists, as a parsed file has them, as the tuples of a frozen config."""
+    """Convert nested lists, as in parsed files, to the tuples of a frozen config."""
     if isinstance(value, list | tuple):
         return tuple(as_tuples(item) for item in value)
     return value
 
 
 def _values(config: Any, prefix: str, names: tuple[str, ...]):
+    """Yield dotted key and value of each named field that is set."""
     for name in names:
         value = getattr(config, name)
         if value is not None:
@@ -121,7 +128,7 @@ def at_most(config: Any, prefix: str, most: float, *names: str) -> None:
 
 
 def near_multiples(value: int, part: int) -> str:
-    """The multiples of `part` on both sides of a number that is none.
+    """Name the multiples of `part` next to a value that is not one.
 
     >>> near_multiples(100, 32)
     '96 or 128'

@@ -1,20 +1,20 @@
-"""Configs as JSON and as flat tables, and which of them may go on with a run."""
+"""Write configs as JSON or flat tables, and compare them before a run is resumed."""
 
 import dataclasses
 import json
 import typing
 from typing import Any
 
-from ssljax.config import Config
 from ssljax.config.checks import ConfigError, nearest
+from ssljax.config.schema import Config
 
-# Settings that do not change the trajectory may differ when a run goes on.
+# Settings that do not change the trajectory may differ when a run is resumed.
 RESUMABLE = (
     "log.",
     "checkpoint.",
     "data.workers",
     "data.data_dir",
-    # All of devices but the microbatch, which BatchNorm sees.
+    # All of devices except the microbatch, which changes BatchNorm's statistics.
     "devices.count",
     "devices.engine",
     "devices.distributed",
@@ -25,7 +25,7 @@ RESUMABLE = (
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted keys and plain values of a config, options included.
+    """Return the values of a config by dotted key, options included.
 
     >>> flatten(Config())["data.name"]
     'shapes'
@@ -41,15 +41,15 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def to_json(config: Config) -> str:
-    """The config as indented JSON; `from_json` is its inverse."""
+    """Write the config as indented JSON; `from_json` is the inverse."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
 def from_json(text: str) -> Config:
-    """Read what `to_json` wrote.
+    """Read a config from the JSON of `to_json`.
 
     Raises:
-        ConfigError: for a key that this version does not know.
+        ConfigError: for an unknown key, or a value that is not allowed.
 
     >>> from_json(to_json(Config(seed=3))).seed
     3
@@ -58,7 +58,11 @@ def from_json(text: str) -> Config:
 
 
 def differences(saved: Config, wanted: Config) -> list[str]:
-    """Keys that forbid `wanted` to go on where `saved` stopped, as `key: a -> b`."""
+    """List the differences that prevent resuming `saved` with `wanted`.
+
+    Returns:
+        Lines such as ``seed: 0 -> 5``, sorted by key; empty if the run may resume.
+    """
     a, b = flatten(saved), flatten(wanted)
     return [
         f"{key}: {a.get(key)!r} -> {b.get(key)!r}"
@@ -68,6 +72,7 @@ def differences(saved: Config, wanted: Config) -> list[str]:
 
 
 def _build(cls: type, values: dict[str, Any], prefix: str) -> Any:
+    # The sections are dataclasses themselves, and check their values when built.
     hints = typing.get_type_hints(cls)
     for key in values:
         if key not in hints:

@@ -1,8 +1,8 @@
-"""Views of images, made on the device inside the training step.
+"""Make random views of images, on the device inside the training step.
 
-Parameters are drawn first (`sample`), deterministic kernels apply them to the whole
-batch (`apply`): each half can be tested, logged and replayed alone. Nothing here
-depends on how the batch is laid out over devices.
+Parameters are drawn first (`sample`), then deterministic kernels apply them to the
+whole batch (`apply`), so that each half can be tested, logged and replayed alone.
+Nothing here depends on how the batch is laid out over devices.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from ssljax.data.blur import blur_taps, gaussian_blur
 from ssljax.data.colour import JITTER, jitter, solarize, to_grayscale
 from ssljax.data.crop import crop_and_resize, sample_boxes
+from ssljax.data.preprocess import check_images, for_evaluation, normalize
 from ssljax.data.presets import View, preset
 
 __all__ = [
@@ -26,8 +27,8 @@ __all__ = [
     "skipped_operations",
 ]
 
-# One constant per random quantity, never renumbered: a new one takes the next number
-# and leaves what the others draw as it was.
+# One constant per random quantity, never renumbered: a new quantity takes the next
+# number and leaves the random numbers of the others unchanged.
 _STREAMS = {
     "box": 0,
     "flip": 1,
@@ -53,24 +54,24 @@ def make_views(
     size: int | Sequence[int],
     rows: tuple[jax.Array | int, int] | None = None,
 ) -> tuple[jax.Array, ...]:
-    """Draw one batch of each view of the same images.
+    """Make one batch of each view of the same images.
 
     The same key and the same global batch give the same views on any number of
-    devices; view i does not depend on the other views asked for.
+    devices. View i does not depend on the other views.
 
     Args:
         key: random key of this step.
         images: the global batch, ``[B, H, W, C]`` uint8, or some rows of it.
         views: distributions, one for each result.
         size: side of the views in pixels, one for all or one for each (multi-crop).
-        rows: ``(first, total)`` where the images are but the rows from ``first`` on of
-            a global batch of ``total``: they get the views they have in the whole.
+        rows: ``(first, total)`` if the images are only the rows from ``first`` on of a
+            global batch of ``total``. They get the same views as in the whole batch.
 
     Returns:
         One ``[B, size, size, C]`` float32 array in [0, 1] for each view.
 
     Raises:
-        ValueError: as `apply` does, or where sizes and views differ in number.
+        ValueError: as `apply`, or if the numbers of sizes and views differ.
 
     >>> images = jnp.zeros((4, 40, 40, 3), jnp.uint8)
     >>> first, second = make_views(
@@ -80,12 +81,12 @@ def make_views(
     """
     sizes = [size] * len(views) if isinstance(size, int) else list(size)
     for side in sizes:
-        _check_images(images, side)
+        check_images(images, side)
     batch, height, width, channels = images.shape
     first, total = (0, batch) if rows is None else rows
 
-    def drawn(i: int, view: View) -> dict[str, jax.Array]:
-        of_all = sample(
+    def parameters(i: int, view: View) -> dict[str, jax.Array]:
+        of_batch = sample(
             jax.random.fold_in(key, i),
             view,
             batch=total,
@@ -94,15 +95,16 @@ def make_views(
             channels=channels,
         )
         if rows is None:
-            return of_all
-        # Numbers for the whole batch are cheap; those of the other rows are dropped.
+            return of_batch
+        # Drawn for the whole batch, which is cheap, so that a row's numbers do not
+        # depend on how the batch is cut.
         return {
             name: jax.lax.dynamic_slice_in_dim(values, first, batch)
-            for name, values in of_all.items()
+            for name, values in of_batch.items()
         }
 
     return tuple(
-        apply(images, drawn(i, view), view, size=side)
+        apply(images, parameters(i, view), view, size=side)
         for i, (view, side) in enumerate(zip(views, sizes, strict=True))
     )
 
@@ -118,7 +120,7 @@ def sample(
         batch: number of images B.
         height: height of the images in pixels.
         width: width of the images in pixels.
-        channels: channels of the images; unless 3, what needs RGB is drawn as "off".
+        channels: channels of the images; unless 3, operations on RGB are switched off.
 
     Returns:
         Arrays with leading axis B: ``box`` ``[B, 4]`` (y, x, h, w in pixels);
@@ -183,8 +185,8 @@ def apply(
     Args:
         images: ``[B, H, W, C]`` uint8; any C, see `skipped_operations`.
         parameters: as from `sample`.
-        view: decides at trace time which operations exist at all; an operation of
-            probability zero costs nothing, whatever ``parameters`` say of it.
+        view: decides at trace time which operations are compiled. An operation of
+            probability zero costs nothing, whatever its ``parameters``.
         size: side of the result in pixels.
 
     Returns:
@@ -199,7 +201,7 @@ def apply(
     >>> apply(jnp.zeros((2, 48, 40, 1), jnp.uint8), drawn, view, size=32).shape
     (2, 32, 32, 1)
     """
-    _check_images(images, size)
+    check_images(images, size)
     batch, _, _, channels = images.shape
     if parameters["box"].shape != (batch, 4):
         raise ValueError(
@@ -213,6 +215,7 @@ def apply(
         size=size,
         flip=parameters["flip"] if view.flip > 0 else None,
     )
+    # A batched program has no branch per image: without jitter, factors are neutral.
     factors = {
         name: jnp.where(parameters["jitter"], parameters[name], float(name != "hue"))
         for name in JITTER
@@ -228,19 +231,19 @@ def apply(
     if view.solarize > 0:
         inverted = solarize(planes, view.solarize_threshold)
         planes = _where(parameters["solarize"], inverted, planes)
-    # Weights that sum to one up to rounding may end a bit above white.
+    # Resampling weights sum to one only up to rounding, so white may exceed 1.
     return jnp.clip(jnp.moveaxis(planes, 0, -1), 0, 1)
 
 
 def skipped_operations(view: View, *, channels: int) -> tuple[str, ...]:
-    """Operations the view asks for that images without RGB cannot have.
+    """List the operations of the view that are skipped for images without RGB.
 
     Brightness, contrast (about each band's mean), blur and solarize work for any
-    number of channels; saturation, hue and grayscale need three.
+    number of channels. Saturation, hue and grayscale need three.
 
     Args:
         view: the distribution.
-        channels: channels of the images; 3 is taken to be RGB.
+        channels: channels of the images; 3 means RGB.
 
     >>> skipped_operations(View(hue=0.0), channels=13)
     ('saturation', 'grayscale')
@@ -254,85 +257,5 @@ def skipped_operations(view: View, *, channels: int) -> tuple[str, ...]:
     )
 
 
-def for_evaluation(
-    images: jax.Array, *, size: int, crop_fraction: float | None = None
-) -> jax.Array:
-    """Images as an evaluation sees them: no randomness, the centre, antialiased.
-
-    Images that already have the size are only scaled to [0, 1]. Others lose what lies
-    outside a central square, which is resized with the filter of the views.
-
-    Args:
-        images: ``[B, H, W, C]`` uint8.
-        size: side of the result in pixels.
-        crop_fraction: side of the square over the image's shorter side, in (0, 1];
-            by default 7/8 above 96 pixels (resize to 256, crop 224) and 1 below.
-
-    Returns:
-        ``[B, size, size, C]`` float32 in [0, 1].
-
-    Raises:
-        ValueError: if the images are not a uint8 batch or the fraction is out of range.
-
-    >>> for_evaluation(jnp.full((1, 48, 64, 3), 255, jnp.uint8), size=32).shape
-    (1, 32, 32, 3)
-    """
-    _check_images(images, size)
-    if crop_fraction is None:
-        crop_fraction = 0.875 if size > 96 else 1.0
-    if not 0 < crop_fraction <= 1:
-        raise ValueError(f"crop_fraction must be in (0, 1], got {crop_fraction}")
-    batch, height, width, _ = images.shape
-    if (height, width) == (size, size):
-        return images.astype(jnp.float32) / 255
-    side = max(1, round(crop_fraction * min(height, width)))
-    box = jnp.array(
-        [(height - side) // 2, (width - side) // 2, side, side], jnp.float32
-    )
-    boxes = jnp.broadcast_to(box[None], (batch, 4))
-    return jnp.moveaxis(crop_and_resize(images, boxes, size=size), 0, -1)
-
-
-def normalize(
-    images: jax.Array, mean: Sequence[float], std: Sequence[float]
-) -> jax.Array:
-    """Subtract the mean and divide by the standard deviation, channel by channel.
-
-    Args:
-        images: ``[..., C]`` float in [0, 1].
-        mean: C numbers, or one for all channels, on the same scale.
-        std: likewise, positive.
-
-    Raises:
-        ValueError: if the lengths do not match the channels or a deviation is not
-            positive.
-
-    >>> normalize(jnp.full((1, 1, 1, 3), 0.75), [0.5], [0.25]).ravel().tolist()
-    [1.0, 1.0, 1.0]
-    """
-    channels = images.shape[-1]
-    for name, values in (("mean", mean), ("std", std)):
-        if len(values) not in (1, channels):
-            raise ValueError(
-                f"{name} must have 1 or {channels} values, one per channel, "
-                f"got {len(values)}"
-            )
-    if not all(value > 0 for value in std):
-        raise ValueError(f"std must be positive, got {tuple(std)}")
-    shape = (1,) * (images.ndim - 1) + (-1,)
-    mean_, std_ = (jnp.asarray(v, images.dtype).reshape(shape) for v in (mean, std))
-    return (images - mean_) / std_
-
-
 def _where(flag: jax.Array, then: jax.Array, otherwise: jax.Array) -> jax.Array:
     return jnp.where(flag[None, :, None, None], then, otherwise)
-
-
-def _check_images(images: jax.Array, size: int) -> None:
-    if images.ndim != 4 or images.dtype != jnp.uint8:
-        raise ValueError(
-            "images must be a uint8 batch [B, H, W, C], got "
-            f"{images.dtype}{list(images.shape)}"
-        )
-    if size < 1:
-        raise ValueError(f"size must be at least one pixel, got {size}")

@@ -1,4 +1,4 @@
-"""Gaussian blur with its own width for every image of the batch."""
+"""Gaussian blur, with a width of its own for every image of the batch."""
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +8,9 @@ _MOST_SHIFTED_TAPS = 5
 
 
 def blur_taps(size: int) -> int:
-    """Taps of the blur at an image size: about a tenth of it, odd.
+    """Return the kernel size at an image size: odd, about a tenth of it.
 
-    SimCLR's rule: 3 at 32 pixels, 9 at 96, 23 at 224.
+    SimCLR's rule: 3 taps at 32 pixels, 9 at 96, 23 at 224.
 
     Args:
         size: side of the images in pixels.
@@ -22,7 +22,7 @@ def blur_taps(size: int) -> int:
 
 
 def gaussian_blur(planes: jax.Array, sigma: jax.Array, *, taps: int) -> jax.Array:
-    """Separable Gaussian blur, borders reflected (the edge pixel is not repeated).
+    """Blur with a separable Gaussian; borders are reflected without the edge pixel.
 
     Args:
         planes: ``[C, B, H, W]`` float.
@@ -32,8 +32,8 @@ def gaussian_blur(planes: jax.Array, sigma: jax.Array, *, taps: int) -> jax.Arra
     Returns:
         The blurred planes, same shape.
 
-    Source: torchvision's ``gaussian_blur``. A vmapped convolution would become a
-    grouped one, which is about a hundred times slower on a CPU.
+    Source: torchvision's ``gaussian_blur``. Not a vmapped convolution, which becomes a
+    grouped one: about a hundred times slower on a CPU.
 
     >>> flat = gaussian_blur(jnp.ones((1, 1, 4, 4)), jnp.ones(1), taps=3)
     >>> bool(jnp.allclose(flat, 1.0))
@@ -52,6 +52,7 @@ def gaussian_blur(planes: jax.Array, sigma: jax.Array, *, taps: int) -> jax.Arra
 
 
 def _shift_and_add(planes: jax.Array, half: jax.Array, *, axis: int) -> jax.Array:
+    """Blur along one axis as a weighted sum of shifted copies."""
     radius, length = half.shape[1] - 1, planes.shape[axis]
     padding = [(radius, radius) if i == axis else (0, 0) for i in range(4)]
     padded = jnp.pad(planes, padding, mode="reflect")
@@ -69,7 +70,7 @@ def _shift_and_add(planes: jax.Array, half: jax.Array, *, axis: int) -> jax.Arra
 
 
 def _band_matrix(half: jax.Array, length: int) -> jax.Array:
-    """The blur along one axis as a matrix ``[B, length, length]``."""
+    """Build the matrix ``[B, length, length]`` that blurs along one axis."""
     i = jnp.arange(length)[:, None]
     j = jnp.arange(length)[None, :]
     # Reflection puts pixel j also at -j and at 2 (length - 1) - j, the edges apart.

@@ -1,24 +1,25 @@
-"""What data sets there are, which are on this machine, and how to prepare one."""
+"""List the known data sets and those on this machine, and prepare one."""
 
 import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from ssljax.data import shapes
 from ssljax.data.source import DataError
 from ssljax.data.tfds import builder, check_prepared, tfds_dir
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the catalogue.
+    """A row of the catalogue.
 
     Attributes:
-        name: what to pass as ``data.name``.
-        splits: images per split, in the set's own split names; empty if unknown.
+        name: the value for ``data.name``.
+        splits: images per split, by the set's own split names; empty if unknown.
         image_size: such as ``"32 x 32"``, or ``"varies"``.
         classes: number of classes; None if unknown or unlabelled.
-        how: where it comes from or how to get it.
+        how: where it comes from, or how to get it.
         present: whether it can be loaded on this machine now.
     """
 
@@ -30,8 +31,8 @@ class Entry:
     present: bool
 
 
-# name: (splits, image size, classes, whether preparing it encodes pixels, which TFDS
-# does through TensorFlow, and what to know). Sizes as TFDS publishes them.
+# name: (splits, image size, classes, needs TensorFlow, remark). Preparing needs
+# TensorFlow where TFDS has to encode pixels. Sizes as published by TFDS.
 _KNOWN: dict[str, tuple[dict[str, int], str, int, bool, str]] = {
     "cifar10": ({"train": 50_000, "test": 10_000}, "32 x 32", 10, True, "163 MB"),
     "cifar100": ({"train": 50_000, "test": 10_000}, "32 x 32", 100, True, "161 MB"),
@@ -67,21 +68,19 @@ _KNOWN: dict[str, tuple[dict[str, int], str, int, bool, str]] = {
 
 
 def catalogue(data_dir: str | None = None) -> list[Entry]:
-    """The data sets that are known or present, without network or TensorFlow.
+    """List the known and the prepared data sets, without network or TensorFlow.
 
     Args:
         data_dir: TFDS directory; None reads TFDS_DATA_DIR, then
             ``~/tensorflow_datasets``.
 
     Returns:
-        The embedded set, folders, well-known TFDS sets, and then whatever else has
+        The embedded set, folders, well-known TFDS sets, and then all others that have
         been prepared in ``data_dir``.
 
     >>> catalogue()[0].name
     'shapes'
     """
-    from ssljax.data import shapes
-
     rows = [
         Entry("shapes", dict(shapes.SIZES), "32 x 32", 12, "embedded", True),
         Entry("folder", {}, "varies", None, "your images: --data.path DIR", True),
@@ -98,7 +97,7 @@ def catalogue(data_dir: str | None = None) -> list[Entry]:
 
 
 def prepare(name: str, data_dir: str | None = None) -> str:
-    """Downloads a TFDS set and writes it as array_record files; done once.
+    """Download a TFDS set and write it as array_record files, unless that is done.
 
     Args:
         name: TFDS name, such as ``"cifar10"``.
@@ -106,14 +105,14 @@ def prepare(name: str, data_dir: str | None = None) -> str:
             ``~/tensorflow_datasets``.
 
     Returns:
-        The folder that holds the prepared set.
+        The folder of the prepared set.
 
     Raises:
-        DataError: if it is unknown, needs TensorFlow that is not installed, needs files
-            that only a person can download, or the download fails.
+        DataError: if the set is unknown, needs TensorFlow that is not installed, needs
+            files downloaded by hand, or the download fails.
     """
     if name in ("shapes", "folder", "arrays"):
-        raise DataError(f"{name!r} needs no preparation; use it as it is")
+        raise DataError(f"{name!r} needs no preparation; use it directly")
     folder = tfds_dir(data_dir)
     made = builder(name, folder, file_format="array_record")
     if made.info.splits:
@@ -128,12 +127,15 @@ def prepare(name: str, data_dir: str | None = None) -> str:
         if "tensorflow" in str(error).lower():
             raise DataError(_needs_tensorflow(name)) from error
         raise DataError(
-            f"preparing {name!r} needs a package; pip install {error.name or error}"
+            f"preparing {name!r} needs another package; run "
+            f"pip install {error.name or error}"
         ) from error
     except AssertionError as error:
-        # TFDS asserts that files which only a person can fetch are in place.
+        # TFDS asserts that files to be downloaded by hand are in place.
         text = " ".join(str(error).split())
-        raise DataError(f"{name!r} needs files downloaded by hand: {text}") from error
+        raise DataError(
+            f"{name!r} needs files that you must download by hand: {text}"
+        ) from error
     except Exception as error:  # network, disk, checksum: dozens of types
         text = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"preparing {name!r} in {folder} failed: {text}") from error
@@ -142,14 +144,17 @@ def prepare(name: str, data_dir: str | None = None) -> str:
 
 def _needs_tensorflow(name: str) -> str:
     return (
-        f"preparing {name!r} needs TensorFlow, once: pip install "
-        f'"ssljax[prepare]", then `ssljax data prepare {name}`; or copy a prepared '
+        f"preparing {name!r} needs TensorFlow (reading it does not): run pip install "
+        f'"ssljax[prepare]" and `ssljax data prepare {name}`, or copy a prepared '
         "array_record folder and set TFDS_DATA_DIR"
     )
 
 
 def _prepared(root: Path) -> dict[str, tuple[dict[str, int], str, int | None]]:
-    """Image sets below ``root`` in array_record files, by name, from their JSON."""
+    """Find the image sets below ``root`` in array_record files, by their JSON.
+
+    The JSON is read directly, because importing TFDS takes seconds.
+    """
     found = {}
     for path in sorted(
         [*root.glob("*/*/dataset_info.json"), *root.glob("*/*/*/dataset_info.json")]
@@ -158,7 +163,7 @@ def _prepared(root: Path) -> dict[str, tuple[dict[str, int], str, int | None]]:
             info = json.loads(path.read_text())
             features = json.loads((path.parent / "features.json").read_text())
         except (OSError, ValueError):
-            continue  # a preparation that did not finish
+            continue  # its preparation did not finish
         if info.get("fileFormat") != "array_record":
             continue
         name = path.parent.parent.relative_to(root).as_posix()
@@ -173,7 +178,7 @@ def _prepared(root: Path) -> dict[str, tuple[dict[str, int], str, int | None]]:
 
 
 def _describe(features: dict) -> tuple[str, int | None] | None:
-    """Image size and number of classes; None if there is no image."""
+    """Return image size and number of classes, or None if there is no image."""
     parts = features.get("featuresDict", {}).get("features", {})
     images = [f["image"] for f in parts.values() if "image" in f]
     if not images:

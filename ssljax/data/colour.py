@@ -16,7 +16,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def luminance(planes: jax.Array) -> jax.Array:
-    """Grey value of RGB planes ``[3, B, H, W]``, with ITU-R 601 weights: ``[B, H, W]``.
+    """Compute the grey value ``[B, H, W]`` of RGB planes, with ITU-R 601 weights.
 
     >>> round(float(luminance(jnp.ones((3, 1, 1, 1)))[0, 0, 0]), 6)
     1.0
@@ -26,7 +26,7 @@ def luminance(planes: jax.Array) -> jax.Array:
 
 
 def adjust_brightness(planes: jax.Array, factor: jax.Array) -> jax.Array:
-    """Multiply by a factor ``[B]`` and clip, as torchvision does (dm_pix adds).
+    """Multiply by a factor ``[B]`` and clip, as in torchvision (dm_pix adds).
 
     >>> grey = jnp.full((3, 1, 1, 1), 0.5)
     >>> adjust_brightness(grey, jnp.full(1, 1.5)).ravel().tolist()
@@ -38,8 +38,8 @@ def adjust_brightness(planes: jax.Array, factor: jax.Array) -> jax.Array:
 def adjust_contrast(planes: jax.Array, factor: jax.Array) -> jax.Array:
     """Scale by ``[B]`` about the mean grey of each image, and clip.
 
-    Without RGB there is no grey: every band is scaled about its own mean, which for one
-    band is torchvision's definition too.
+    Without RGB every band is scaled about its own mean, which for a single band is
+    torchvision's definition too.
 
     >>> x = jnp.array([0.25, 0.75]).reshape(1, 1, 1, 2)
     >>> adjust_contrast(x, jnp.array([0.5])).ravel().tolist()
@@ -59,11 +59,11 @@ def adjust_saturation(planes: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def adjust_hue(planes: jax.Array, shift: jax.Array) -> jax.Array:
-    """Turn the hue of RGB planes by ``[B]`` turns in HSV space.
+    """Shift the hue of RGB planes by ``[B]`` turns in HSV space.
 
-    HSV is never formed: with value V and chroma D, a channel of an image of hue H
-    (in sixths of a turn) is ``V - D clip(min(k, 4 - k), 0, 1)``, ``k = (n + H) mod 6``,
-    with n = 5, 3, 1 for red, green, blue. No sector is looked up.
+    HSV itself is not computed. With value V, chroma D and hue H (in sixths of a turn),
+    a channel is ``V - D clip(min(k, 4 - k), 0, 1)``, where ``k = (n + H) mod 6``
+    with n = 5, 3, 1 for red, green, blue. So no sector is looked up.
 
     >>> red = jnp.array([1.0, 0.0, 0.0]).reshape(3, 1, 1, 1)
     >>> [round(v, 3) for v in adjust_hue(red, jnp.full(1, 1 / 3)).ravel().tolist()]
@@ -72,7 +72,7 @@ def adjust_hue(planes: jax.Array, shift: jax.Array) -> jax.Array:
     red, green, blue = planes[0], planes[1], planes[2]
     value = jnp.maximum(jnp.maximum(red, green), blue)
     chroma = value - jnp.minimum(jnp.minimum(red, green), blue)
-    # A grey pixel has no hue; any finite one will do, for its chroma is zero.
+    # A grey pixel has chroma zero, so any finite hue gives the same result.
     inverse = 1 / jnp.where(chroma > 0, chroma, 1)
     hue = jnp.where(
         value == red,
@@ -89,7 +89,7 @@ def adjust_hue(planes: jax.Array, shift: jax.Array) -> jax.Array:
 
 
 def to_grayscale(planes: jax.Array) -> jax.Array:
-    """RGB planes with the three channels replaced by their grey.
+    """Replace the three channels of RGB planes by their grey.
 
     >>> to_grayscale(jnp.zeros((3, 2, 4, 4))).shape
     (3, 2, 4, 4)
@@ -98,29 +98,30 @@ def to_grayscale(planes: jax.Array) -> jax.Array:
 
 
 def solarize(planes: jax.Array, threshold: float) -> jax.Array:
-    """Invert the values at or above the threshold; any number of channels.
+    """Invert the values at or above the threshold, for any number of channels.
 
     >>> solarize(jnp.array([0.25, 0.75]), 0.5).tolist()
     [0.25, 0.25]
     """
-    # Means of two bytes often fall on 0.5 itself, where the last bit, which depends on
-    # the compiled program, would decide: what is that close counts as at the threshold.
+    # Means of two bytes are often exactly 0.5, where the last bit, which depends on the
+    # compiled program, would decide. Values that close count as at the threshold.
     return jnp.where(planes < threshold - 1e-6, planes, 1 - planes)
 
 
 def jitter(
     planes: jax.Array, factors: Mapping[str, jax.Array], order: jax.Array
 ) -> jax.Array:
-    """Brightness, contrast, saturation and hue, in each image's own order.
+    """Apply brightness, contrast, saturation and hue, in each image's own order.
 
-    Four rounds; in each, every image takes the operation its order names. The first
-    three are one formula with three targets, so that a round costs one blend and one
-    hue, and no permutation is compiled on its own.
+    There are four rounds, in each of which every image gets the operation that is next
+    in its order. Brightness, contrast and saturation are one formula with three
+    targets, so a round costs one blend and one hue shift, and no permutation is
+    compiled on its own.
 
     Args:
         planes: ``[C, B, H, W]`` in [0, 1]; C = 3 where saturation or hue is given.
-        factors: ``[B]`` for each operation to run, by its name in ``JITTER``; factor 1,
-            or hue shift 0, leaves an image as it is.
+        factors: ``[B]`` for each operation to apply, by its name in ``JITTER``. Factor
+            1, or hue shift 0, leaves an image unchanged.
         order: ``[B, 4]``, permutations of 0 to 3, the positions in ``JITTER``.
 
     Returns:
@@ -136,15 +137,16 @@ def jitter(
     def one_round(planes, code):
         return _jitter_round(planes, factors, code), None
 
-    # A loop, for its boundary: unrolled, XLA recomputes all earlier rounds inside every
-    # later one, in a pixel order it cannot vectorise (4 times slower on a CPU).
+    # A loop, because XLA does not fuse across its boundary: unrolled, it recomputes all
+    # earlier rounds inside every later one, without vectorising (4 times slower on a
+    # CPU).
     return jax.lax.scan(one_round, planes, order.T)[0]
 
 
 def _jitter_round(
     planes: jax.Array, factors: Mapping[str, jax.Array], code: jax.Array
 ) -> jax.Array:
-    """Apply to each image the operation its code names, where ``factors`` has it."""
+    """Apply to each image the operation of its code, if ``factors`` has that one."""
     turn = {name: code == JITTER.index(name) for name in factors}  # each [B]
     factor, target = jnp.ones(code.shape, planes.dtype), 0.0
     for name in (name for name in JITTER if name in factors and name != "hue"):
@@ -155,7 +157,7 @@ def _jitter_round(
         target = _select(turn["saturation"], luminance(planes)[None], target)
     result = _blend(planes, target, factor)
     if "hue" in factors:
-        # A shift of zero is left out: HSV and back loses the last bit.
+        # A shift of zero is skipped: HSV and back loses the last bit.
         turning = turn["hue"] & (factors["hue"] != 0)
         result = _select(turning, adjust_hue(planes, factors["hue"]), result)
     return result

@@ -1,7 +1,7 @@
-"""Random resized crops: where the boxes fall, and their resampling as two matmuls.
+"""Random resized crops: draw the boxes, and resample them as two matmuls.
 
-Gathers do not map to the matrix units of an accelerator, so that a crop here is
-``Wy @ image @ Wx^T`` with one pair of small weight matrices per image.
+Gathers do not use the matrix units of an accelerator. A crop is therefore
+``Wy @ image @ Wx^T``, with one pair of small weight matrices per image.
 """
 
 import math
@@ -9,7 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-_ATTEMPTS = 10  # torchvision's number, after which it takes the central fallback
+_ATTEMPTS = 10  # as in torchvision, which then falls back to a central box
 
 
 def sample_boxes(
@@ -21,11 +21,11 @@ def sample_boxes(
     scale: tuple[float, float],
     ratio: tuple[float, float],
 ) -> jax.Array:
-    """Boxes of torchvision's ``RandomResizedCrop``.
+    """Draw boxes as torchvision's ``RandomResizedCrop`` does.
 
-    Area uniform, log aspect ratio uniform, sides rounded to whole pixels, the first of
-    ten attempts that fits; when none fits, the largest central box whose ratio is
-    allowed. The position is uniform.
+    The area and the log aspect ratio are uniform and the sides rounded to whole pixels.
+    Of ten attempts the first that fits is used, at a uniform position; if none fits,
+    the largest central box whose ratio is allowed.
 
     Args:
         key: random key.
@@ -42,7 +42,7 @@ def sample_boxes(
     ...              scale=(1.0, 1.0), ratio=(1.0, 1.0)).tolist()
     [[0.0, 0.0, 8.0, 8.0], [0.0, 0.0, 8.0, 8.0]]
     """
-    # All attempts are drawn at once: a loop would run as long as its slowest image.
+    # All attempts are drawn at once: a loop would take as long as its slowest image.
     u = jax.random.uniform(key, (batch, 2 * _ATTEMPTS + 2), jnp.float32)
     area = (scale[0] + (scale[1] - scale[0]) * u[:, :_ATTEMPTS]) * (height * width)
     low, high = math.log(ratio[0]), math.log(ratio[1])
@@ -71,19 +71,19 @@ def resize_weights(
     target: int,
     flip: jax.Array | None = None,
 ) -> jax.Array:
-    """Weights of antialiased bilinear resampling of an interval, along one axis.
+    """Compute the weights of antialiased bilinear resampling along one axis.
 
     A triangle filter whose support grows with the reduction, as in PIL, in
     ``torchvision.transforms.Resize`` (its default, ``antialias=True``) and in
-    ``jax.image.scale_and_translate``. Like torchvision, and unlike the last, the box
-    is cut out first: pixels outside it never leak in.
+    ``jax.image.scale_and_translate``. As in torchvision, and unlike the last, the box
+    is cut out first, so that pixels outside it have no influence.
 
     Args:
         start: first pixel of each box, ``[B]``.
         length: pixels in each box, ``[B]``.
         source: pixels along this axis of the images.
         target: pixels along this axis of the output.
-        flip: which outputs are read backwards, ``[B]`` bool, or None for none.
+        flip: images whose outputs are reversed, ``[B]`` bool, or None for none.
 
     Returns:
         ``[B, target, source]``, the type of ``start``; every row sums to one.
@@ -99,7 +99,7 @@ def resize_weights(
     step = length / target
     position = start + (output + 0.5) * step
     weights = jnp.maximum(0, 1 - jnp.abs(position - pixel) / jnp.maximum(step, 1))
-    # At least one pixel wide, so that no row is left without a weight.
+    # The box is at least one pixel wide, so that no row has only zero weights.
     inside = jnp.abs(pixel - start - length / 2) <= jnp.maximum(length, 1) / 2
     weights = jnp.where(inside, weights, 0)
     return weights / jnp.sum(weights, axis=2, keepdims=True)
@@ -108,13 +108,13 @@ def resize_weights(
 def crop_and_resize(
     images: jax.Array, boxes: jax.Array, *, size: int, flip: jax.Array | None = None
 ) -> jax.Array:
-    """Cut one box out of each image, resize it to a square, flip it if asked.
+    """Cut one box out of each image, resize it to a square and optionally flip it.
 
     Args:
         images: ``[B, H, W, C]`` uint8.
         boxes: ``[B, 4]`` float ``(y, x, h, w)`` in pixels.
         size: side of the result.
-        flip: which images are flipped left-right, ``[B]`` bool, or None for none.
+        flip: images to flip left-right, ``[B]`` bool, or None for none.
 
     Returns:
         Planes ``[C, B, size, size]``, float32 (float64 under
@@ -129,7 +129,8 @@ def crop_and_resize(
     y, x, h, w = (boxes[:, i].astype(real) for i in range(4))
     rows = resize_weights(y, h, source=height, target=size)
     columns = resize_weights(x, w, source=width, target=size, flip=flip)
-    # Scaled after the products: 0 to 255 is exact in bfloat16, the default on a TPU.
+    # Scaled after the products: the integers 0 to 255 are exact in bfloat16, which a
+    # TPU's products use by default; fractions are not.
     partial = jnp.einsum("bsh,bhwc->bswc", rows, images.astype(real))
     planes = jnp.einsum("btw,bswc->cbst", columns, partial)
     return jnp.clip(planes / 255, 0, 1)
@@ -138,6 +139,7 @@ def crop_and_resize(
 def _central_box(
     height: int, width: int, ratio: tuple[float, float]
 ) -> tuple[int, int, int, int]:
+    """Return the largest central box whose aspect ratio is allowed, as (y, x, h, w)."""
     h, w = height, width
     if width / height < ratio[0]:
         h = max(1, min(height, round(width / ratio[0])))

@@ -1,4 +1,4 @@
-"""Encoded bytes or files to uint8 pixels of one size."""
+"""Decode images, from bytes or files, to uint8 pixels of one size."""
 
 import errno
 import io
@@ -8,20 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-SIDES = (32, 64, 96, 224)  # what a data set of varying image sizes is resized to
+SIDES = (32, 64, 96, 224)  # target sizes of data sets whose image sizes vary
 MAX_PIXELS = 89_478_485  # Pillow's own limit for decompression bombs
 
 
 class UnreadableImage(ValueError):
-    """One image cannot be decoded; the message is the reason."""
+    """An image cannot be decoded; the message is the reason."""
 
 
 class Unreachable(UnreadableImage):
-    """Its file cannot be opened at all: gone, forbidden, or on a disk that fails."""
+    """An image file cannot be opened: missing, forbidden, or on a failing disk."""
 
 
 def threads() -> int:
-    """Threads that decode in one process: as many as it may use cores, at most 16."""
+    """Return how many threads decode: the cores this process may use, at most 16."""
     cores = (
         len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
@@ -31,7 +31,9 @@ def threads() -> int:
 
 
 def parallel_map(function, items) -> list:
-    """``list(map(function, items))`` in threads; Pillow decodes outside the GIL.
+    """Compute ``list(map(function, items))`` in threads.
+
+    Threads help because Pillow releases the interpreter lock while it decodes.
 
     >>> parallel_map(abs, [-1, 2])
     [1, 2]
@@ -50,11 +52,11 @@ def parallel_map(function, items) -> list:
 def decode(
     data: bytes | str | Path, *, size: int | None, channels: int = 3
 ) -> np.ndarray:
-    """Decodes one image of any kind.
+    """Decode one image of any format.
 
-    Palettes, CMYK, 16-bit and floating-point images become 8-bit; transparency is
-    composited on white; the EXIF orientation is applied; of an animation the first
-    frame is taken. Colour profiles are ignored.
+    Palettes, CMYK, 16-bit and floating-point images become 8-bit. Transparency is
+    composited on white, the EXIF orientation is applied, and an animation gives its
+    first frame. Colour profiles are ignored.
 
     Args:
         data: the encoded bytes, or the path of a file.
@@ -66,8 +68,8 @@ def decode(
         uint8 ``[H, W, channels]``.
 
     Raises:
-        UnreadableImage: for whatever is wrong with the image; `Unreachable` if it is
-            the file that cannot be opened.
+        UnreadableImage: if the image cannot be decoded; `Unreachable` if its file
+            cannot be opened.
     """
     from PIL import Image, ImageOps
 
@@ -75,10 +77,10 @@ def decode(
         with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
             _check_header(image)
             if size is not None and image.format == "JPEG":
-                # Lets the JPEG decoder drop resolution that the resize would discard;
-                # twice the target keeps the antialiasing filter in charge.
+                # The JPEG decoder may drop resolution that the resize would discard;
+                # twice the target leaves the rest to the antialiasing filter.
                 image.draft(None, (2 * size, 2 * size))
-            # in_place keeps the common case, no orientation, free of a copy.
+            # in_place avoids a copy in the common case, no orientation.
             ImageOps.exif_transpose(image, in_place=True)
             plain = _eight_bit(image, "RGB" if channels == 3 else "L")
     except Exception as error:  # Pillow's plugins raise almost anything
@@ -90,21 +92,21 @@ def decode(
 
 
 def header_size(data: bytes | str | Path) -> tuple[int, int]:
-    """``(width, height)`` as shown, read from the header alone.
+    """Read ``(width, height)`` after orientation, from the header alone.
 
     Raises:
-        UnreadableImage: if it is no image, too large or of size zero.
+        UnreadableImage: if it is not an image, too large or of size zero.
     """
     return _header(data)[:2]
 
 
 def probe(path: str | Path) -> tuple[int, int]:
-    """``(width, height)`` of a file, and a look at whether the file is whole.
+    """Read ``(width, height)`` of a file and check that the file is complete.
 
     Truncated JPEG, PNG and WebP files are found by their ends, without decoding.
 
     Raises:
-        UnreadableImage: if it is no image, too large, empty or cut short.
+        UnreadableImage: if it is not an image, too large, empty or truncated.
     """
     width, height, kind = _header(path)
     if not _is_whole(Path(path), kind):
@@ -130,7 +132,7 @@ def _header(data: bytes | str | Path) -> tuple[int, int, str | None]:
 
 
 def choose_size(shorter_sides: list[int]) -> int:
-    """The largest of 32, 64, 96 and 224 not above the median shorter side.
+    """Choose the largest of 32, 64, 96 and 224 not above the median shorter side.
 
     >>> choose_size([500, 375, 80])
     224
@@ -142,11 +144,11 @@ def choose_size(shorter_sides: list[int]) -> int:
 
 
 def resize_many(images: np.ndarray, size: int) -> np.ndarray:
-    """Resizes and centre-crops an array of images, ``[N, size, size, C]`` uint8."""
+    """Resize and centre-crop an array of images to uint8 ``[N, size, size, C]``."""
     from PIL import Image
 
     def one(pixels: np.ndarray) -> np.ndarray:
-        # Channel by channel works for any number of channels.
+        # Pillow takes 1, 3 or 4 channels; one at a time works for any number.
         planes = [
             np.asarray(_fit(Image.fromarray(np.ascontiguousarray(plane)), size))
             for plane in np.moveaxis(pixels, -1, 0)
@@ -165,9 +167,11 @@ def _check_header(image) -> None:
 
 
 def _is_whole(path: Path, kind: str | None) -> bool:
+    """Check that a file ends as its format demands."""
     length = path.stat().st_size
     with open(path, "rb") as file:
         if kind == "WEBP":
+            # RIFF: bytes 4 to 7 have the length of what follows them.
             return length >= int.from_bytes(file.read(8)[4:], "little") + 8
         if kind not in ("JPEG", "PNG"):
             return True
@@ -178,6 +182,7 @@ def _is_whole(path: Path, kind: str | None) -> bool:
 
 
 def _eight_bit(image, mode: str):
+    """Convert an image of any mode to ``"RGB"`` or ``"L"``, on white."""
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
@@ -190,7 +195,7 @@ def _eight_bit(image, mode: str):
 
 
 def _from_high_depth(image):
-    """16-bit and float images to 8 bit; Pillow's convert would clip them to white."""
+    """Scale 16-bit and float images to 8 bits; Pillow's convert would clip them."""
     from PIL import Image
 
     values = np.asarray(image).astype(np.float64)
@@ -199,14 +204,14 @@ def _from_high_depth(image):
     if image.mode == "F":
         scale = 255.0 if values.max(initial=0.0) <= 1.0 else 1.0
     else:
-        # Mode I;16 is 16-bit by definition; 32-bit I holds 8-bit data at times.
+        # Mode I;16 is 16-bit by definition; mode I (32 bits) may contain 8-bit values.
         deep = image.mode.startswith("I;16") or values.max(initial=0.0) > 255
         scale = 255 / 65535 if deep else 1.0
     return Image.fromarray(np.clip(np.rint(values * scale), 0, 255).astype(np.uint8))
 
 
 def _fit(image, size: int):
-    """Shorter side to ``size``, then the centre; in one resampling step."""
+    """Resize the shorter side to ``size`` and crop the centre, in one resampling."""
     from PIL import Image
 
     width, height = image.size
@@ -220,10 +225,11 @@ def _fit(image, size: int):
 
 
 def _unreadable(error: Exception) -> UnreadableImage:
+    """Turn any exception of Pillow into one line that is the same every time."""
     # Pillow's own OSErrors have no number, and damaged offsets give "invalid argument".
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
         return Unreachable(error.strerror or type(error).__name__)
-    # Pillow puts the address of the buffer into its message, which is never the same.
+    # Pillow's message has the buffer's address, which differs from run to run.
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     unknown = text.startswith("cannot identify")
     return UnreadableImage("not an image" if unknown else text)

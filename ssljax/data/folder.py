@@ -1,4 +1,4 @@
-"""A folder of images of any size, with or without class sub-folders.
+"""Load a folder of images of any size, with or without class sub-folders.
 
 Layouts::
 
@@ -6,15 +6,15 @@ Layouts::
     root/CLASS/**/*.png                 the first-level sub-folder is the class
     root/train/..., root/test/...       the same below each split
 
-``val``, ``validation`` and ``valid`` serve as ``test`` where there is no ``test``.
-Without a held-out folder one image in ten, chosen by a hash of its relative path, is
-the test split: adding or removing files never moves another one. ``train`` beside
-other folders of images, none of them held out, is taken for a class.
+``val``, ``validation`` or ``valid`` is used as ``test`` if there is no ``test``.
+Without a held-out folder one image in ten is the test split, chosen by a hash of its
+relative path, so that adding or removing files never moves another one. ``train``
+beside other folders of images, none of them held out, counts as a class.
 
-Images that lie beside the class sub-folders are kept as unlabelled (-1); so are
-classes that occur in neither train nor test. A single sub-folder is no class. Files
-are sorted by path, so the order is the same on every file system; names that start
-with a dot are passed over.
+Images beside the class sub-folders are kept as unlabelled (-1), and so are classes
+that occur in neither train nor test. A single sub-folder is not a class. Files are
+sorted by path, so the order is the same on every file system; names that start with a
+dot are ignored.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from ssljax.data import decode
-from ssljax.data.reader import Reader, hold, size_note
+from ssljax.data.reader import Reader, chosen_size_note, make_source
 from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
 
@@ -36,7 +36,7 @@ _SAMPLE = 200  # images whose median shorter side decides the size
 
 @dataclass
 class FolderReader(Reader):
-    """Reads the files of a folder."""
+    """Read the files of a folder."""
 
     root: str
     paths: tuple[str, ...]  # relative to root
@@ -61,22 +61,24 @@ def load_folder(
     store: str = "auto",
     seed: int = 0,
 ) -> Source:
-    """Loads a folder of images as RGB; see `ssljax.data.load` for the arguments.
+    """Load a folder of images as RGB; see `ssljax.data.load` for the arguments.
 
-    Unreadable files are listed in ``Source.skipped`` and never fatal. They are found
-    by their header and end here, and in memory by decoding every image.
+    Unreadable files are left out and listed in ``Source.skipped``. They are found by
+    the header and the end of the file; a set read into memory is decoded as well.
 
     Raises:
-        DataError: if the folder is missing or holds no readable image of the split.
+        DataError: if the folder is missing or has no readable image of the split.
     """
     root = Path(path).expanduser()
     if not root.is_dir():
-        raise DataError(f"no folder at {path!r}; set data.path to a folder of images")
+        raise DataError(
+            f"folder {path!r} does not exist; set data.path to a folder of images"
+        )
     files, classes = _files_of_split(root, split)  # relative to root
     if not files:
         raise DataError(
-            f"no image in {path!r} for split {split!r}; looked for "
-            + ", ".join(s[1:] for s in SUFFIXES)
+            f"no image in {path!r} for split {split!r}; "
+            f"images end in {', '.join(SUFFIXES)}"
         )
     headers = decode.parallel_map(lambda item: _probe(root / item[0]), files)
     skipped = tuple(
@@ -92,13 +94,13 @@ def load_folder(
     if not good:
         raise DataError(
             f"none of the {len(files)} images in {path!r} can be read; "
-            f"the first, {skipped[0][0]}: {skipped[0][1]}"
+            f"the first is {skipped[0][0]}: {skipped[0][1]}"
         )
     note = ""
     if image_size is None:
         sample = subset_indices(len(good), min(_SAMPLE, len(good)), seed=0)
         image_size = decode.choose_size([good[i][1] for i in sample])
-        note = size_note(image_size, "images of a folder")
+        note = chosen_size_note(image_size, "images of a folder")
     if examples is not None:
         chosen = subset_indices(len(good), examples, seed=seed, name=root.name)
         good = [good[i] for i in chosen]
@@ -113,7 +115,7 @@ def load_folder(
         paths=tuple(relative for relative, _ in kept),
         labels=labels,
     )
-    return hold(
+    return make_source(
         reader,
         name=f"folder:{root.resolve().name}",
         split=split,
@@ -129,6 +131,7 @@ def load_folder(
 
 
 def _probe(path: Path) -> tuple[int, int] | str:
+    """Return the size of an image, or the reason why it cannot be read."""
     try:
         return decode.probe(path)
     except decode.UnreadableImage as error:
@@ -138,19 +141,19 @@ def _probe(path: Path) -> tuple[int, int] | str:
 def _files_of_split(
     root: Path, split: str
 ) -> tuple[list[tuple[str, int]], tuple[str, ...] | None]:
-    """``(path relative to root, label)`` in order, and the class names."""
+    """Return ``(path relative to root, label)`` in order, and the class names."""
     folders = {p.name for p in root.iterdir() if p.is_dir() and p.name[0] != "."}
     held_out = next((name for name in _HELD_OUT if name in folders), None)
     if not _has_splits(root, folders, held_out, split):
         if split not in ("train", "test"):
             raise DataError(
-                f"the folder {str(root)!r} has no split {split!r}; use train or test"
+                f"folder {str(root)!r} has no split {split!r}; use train or test"
             )
         files = _images_below(root)
         classes = _class_names(files)
         return _hashed(_labelled(files, classes), split), classes
     below = {n: _images_below(root / n) for n in {"train", *_HELD_OUT} & folders}
-    # Labels must mean the same in every split, so classes are named over all of them.
+    # Numbered over all splits, because a label must mean the same in each.
     classes = _class_names([f for files in below.values() for f in files])
     if held_out is None and split in ("train", "test"):
         items = _hashed(_labelled(below["train"], classes), split)
@@ -158,7 +161,7 @@ def _files_of_split(
     folder = held_out if split == "test" else split
     if folder not in folders:
         raise DataError(
-            f"the folder {str(root)!r} has no split {split!r}; it has "
+            f"folder {str(root)!r} has no split {split!r}; it has "
             + ", ".join(sorted(folders))
         )
     files = below[folder] if folder in below else _images_below(root / folder)
@@ -168,7 +171,7 @@ def _files_of_split(
 def _has_splits(
     root: Path, folders: set[str], held_out: str | None, split: str
 ) -> bool:
-    """Whether ``train`` is a split and not a class of that name (trains, cars, ...)."""
+    """Decide whether ``train`` is a split, or a class beside ``car`` and ``bus``."""
     if "train" not in folders:
         return False
     others = folders - {"train", split}
@@ -176,7 +179,7 @@ def _has_splits(
 
 
 def _hashed(items: list[tuple[str, int]], split: str) -> list[tuple[str, int]]:
-    """The part of a folder without split folders that belongs to one split."""
+    """Keep the images of one split, in a folder without split folders."""
     return [item for item in items if _hashed_split(item[0]) == split]
 
 
@@ -185,11 +188,11 @@ def _under(folder: str, items: list[tuple[str, int]]) -> list[tuple[str, int]]:
 
 
 def _images_below(root: Path) -> list[str]:
-    """Relative POSIX paths of all images, sorted; links are followed once."""
+    """Return relative POSIX paths of all images, sorted; links are followed once."""
     found, seen = [], set()
     for folder, subfolders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back to where the walk has been
+        if real in seen:  # a link to a folder already visited
             subfolders.clear()
             continue
         seen.add(real)
@@ -213,5 +216,6 @@ def _labelled(
 
 
 def _hashed_split(relative: str) -> str:
+    # Python's own hash of text differs between processes.
     digest = hashlib.sha256(relative.encode("utf-8", "surrogateescape")).digest()
     return "test" if int.from_bytes(digest[:8], "big") % 10 == 0 else "train"

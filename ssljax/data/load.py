@@ -1,4 +1,4 @@
-"""Load a data set by name: embedded, a folder of images, or TFDS."""
+"""Load a data set by name: the embedded one, a folder of images, or a TFDS set."""
 
 from ssljax.data import decode, shapes
 from ssljax.data.folder import load_folder
@@ -20,31 +20,31 @@ def load(
     store: str = "auto",
     seed: int = 0,
 ) -> Source:
-    """Loads a data set by name.
+    """Load a data set by name.
 
     Args:
         name: ``"shapes"`` (embedded), ``"folder"`` (with ``path``) or a TFDS name
             such as ``"cifar10"`` or ``"imagenet_resized/64x64"``.
-        split: ``"train"``, ``"test"``, or a split that the data set has by name.
-            ``"test"`` means the labelled held-out split, whatever its name.
-        path: the folder, for ``"folder"`` only.
+        split: ``"train"``, ``"test"``, or the name of another split of the data set.
+            ``"test"`` is the labelled held-out split, whatever the set calls it.
+        path: the folder; only for ``"folder"``.
         data_dir: TFDS directory; None reads TFDS_DATA_DIR, then
             ``~/tensorflow_datasets``.
         image_size: side in pixels: the shorter side is resized to it (bicubic,
-            antialiased), then the centre is cropped. None keeps the set's own size;
-            where images vary it is the largest of 32, 64, 96 and 224 that is not above
-            the median shorter side, and ``note`` says so.
+            antialiased), then the centre is cropped. None keeps the set's own size. If
+            sizes vary, None chooses the largest of 32, 64, 96 and 224 that is not above
+            the median shorter side, and ``note`` reports it.
         examples: keep a fixed random subset of this many images; only these are
             decoded.
         store: ``"memory"``, ``"stream"``, or ``"auto"``: memory up to 2 GiB decoded.
-        seed: chooses the subset.
+        seed: seed of the subset.
 
     Returns:
         The `Source`.
 
     Raises:
         DataError: if the set is missing, empty or unreadable, or an argument is wrong;
-            the message says the fix.
+            the message names the fix.
 
     >>> load("shapes", split="test", examples=100).image_shape
     (32, 32, 3)
@@ -54,7 +54,9 @@ def load(
     if image_size is not None and image_size < 1:
         raise DataError(f"image_size is {image_size}; allowed: at least 1")
     if path is not None and name != "folder":
-        raise DataError(f"path is set but the data set is {name!r}; use name 'folder'")
+        raise DataError(
+            f"path is set but the data set is {name!r}; use name 'folder', or no path"
+        )
     if name == "shapes":
         return _load_shapes(split, image_size, examples, store, seed)
     if name == "folder":
@@ -70,7 +72,7 @@ def load(
         )
     if name == "arrays":
         raise DataError(
-            "'arrays' cannot be loaded by name; call ssljax.data.from_arrays(images)"
+            "'arrays' cannot be loaded by name; use ssljax.data.from_arrays(images)"
         )
     return load_tfds(
         name,
@@ -84,6 +86,7 @@ def load(
 
 
 def _load_shapes(split, image_size, examples, store, seed) -> Source:
+    """Load the embedded set; it is generated, so it is always in memory."""
     if split not in shapes.SIZES:
         raise DataError(f"'shapes' has no split {split!r}; use train or test")
     if store == "stream":

@@ -1,7 +1,7 @@
-"""Which examples a step sees: a pure function of (seed, step).
+"""The order of the examples: the batch of a step is a function of (seed, step).
 
-Nothing about the order is ever stored: a run that resumes at step k asks for the
-batches of step k onwards, on any number of processes.
+Nothing about the order is stored: a run that resumes at step k asks for the batches
+from step k on, on any number of processes.
 """
 
 from functools import lru_cache
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:
-    """Number of whole batches in one pass; the incomplete last one is dropped.
+    """Return the number of whole batches per epoch; the incomplete last one is dropped.
 
     Args:
         size: number of examples, >= 1.
@@ -31,16 +31,16 @@ def steps_per_epoch(size: int, batch_size: int) -> int:
         )
     if batch_size > size:
         raise ValueError(
-            f"batch_size {batch_size} is larger than the {size} examples of the "
-            f"data set; set batch_size to {size} or less, or use more examples"
+            f"batch_size {batch_size} exceeds the {size} examples of the data set; "
+            f"use a batch_size of at most {size}, or more examples"
         )
     return size // batch_size
 
 
 def batch_indices(seed: int, step: int, *, size: int, batch_size: int) -> np.ndarray:
-    """Indices of the global batch at one step, the same however one got there.
+    """Return the indices of the global batch at one step.
 
-    Every epoch is a fresh permutation of ``0..size-1`` cut into whole batches, so an
+    Every epoch is a new permutation of ``0..size-1`` cut into whole batches, so an
     example appears at most once per epoch.
 
     Args:
@@ -68,7 +68,7 @@ def batch_indices(seed: int, step: int, *, size: int, batch_size: int) -> np.nda
 def process_share(
     indices: np.ndarray, *, process_index: int, process_count: int
 ) -> np.ndarray:
-    """The contiguous part of a global batch that one process loads.
+    """Return the contiguous part of a global batch that one process loads.
 
     Args:
         indices: global batch, ``[batch, ...]``.
@@ -99,16 +99,16 @@ def process_share(
 
 @lru_cache(maxsize=2)
 def permutation(seed: int, epoch: int, *, size: int) -> np.ndarray:
-    """Permutation of ``0..size-1`` for one epoch, int32 ``[size]``, read-only.
+    """Return the order of one epoch: a permutation of ``0..size-1``, int32, read-only.
 
     It sorts raw Philox words instead of calling ``Generator.permutation``: numpy
-    guarantees the raw stream for ever, but not what a Generator makes of it, and a
-    resumed run must see the same order under the next numpy.
+    guarantees that the raw stream never changes, but not a Generator's methods, and a
+    resumed run must see the same order under a later numpy.
 
     >>> sorted(permutation(3, 0, size=4).tolist())
     [0, 1, 2, 3]
     """
-    # As a key, not as a seed: distinct (seed, epoch) pairs are distinct streams.
+    # As a key, not as a seed: distinct (seed, epoch) pairs give distinct streams.
     key = np.array([seed, epoch], dtype=np.uint64)
     words = np.random.Philox(key=key).random_raw(size)
     order = np.argsort(words, kind="stable").astype(np.int32)

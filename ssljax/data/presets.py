@@ -1,7 +1,7 @@
-"""The distribution of one view, and the distributions the methods were published with.
+"""The distribution of a view, and the published distributions by method.
 
-Resampling is antialiased bilinear everywhere (the torchvision default); BYOL, VICReg,
-Barlow Twins and solo-learn resample bicubically, the one difference kept on purpose.
+Resampling is antialiased bilinear everywhere (the torchvision default). BYOL, VICReg,
+Barlow Twins and solo-learn resample bicubically: the only deliberate difference.
 """
 
 import dataclasses
@@ -9,30 +9,30 @@ import difflib
 import math
 
 _SMALL = 96  # largest image, in pixels, that takes the small-image variant
-_TINY = 32  # up to here no recipe blurs: three taps already erase the object
+_TINY = 32  # up to this size no recipe blurs: three taps already erase the object
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """How one view of an image is drawn: operations in the order of the fields.
+    """Describe how a view of an image is drawn, in the order of the operations.
 
-    A probability, or a strength, of exactly zero removes the operation from the
-    compiled program. The semantics are torchvision's.
+    A probability or strength of exactly zero removes the operation from the compiled
+    program. The semantics are torchvision's.
 
     Args:
         crop_scale: smallest and largest share of the image's area, in (0, 1].
         crop_ratio: smallest and largest width / height of the box, log-uniform.
         flip: probability of a left-right flip.
-        jitter: probability that the next four are applied, in random order.
+        jitter: probability of the next four operations, in random order.
         brightness: b; the factor is uniform on ``[max(0, 1 - b), 1 + b]``.
-        contrast: likewise, about the image's mean grey.
-        saturation: likewise, about each pixel's grey. RGB only.
+        contrast: the same, about the image's mean grey.
+        saturation: the same, about each pixel's grey. RGB only.
         hue: h; the shift is uniform on ``[-h, h]`` turns, h <= 0.5. RGB only.
         grayscale: probability of dropping the colour. RGB only.
         blur: probability of a Gaussian blur.
         blur_sigma: smallest and largest standard deviation, in output pixels.
         solarize: probability of inverting the pixels at or above the threshold.
-        solarize_threshold: that threshold, in [0, 1].
+        solarize_threshold: threshold of solarize, in [0, 1].
 
     Raises:
         ValueError: if a value is outside its range; the message names field and value.
@@ -68,7 +68,7 @@ class View:
         self._require_range("blur_sigma", math.inf)
 
     def with_jitter(self, strength: float) -> "View":
-        """The view with its four colour shifts multiplied; hue up to half a turn.
+        """Return the view with its four colour strengths multiplied; hue at most 0.5.
 
         >>> View().with_jitter(0.5).brightness, View(hue=0.2).with_jitter(4).hue
         (0.2, 0.5)
@@ -100,14 +100,14 @@ class View:
             raise ValueError(
                 f"{name} must be a pair 0 < low <= high{bound}, got {value!r}"
             )
-        # A list, as a parsed file gives it, would make the view unhashable.
+        # Parsed files contain lists, which would make the view unhashable.
         object.__setattr__(self, name, pair)
 
 
 def preset(name: str, *, image_size: int) -> tuple[View, View]:
-    """The two views a published method draws, by name and by size of the views.
+    """Return the two views of a published method, by name and view size.
 
-    Up to 96 pixels the small-image recipes, above them the 224-pixel ones:
+    Up to 96 pixels these are the small-image recipes, above that the 224-pixel ones:
 
     ============ ============================== ==================================
     name         up to 96 pixels                above
@@ -131,10 +131,10 @@ def preset(name: str, *, image_size: int) -> tuple[View, View]:
         image_size: side of the views in pixels.
 
     Returns:
-        The first and the second view; equal ones are one object twice.
+        The first and the second view.
 
     Raises:
-        ValueError: for an unknown name (the nearest is suggested) or a size below one.
+        ValueError: for an unknown name (suggesting the nearest) or a size below one.
 
     Sources: Chen et al. 2020 and google-research/simclr ``data_util.py`` (solo-learn
     keeps strength 1 at 32 pixels; the paper's appendix B.9 and lightly's benchmark
@@ -153,7 +153,7 @@ def preset(name: str, *, image_size: int) -> tuple[View, View]:
     if name not in _PRESETS:
         nearest = difflib.get_close_matches(str(name), _PRESETS, n=1, cutoff=0.0)[0]
         raise ValueError(
-            f"unknown augmentation preset {name!r}: did you mean {nearest!r}? "
+            f"unknown augmentation preset {name!r}; did you mean {nearest!r}? "
             f"Known: {', '.join(_PRESETS)}"
         )
     return _PRESETS[name](image_size)
@@ -177,7 +177,7 @@ def _simclr(image_size: int) -> tuple[View, View]:
 
 
 def _simsiam(image_size: int) -> tuple[View, View]:
-    # The paper keeps its ImageNet augmentation on CIFAR-10, blur excepted.
+    # On CIFAR-10 the paper keeps its ImageNet augmentation, except for the blur.
     view = View(crop_scale=(0.2, 1.0), blur=0.5 if image_size > _TINY else 0.0)
     return view, view
 

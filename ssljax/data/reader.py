@@ -1,23 +1,23 @@
-"""Reading encoded images by index, and holding a whole set in memory or not."""
+"""Read encoded images by index, one batch at a time or the whole set into memory."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from ssljax.data import decode
-from ssljax.data.source import MEMORY_LIMIT, ArrayReader, DataError, Source, Taken
+from ssljax.data.source import MEMORY_LIMIT, ArrayReader, DataError, Examples, Source
 
 _CHUNK = 2048  # records fetched at once while a set is read into memory
 
 
 @dataclass
 class Reader:
-    """Base of the readers of encoded images; a subclass says how to `fetch`.
+    """Base of the readers of encoded images; a subclass implements `fetch`.
 
     Attributes:
         count: number of images.
-        image_size: side that images are fitted to; None keeps their own.
-        channels: 3 or 1.
+        image_size: side to resize and crop to; None keeps each image's size.
+        channels: 3 for RGB or 1 for grey.
     """
 
     count: int
@@ -25,25 +25,25 @@ class Reader:
     channels: int
 
     def fetch(self, indices: np.ndarray) -> list[tuple[bytes | str, int]]:
-        """Encoded bytes or path, and label or -1, for every index."""
+        """Return the encoded bytes or path, and the label or -1, of every index."""
         raise NotImplementedError
 
     def describe(self, index: int) -> str:
-        """What an image is called where it has to be named."""
+        """Return the name of an image in messages."""
         return f"image {index}"
 
     def __call__(self, index: int) -> tuple[np.ndarray, int]:
         images, labels, _ = self.many(np.array([index]))
         return images[0], int(labels[0])
 
-    def many(self, indices: np.ndarray) -> Taken:
-        """Images uint8 ``[B, H, W, C]``, labels int32 ``[B]``, and what was replaced.
+    def many(self, indices: np.ndarray) -> Examples:
+        """Read a batch; replace each damaged image by the next readable of its label.
 
-        A file that turns out to be damaged is replaced by the next readable image of
-        the same label: a pure function of the data, so every worker agrees.
+        The replacement is a pure function of the data, so every worker agrees on it.
 
         Raises:
-            DataError: if a file cannot be opened, which says nothing of its content.
+            DataError: if a file cannot be opened: its content may be fine, so no
+                other image may take its place.
         """
         items = self.fetch(indices)
         decoded = decode.parallel_map(self._try_decode, items)
@@ -54,10 +54,17 @@ class Reader:
                 decoded[place] = self._replacement(index, items[place], result)
                 replaced.append((self.describe(index), str(result)))
         labels = np.array([label for _, label in items], np.int32)
-        return np.stack(decoded), labels, tuple(replaced)
+        return Examples(np.stack(decoded), labels, tuple(replaced))
 
     def decode_all(self) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]]:
-        """Every readable image, its label, and ``(index, reason)`` of the others."""
+        """Decode the whole set.
+
+        Returns:
+            Every readable image, their labels, and ``(index, reason)`` of the others.
+
+        Raises:
+            DataError: if no image can be read, or they do not fit into memory.
+        """
         images: np.ndarray | None = None
         labels, failed, filled = [], [], 0
         for start in range(0, self.count, _CHUNK):
@@ -69,13 +76,17 @@ class Reader:
                 if isinstance(result, decode.UnreadableImage):
                     failed.append((int(index), str(result)))
                     continue
+                # The first image shows the shape; damaged ones leave spare rows.
                 if images is None:
-                    images = _room_for(self.count, result.shape)
+                    images = _allocate(self.count, result.shape)
                 images[filled] = result
                 labels.append(label)
                 filled += 1
         if images is None:
-            raise DataError(f"no image can be read; the first: {failed[0][1]}")
+            raise DataError(
+                f"none of the {self.count} images can be read; "
+                f"{self.describe(failed[0][0])}: {failed[0][1]}"
+            )
         return images[:filled], np.array(labels, np.int32), failed
 
     def _try_decode(self, item):
@@ -85,9 +96,10 @@ class Reader:
             return error
 
     def _replacement(self, index: int, item, error: Exception) -> np.ndarray:
+        """Return the next readable image of the same label, searching cyclically."""
         label = item[1]
         for step in range(1, self.count + 1):
-            # Another image in its place would hide that the disk or mount is gone.
+            # Using another image would hide that the disk or mount is gone.
             if isinstance(error, decode.Unreachable):
                 raise DataError(f"{item[0]} cannot be opened ({error}); bring it back")
             item = self.fetch(np.array([(index + step) % self.count]))[0]
@@ -96,10 +108,12 @@ class Reader:
                 if not isinstance(result, decode.UnreadableImage):
                     return result
                 error = result
-        raise DataError(f"no image of class {label} can be read; the last: {error}")
+        raise DataError(
+            f"no image of class {label} can be read; the last one tried: {error}"
+        )
 
 
-def hold(
+def make_source(
     reader: Reader,
     *,
     name: str,
@@ -113,7 +127,25 @@ def hold(
     skipped: tuple[tuple[str, str], ...],
     note: str,
 ) -> Source:
-    """Makes the `Source` of a reader, in memory if ``store`` and its size say so."""
+    """Make the `Source` of a reader.
+
+    Args:
+        reader: reads the encoded images.
+        name: name of the data set.
+        split: the split that was asked for.
+        image_shape: ``(height, width, channels)``.
+        store: ``"memory"``, ``"stream"``, or ``"auto"``: memory if the decoded images
+            take at most `MEMORY_LIMIT` bytes.
+        labels: int32 ``[count]`` if known before reading, else None.
+        labelled: whether any image has a label.
+        class_names: names in label order, None if unknown.
+        num_classes: number of classes, None if unlabelled.
+        skipped: ``(name, reason)`` of the images already left out.
+        note: a choice to report to the user.
+
+    Raises:
+        DataError: if the set is read into memory and that fails.
+    """
     decoded_bytes = reader.count * int(np.prod(image_shape))
     in_memory = store == "memory" or (store == "auto" and decoded_bytes <= MEMORY_LIMIT)
     read, images, size = reader, None, reader.count
@@ -139,7 +171,8 @@ def hold(
     )
 
 
-def _room_for(count: int, shape: tuple[int, ...]) -> np.ndarray:
+def _allocate(count: int, shape: tuple[int, ...]) -> np.ndarray:
+    # One array from the start: stacking decoded images would need twice the memory.
     try:
         return np.empty((count, *shape), np.uint8)
     except MemoryError:
@@ -149,9 +182,9 @@ def _room_for(count: int, shape: tuple[int, ...]) -> np.ndarray:
         ) from None
 
 
-def size_note(size: int, what: str) -> str:
-    """What `Source.note` says when the image size was chosen and not given."""
+def chosen_size_note(size: int, what: str) -> str:
+    """Return the note for an image size that was chosen and not given."""
     return (
         f"{what} vary in size: resized to {size} x {size} (the largest of 32, 64, 96 "
-        "and 224 not above the median shorter side); set image_size to choose"
+        "and 224 not above the median shorter side); set image_size to choose another"
     )

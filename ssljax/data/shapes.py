@@ -1,12 +1,12 @@
-"""``shapes``: an embedded set of 32 x 32 colour images in twelve classes.
+"""Generate ``shapes``, the embedded set of 32 x 32 colour images in twelve classes.
 
-Every image shows two to four copies of one shape. The shape is the class; colours,
-places, sizes, rotations, background and noise are drawn anew for every image or copy
-and say nothing about it. Crops of one image therefore share the class and little
-else, which is what contrastive learning needs, while raw pixels are of no use.
+Every image shows two to four copies of one shape. The shape is the class. Colours,
+places, sizes, rotations, background and noise are drawn for every image or copy,
+independently of the class. Crops of one image therefore share the class and little
+else, as contrastive learning needs, while raw pixels do not predict the class.
 
 All arithmetic is on integers and all randomness is raw Philox words, so the images
-are the same to the bit on every machine and numpy version.
+are identical bit by bit on every machine and numpy version.
 """
 
 import itertools
@@ -38,16 +38,16 @@ _SIDE = 32
 _PATCH = 24  # pixels; a copy reaches at most 9 pixels from its centre
 _SUPER = 4  # samples per pixel side
 _MARGIN = 12  # canvas border that is cut off, so that copies may leave the image
-_TEMPLATE = 512  # a template spans [-4, 4]: no sample of a patch can fall outside
+_TEMPLATE = 512  # a template spans [-4, 4] radii: every sample of a patch is inside
 _MAX_COPIES = 4
 _CHUNK = 250  # images; keeps the temporaries inside the cache
-_THREADS = min(8, os.cpu_count() or 1)  # NumPy lets go of the interpreter
+_THREADS = min(8, os.cpu_count() or 1)  # NumPy releases the interpreter lock
 _STREAMS = {"train": 1, "test": 2}
 
 
 @lru_cache(maxsize=4)
 def generate(split: str, size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Draws the images and labels of one split.
+    """Draw the images and labels of one split.
 
     Args:
         split: ``"train"`` or ``"test"``; their random streams are disjoint.
@@ -69,7 +69,7 @@ def generate(split: str, size: int | None = None) -> tuple[np.ndarray, np.ndarra
     images = np.empty((size, _SIDE, _SIDE, 3), np.uint8)
 
     def chunks() -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-        # The words come in order; what is made of them does not depend on it.
+        # The words must be drawn in order; the images may be drawn in any order.
         for start in range(0, size, _CHUNK):
             part = slice(start, min(start + _CHUNK, size))
             n = part.stop - part.start
@@ -80,10 +80,10 @@ def generate(split: str, size: int | None = None) -> tuple[np.ndarray, np.ndarra
         part, draws, grain = chunk
         images[part] = _draw(labels[part], draws, grain)
 
-    templates()  # made once, before several threads ask for them
+    templates()  # cached now, or several threads would compute it at once
     with ThreadPoolExecutor(_THREADS) as pool:
         todo = chunks()
-        # A few at a time: the words of all would be larger than the images.
+        # A few at a time: all words together are larger than the images.
         while batch := list(itertools.islice(todo, 4 * _THREADS)):
             list(pool.map(draw, batch))
     images.flags.writeable = False
@@ -92,27 +92,27 @@ def generate(split: str, size: int | None = None) -> tuple[np.ndarray, np.ndarra
 
 
 class _Words:
-    """A stream of raw Philox words read as small integers."""
+    """Read a stream of raw Philox words as small integers."""
 
     def __init__(self, stream: int, *, purpose: int):
         key = np.array([0x5A9E5, stream * 16 + purpose], dtype=np.uint64)
         self._philox = np.random.Philox(key=key)
 
     def uniform(self, low: int, high: int, shape: tuple[int, ...]) -> np.ndarray:
-        """Integers in [low, high), int32; the modulo bias is negligible."""
+        """Draw integers in [low, high), int32; the modulo bias is negligible."""
         words = self._philox.random_raw(math.prod(shape)).reshape(shape)
         return (low + (words % np.uint64(high - low)).astype(np.int64)).astype(np.int32)
 
     def bytes(self, shape: tuple[int, ...]) -> np.ndarray:
-        """uint8; the trailing shape must be a multiple of eight bytes."""
+        """Draw uint8; the number of bytes must be a multiple of eight."""
         words = self._philox.random_raw(math.prod(shape) // 8)
         return words.astype("<u8").view(np.uint8).reshape(shape)
 
 
 def _draw(labels: np.ndarray, draws: np.ndarray, grain: np.ndarray) -> np.ndarray:
-    """Images of these labels from a row of words and one of noise for each.
+    """Draw images of these labels, each from its row of words and its row of noise.
 
-    A row per image, so that a set is a prefix of any larger set.
+    One row per image makes every set a prefix of any larger set.
     """
     n = len(labels)
     columns = iter(np.split(draws, 24, axis=1))  # of [n, 5]
@@ -151,7 +151,7 @@ def _draw(labels: np.ndarray, draws: np.ndarray, grain: np.ndarray) -> np.ndarra
 
 
 def _background(n: int, take) -> np.ndarray:
-    """Smooth colour texture: a 5 x 5 grid of random colours, bilinearly enlarged."""
+    """Draw a smooth texture: a 5 x 5 grid of random colours, bilinearly enlarged."""
     base = np.stack([take(40, 216)[:, 0] for _ in range(3)], axis=-1)  # [n, 3]
     swing = take(8, 64)[:, 0]
     knots = np.stack([take(-128, 129) for _ in range(5)], axis=1)  # [n, 5, 5]
@@ -169,7 +169,7 @@ def _background(n: int, take) -> np.ndarray:
 
 
 def _paint(canvas, rows, labels, centre_y, centre_x, radius, angle, colours) -> None:
-    """Draws one copy on each of the images ``rows`` of the canvas, in place."""
+    """Draw one copy on each of the images ``rows`` of the canvas, in place."""
     pixel_y, pixel_x = centre_y // 64, centre_x // 64
     cover = _coverage(
         labels, centre_y - 64 * pixel_y, centre_x - 64 * pixel_x, radius, angle
@@ -185,9 +185,9 @@ def _paint(canvas, rows, labels, centre_y, centre_x, radius, angle, colours) -> 
 
 
 def _contrasting(colours: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Pushes colours whose brightness is close to the ground towards black or white.
+    """Move colours as bright as the background towards black or white.
 
-    A copy must stay visible in greyscale, because colour jitter removes colour.
+    A copy must stay visible in greyscale, because augmentation may remove colour.
     """
     brightness = (77 * below[:, 0] + 150 * below[:, 1] + 29 * below[:, 2]) >> 8
     own = (77 * colours[:, 0] + 150 * colours[:, 1] + 29 * colours[:, 2]) >> 8
@@ -197,9 +197,9 @@ def _contrasting(colours: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def _coverage(labels, offset_y, offset_x, radius, angle) -> np.ndarray:
-    """Samples inside the shape per pixel, int32 ``[m, 24, 24]``, 0 to 16.
+    """Count the samples of each pixel inside the shape: int32 ``[m, 24, 24]``, 0 to 16.
 
-    Offsets and radius are in 1/64 pixel; every sample looks up the class template at
+    Offsets and radius are in 1/64 pixel. Every sample looks up the class template at
     its rotated and scaled position.
     """
     step = 64 // _SUPER
@@ -218,13 +218,13 @@ def _coverage(labels, offset_y, offset_x, radius, angle) -> np.ndarray:
     inside = templates().reshape(-1).take(v)  # uint8 [m, 96, 96]
     m = len(labels)
     inside = inside.reshape(m, _PATCH, _SUPER, _PATCH, _SUPER)
-    # Summing the four samples of a row as bytes first is what makes this cheap.
+    # Summing the four samples of a row as bytes first is much cheaper.
     per_row = inside[..., 0] + inside[..., 1] + inside[..., 2] + inside[..., 3]
     return per_row.sum(axis=2, dtype=np.int32)
 
 
 def _cosine_table() -> np.ndarray:
-    # Rounding to 12 bits hides the last-digit differences of mathematics libraries.
+    # Rounding to 12 bits removes the last-digit differences of maths libraries.
     return np.array(
         [round(4096 * math.cos(2 * math.pi * k / 256)) for k in range(256)], np.int32
     )
@@ -235,7 +235,7 @@ _COSINE = _cosine_table()
 
 @lru_cache(maxsize=1)
 def templates() -> np.ndarray:
-    """Upright shapes, uint8 0/1 ``[classes, 512, 512]``; 64 units are one radius."""
+    """Draw the upright shapes, uint8 0/1 ``[classes, 512, 512]``, radius 64."""
     grid = 16 * (2 * np.arange(_TEMPLATE) - _TEMPLATE + 1)  # radius = 2048
     y, x = grid[:, None], grid[None, :]
 
@@ -268,7 +268,7 @@ def templates() -> np.ndarray:
 
 
 def _polygon(x: np.ndarray, y: np.ndarray, corners: list[tuple[int, int]]):
-    """Even-odd rule in whole numbers; x ``[1, S]`` and y ``[S, 1]`` give ``[S, S]``."""
+    """Fill a polygon by the even-odd rule: x ``[1, S]``, y ``[S, 1]`` to ``[S, S]``."""
     inside = np.zeros(np.broadcast_shapes(x.shape, y.shape), bool)
     for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
         crosses = (y0 > y) != (y1 > y)

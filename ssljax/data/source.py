@@ -4,17 +4,31 @@ import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 # Above this many decoded bytes a set is streamed unless the caller says otherwise.
 MEMORY_LIMIT = 2 * 2**30
-# Images, labels, and name and reason of every image that another one stands for.
-Taken = tuple[np.ndarray, np.ndarray, tuple[tuple[str, str], ...]]
 
 
 class DataError(ValueError):
     """Data cannot be used; the message is one line that says what to do."""
+
+
+class Examples(NamedTuple):
+    """Images read together, with their labels.
+
+    Attributes:
+        images: uint8 ``[B, H, W, C]``.
+        labels: int32 ``[B]``, -1 for unlabelled.
+        replaced: ``(name, reason)`` of every damaged image that was replaced by
+            another one.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    replaced: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -22,20 +36,20 @@ class Source:
     """A fixed, indexable set of uint8 images.
 
     Attributes:
-        name: what it was loaded as.
-        split: ``"train"``, ``"test"`` or whatever was asked for.
+        name: the name it was loaded by.
+        split: the split that was asked for, such as ``"train"`` or ``"test"``.
         size: number of images.
         image_shape: ``(height, width, channels)``, the same for every image.
         labels: int32 ``[size]`` with -1 for unlabelled; None when there are no labels
             at all, or when they are read together with the images.
-        class_names: names in label order, where known.
-        labelled: whether at least some images carry a label.
+        class_names: names in label order, None if unknown.
+        labelled: whether any image has a label.
         num_classes: number of classes; None when unlabelled.
-        images: uint8 ``[size, H, W, C]`` when the set lives in memory, else None.
-        read: ``read(i)`` gives image i, uint8 ``[H, W, C]``, and its label or -1. It
+        images: uint8 ``[size, H, W, C]`` when the set is in memory, else None.
+        read: ``read(i)`` returns image i, uint8 ``[H, W, C]``, and its label or -1. It
             can be pickled, so that worker processes can read too.
         skipped: ``(path, reason)`` of files that could not be read.
-        note: a decision the user should hear of, such as a chosen image size.
+        note: a choice to report to the user, such as the image size; empty if none.
     """
 
     name: str
@@ -52,10 +66,10 @@ class Source:
     note: str = ""
 
     def take(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Reads many images at once, in threads where they have to be decoded.
+        """Read many images at once, decoding in threads.
 
-        An image whose content is damaged is replaced by the next readable one of its
-        class, with a warning.
+        A damaged image is replaced by the next readable one of its class, with a
+        warning.
 
         Args:
             indices: ``[B]``, any order, repeats allowed.
@@ -67,16 +81,19 @@ class Source:
         >>> source.take(np.array([2, 0]))[0].shape
         (2, 8, 8, 3)
         """
-        images, labels, replaced = self.take_and_tell(indices)
+        images, labels, replaced = self.read_many(indices)
         for name, reason in replaced:
-            warn_replaced(name, reason)
+            warn_about_replacement(name, reason)
         return images, labels
 
-    def take_and_tell(self, indices: np.ndarray) -> Taken:
-        """As `take`, but what was replaced is returned and there is no warning.
+    def read_many(self, indices: np.ndarray) -> Examples:
+        """Read as `take` does, but return the replaced images instead of warning.
+
+        Args:
+            indices: ``[B]``, any order, repeats allowed.
 
         >>> source = from_arrays(np.zeros((3, 8, 8, 3), np.uint8))
-        >>> source.take_and_tell(np.array([2, 0]))[2]
+        >>> source.read_many(np.array([2, 0])).replaced
         ()
         """
         indices = np.asarray(indices, np.int64)
@@ -84,20 +101,23 @@ class Source:
             raise IndexError(f"indices must be 0 to {self.size - 1}")
         if self.images is not None:
             if self.labels is None:
-                return self.images[indices], np.full(len(indices), -1, np.int32), ()
-            return self.images[indices], self.labels[indices], ()
-        many = getattr(self.read, "many", None)  # our readers have it
+                unlabelled = np.full(len(indices), -1, np.int32)
+                return Examples(self.images[indices], unlabelled)
+            return Examples(self.images[indices], self.labels[indices])
+        # Our own readers decode a batch in threads; a user's `read` need not.
+        many = getattr(self.read, "many", None)
         if many is not None:
             return many(indices)
         pairs = [self.read(int(index)) for index in indices]
         labels = np.array([label for _, label in pairs], np.int32)
-        return np.stack([image for image, _ in pairs]), labels, ()
+        return Examples(np.stack([image for image, _ in pairs]), labels)
 
     def fingerprint(self) -> str:
-        """Twelve hex digits that change when the set does; cheap for any size."""
+        """Return twelve hex digits that change when the set does; cheap at any size."""
         digest = hashlib.sha256(
             repr((self.name, self.split, self.size, self.image_shape)).encode()
         )
+        # 32 evenly spaced images: reading all of a streamed set would take hours.
         spread = np.linspace(0, self.size - 1, min(self.size, 32)).astype(int)
         for index in spread.tolist():
             image, label = self.read(index)
@@ -106,16 +126,18 @@ class Source:
         return digest.hexdigest()[:12]
 
 
-def warn_replaced(name: str, reason: str) -> None:
-    """Tell of an image that another one stands for; the caller's caller is shown."""
+def warn_about_replacement(name: str, reason: str) -> None:
+    """Warn that a damaged image was replaced; the warning shows the caller's caller."""
     warnings.warn(
-        f"{name} cannot be read ({reason}); another of its class is used", stacklevel=3
+        f"{name} cannot be read ({reason}); replaced by another image of the same "
+        "class",
+        stacklevel=3,
     )
 
 
 @dataclass(frozen=True)
 class ArrayReader:
-    """``read`` of a set that lives in memory."""
+    """Read single images of a set in memory."""
 
     images: np.ndarray
     labels: np.ndarray | None
@@ -133,11 +155,11 @@ def from_arrays(
     name: str = "arrays",
     split: str = "train",
 ) -> Source:
-    """Makes a source of images that are already in memory; nothing is copied.
+    """Make a source of images that are already in memory; nothing is copied.
 
     Args:
         images: uint8 ``[N, H, W, C]``, or ``[N, H, W]`` for one channel.
-        labels: integers ``[N]``, -1 for unlabelled; None when there are none.
+        labels: integers ``[N]``, -1 for unlabelled; None if no image has a label.
         class_names: names in label order.
         name: name of the set, shown in reports.
         split: name of the split.
@@ -146,7 +168,8 @@ def from_arrays(
         The `Source`.
 
     Raises:
-        DataError: for another type, a size of zero, or labels that do not fit.
+        DataError: if the images are not uint8, a size is zero, or the labels do not
+            fit.
 
     >>> source = from_arrays(np.zeros((4, 8, 8, 3), np.uint8), [0, 1, 1, 0])
     >>> source.size, source.num_classes
@@ -154,23 +177,24 @@ def from_arrays(
     """
     images = np.asarray(images)
     if images.dtype != np.uint8:
-        told = f"images must be uint8 in 0..255, got {images.dtype}"
-        # As uint8 they would become black, or whatever the processor makes of them.
+        wrong_type = f"images must be uint8 in 0..255, got {images.dtype}"
+        # Converted to uint8, NaN would become black, or any value, by processor.
         bad = 0 if images.dtype.kind != "f" else int((~np.isfinite(images)).sum())
         if bad:
             raise DataError(
-                f"{told} with {bad} values that are NaN or infinite; find out where "
-                "they come from and drop those images before converting the others"
+                f"{wrong_type} with {bad} values that are NaN or infinite; find out "
+                "where they come from and drop those images before converting the "
+                "others"
             )
         raise DataError(
-            f"{told}; convert with (255 * images).round().astype('uint8') if they "
-            "lie in 0..1"
+            f"{wrong_type}; if they lie in 0..1, convert them with "
+            "(255 * images).round().astype('uint8')"
         )
     if images.ndim == 3:
         if images.shape[2] in (1, 3, 4):
             raise DataError(
-                f"images of shape {images.shape} look like one image; "
-                "pass images[None] for a set of one, or [N, H, W] for grey images"
+                f"shape {images.shape} looks like a single image; pass "
+                "images[None] for a set of one, or [N, H, W] for grey images"
             )
         images = images[..., None]
     if images.ndim != 4:
@@ -203,15 +227,22 @@ def from_arrays(
 def _checked_labels(labels, size: int, class_names) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.shape != (size,):
-        raise DataError(f"{size} images need labels [{size}], got {labels.shape}")
+        raise DataError(
+            f"{size} images need labels [{size}], got {labels.shape}; "
+            "pass one label per image, -1 for unlabelled"
+        )
     if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"labels must be integers, got {labels.dtype}")
+        raise DataError(
+            f"labels must be integers, got {labels.dtype}; "
+            "convert them with labels.astype('int32')"
+        )
     if labels.min() < -1:
         raise DataError(
             f"labels must be 0, 1, ... or -1 for unlabelled, got {labels.min()}"
         )
     if class_names and labels.max() >= len(class_names):
         raise DataError(
-            f"label {labels.max()} has no name: class_names has {len(class_names)}"
+            f"label {labels.max()} has no name: class_names has only "
+            f"{len(class_names)}; add the missing names"
         )
     return labels.astype(np.int32)

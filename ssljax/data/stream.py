@@ -1,4 +1,4 @@
-"""Batches of a source in order, decoded ahead of the step that uses them."""
+"""Load the batches of a source in order, decoded ahead of the step that uses them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ssljax.data.order import batch_indices, process_share, steps_per_epoch
-from ssljax.data.source import Source, warn_replaced
+from ssljax.data.source import Source, warn_about_replacement
 
 Batch = dict[str, np.ndarray]
 
@@ -16,9 +16,9 @@ _AHEAD = 2  # batches decoded ahead per worker; more only costs memory
 
 @dataclass(frozen=True)
 class LoadStep:
-    """Loads this process's share of the batch of one step.
+    """Load this process's share of the batch of one step.
 
-    A class and not a closure, because it travels to spawned worker processes.
+    A class and not a closure, because it is pickled for spawned worker processes.
     """
 
     source: Source
@@ -34,9 +34,9 @@ class LoadStep:
         mine = process_share(
             indices, process_index=self.process_index, process_count=self.process_count
         )
-        images, labels, replaced = self.source.take_and_tell(mine)
+        images, labels, replaced = self.source.read_many(mine)
         batch: dict[str, Any] = {"image": images, "label": labels}
-        # Not printed here, where the process may be a worker.
+        # Reported by the consumer: this process may be a worker, whose output is lost.
         return batch | {"replaced": replaced} if replaced else batch
 
 
@@ -50,12 +50,12 @@ def batches(
     workers: int = 0,
     process_index: int = 0,
     process_count: int = 1,
-    on_replaced: Callable[[str, str], None] = warn_replaced,
+    on_replaced: Callable[[str, str], None] = warn_about_replacement,
 ) -> Iterator[Batch]:
-    """Batches of the steps ``start_step`` to ``stop_step - 1``.
+    """Iterate over the batches of the steps ``start_step`` to ``stop_step - 1``.
 
-    The batch of a step depends on ``seed``, ``batch_size`` and the step alone, so a
-    run resumes by passing another ``start_step``, and the numbers of workers and
+    The batch of a step depends only on ``seed``, ``batch_size`` and the step. A run
+    therefore resumes by passing another ``start_step``, and the numbers of workers and
     processes change nothing.
 
     Args:
@@ -65,20 +65,20 @@ def batches(
         start_step: first step, counted from 0.
         stop_step: the step after the last one.
         workers: processes that decode ahead; 0 decodes in threads of this process. A
-            source in memory needs none and never starts any. Worker processes are
-            spawned, so a script that uses them needs ``if __name__ == "__main__":``.
+            source in memory never starts any. Worker processes are spawned, so a
+            script that uses them needs ``if __name__ == "__main__":``.
         process_index: this process among those that share a global batch.
         process_count: number of such processes; divides ``batch_size``.
-        on_replaced: called with name and reason of every image whose content is
-            damaged, when the batch is taken in which another one stands for it.
+        on_replaced: called with the name and the reason of every damaged image, when
+            the batch with its replacement is consumed.
 
     Returns:
         Iterator of ``{"image": uint8 [b, H, W, C], "label": int32 [b]}`` with
         ``b = batch_size / process_count`` and -1 for unlabelled. Closing or dropping
-        it ends the workers.
+        it stops the workers.
 
     Raises:
-        ValueError: at once, and not at the first batch, if the numbers do not fit.
+        ValueError: at the call, not at the first batch, if the numbers do not fit.
 
     >>> from ssljax.data import from_arrays
     >>> source = from_arrays(np.zeros((8, 4, 4, 3), np.uint8))
@@ -86,6 +86,7 @@ def batches(
     ...     source, seed=0, batch_size=4, start_step=0, stop_step=2)]
     [(4, 4, 4, 3), (4, 4, 4, 3)]
     """
+    # Called for their checks: the iterator itself would raise at the first batch only.
     steps_per_epoch(source.size, batch_size)
     process_share(
         np.empty(batch_size), process_index=process_index, process_count=process_count
@@ -112,7 +113,7 @@ def _prefetched(
     from absl import flags
 
     if workers and not flags.FLAGS.is_parsed():
-        # grain hands the flags to its workers and refuses if nobody parsed them.
+        # grain passes the flags to its workers and fails if nobody parsed them.
         flags.FLAGS.mark_as_parsed()
     # One element is one step, so slicing among workers can never regroup examples, as
     # it does where examples are batched after `to_iter_dataset`.

@@ -1,15 +1,15 @@
-"""Parts of a source, and statistics measured on them."""
+"""Random subsets of a source, and channel statistics measured on one."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ssljax.data.source import ArrayReader, DataError, Source, Taken
+from ssljax.data.source import ArrayReader, DataError, Examples, Source
 
 
 @dataclass(frozen=True)
 class SubsetReader:
-    """``read`` of a part of a set that is streamed."""
+    """Read a subset of a streamed set."""
 
     whole: Source
     indices: np.ndarray
@@ -17,21 +17,24 @@ class SubsetReader:
     def __call__(self, index: int) -> tuple[np.ndarray, int]:
         return self.whole.read(int(self.indices[index]))
 
-    def many(self, indices: np.ndarray) -> Taken:
-        return self.whole.take_and_tell(self.indices[indices])
+    def many(self, indices: np.ndarray) -> Examples:
+        return self.whole.read_many(self.indices[indices])
 
 
 def subset_indices(size: int, n: int, *, seed: int, name: str = "set") -> np.ndarray:
-    """``n`` of ``0..size-1`` without replacement, ascending, int64 ``[n]``.
+    """Draw ``n`` of ``0..size-1`` without replacement, ascending, int64 ``[n]``.
 
-    Smaller subsets of the same seed are contained in larger ones.
+    A smaller subset of the same seed is contained in every larger one.
+
+    Raises:
+        DataError: if ``n`` is not between 1 and the size.
 
     >>> subset_indices(5, 5, seed=0)
     array([0, 1, 2, 3, 4])
     """
     if not 1 <= n <= size:
         raise DataError(
-            f"{n} examples asked of {name!r}, which has {size}; use 1 to {size}"
+            f"{n} examples requested from {name!r}, which has {size}; use 1 to {size}"
         )
     key = np.array([seed, 0x5B5E7], np.uint64)  # not an epoch of order.permutation
     words = np.random.Philox(key=key).random_raw(size)
@@ -39,12 +42,12 @@ def subset_indices(size: int, n: int, *, seed: int, name: str = "set") -> np.nda
 
 
 def subset(source: Source, n: int, *, seed: int) -> Source:
-    """A fixed random subset without replacement; ``load(examples=n)`` is the same.
+    """Draw a fixed random subset, the same one as ``load(examples=n)``.
 
     Args:
         source: the whole set.
         n: number of images to keep, 1 to ``source.size``.
-        seed: chooses which.
+        seed: seed of the draw.
 
     Returns:
         A `Source` of ``n`` images in their original order.
@@ -77,12 +80,12 @@ def subset(source: Source, n: int, *, seed: int) -> Source:
 def channel_statistics(
     source: Source, *, examples: int = 10_000, seed: int = 0
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel, for normalisation.
+    """Measure the mean and standard deviation of each channel, for normalisation.
 
     Args:
         source: any source; streamed images are decoded.
-        examples: how many images to measure; all of them if there are fewer.
-        seed: chooses the images.
+        examples: how many images to measure, or all of them if there are fewer.
+        seed: seed of the draw of these images.
 
     Returns:
         ``(mean, std)``, one float per channel, for pixels scaled to ``[0, 1]``. The
@@ -97,9 +100,10 @@ def channel_statistics(
     total = np.zeros(source.image_shape[2], np.int64)
     squares = np.zeros_like(total)
     for part in np.array_split(chosen, -(-n // 256)):
-        # Replacements are told when training comes to them.
-        pixels = source.take_and_tell(part)[0].reshape(-1, source.image_shape[2])
-        # Whole-number sums are exact, so the result depends on no summation order.
+        # Damaged images are reported when training reaches them, not here as well.
+        images = source.read_many(part).images
+        pixels = images.reshape(-1, source.image_shape[2])
+        # Integer sums are exact, so the result does not depend on their order.
         total += pixels.sum(axis=0, dtype=np.int64)
         squares += (pixels.astype(np.uint32) ** 2).sum(axis=0, dtype=np.int64)
     count = n * source.image_shape[0] * source.image_shape[1]

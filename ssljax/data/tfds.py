@@ -1,4 +1,4 @@
-"""TFDS sets by name, read at random from array_record files without TensorFlow."""
+"""Load TFDS sets by name: random access to array_record files, without TensorFlow."""
 
 import difflib
 import os
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ssljax.data import decode
-from ssljax.data.reader import Reader, hold, size_note
+from ssljax.data.reader import Reader, chosen_size_note, make_source
 from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
 
@@ -28,7 +28,7 @@ _SAMPLE = 200  # records whose median shorter side decides the size
 
 @dataclass
 class TfdsReader(Reader):
-    """Reads records by index; opens the files on first use, in every process anew."""
+    """Read records by index; every process opens the files itself on first use."""
 
     name: str
     data_dir: str
@@ -51,11 +51,11 @@ class TfdsReader(Reader):
         try:
             rows = self.records.__getitems__([int(i) for i in indices])
         except (RuntimeError, OSError) as error:
-            # Files are opened by the first read, and blocks are checked as they come.
-            told = " ".join(str(error).split())
+            # Files are opened by the first read, and each block is checked when read.
+            reason = " ".join(str(error).split())
             raise DataError(
                 f"the files of {self.name!r} in {self.data_dir} cannot be read "
-                f"({told[:200]}); bring them back, or delete that data set and run "
+                f"({reason[:200]}); bring them back, or delete that data set and run "
                 f"`ssljax data prepare {self.name}`"
             ) from error
         return [
@@ -64,7 +64,7 @@ class TfdsReader(Reader):
         ]
 
     def __getstate__(self):
-        # Open files do not travel to worker processes.
+        # Open files cannot be pickled for worker processes.
         return {**self.__dict__, "records": None}
 
 
@@ -78,7 +78,7 @@ def load_tfds(
     store: str = "auto",
     seed: int = 0,
 ) -> Source:
-    """Loads a prepared TFDS set; see `ssljax.data.load` for the arguments.
+    """Load a prepared TFDS set; see `ssljax.data.load` for the arguments.
 
     Raises:
         DataError: if the set is unknown, not prepared, not in array_record files, or
@@ -93,7 +93,7 @@ def load_tfds(
     channels = 1 if shape[2] == 1 else 3
     total = made.info.splits[actual].num_examples
     if not total:
-        raise DataError(f"split {split!r} of {name!r} is empty")
+        raise DataError(f"split {split!r} of {name!r} is empty; choose another split")
     positions = None
     if examples is not None:
         positions = subset_indices(total, examples, seed=seed, name=name)
@@ -112,11 +112,11 @@ def load_tfds(
     notes = [split_note] if split_note else []
     if image_size is None and (shape[0] is None or shape[1] is None):
         reader.image_size = _chosen_size(reader)
-        notes.append(size_note(reader.image_size, f"images of {name}"))
+        notes.append(chosen_size_note(reader.image_size, f"images of {name}"))
     side = reader.image_size
     height, width = (side, side) if side else shape[:2]
     feature = made.info.features[label_key] if label_key else None
-    return hold(
+    return make_source(
         reader,
         name=name,
         split=split,
@@ -132,13 +132,13 @@ def load_tfds(
 
 
 def tfds_dir(data_dir: str | None) -> str:
-    """The directory that holds TFDS sets: given, TFDS_DATA_DIR, or the home default."""
+    """Return the TFDS directory: the argument, TFDS_DATA_DIR, or the home default."""
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     return chosen if "://" in chosen else str(Path(chosen).expanduser())
 
 
 def builder(name: str, folder: str, **options: Any) -> Any:
-    """The TFDS builder of ``name`` in ``folder``.
+    """Return the TFDS builder of ``name`` in ``folder``.
 
     Raises:
         DataError: if there is no such data set or version.
@@ -148,8 +148,8 @@ def builder(name: str, folder: str, **options: Any) -> Any:
     try:
         return tfds.builder(name, data_dir=folder, **options)
     except (AssertionError, ValueError, TypeError, FileNotFoundError) as error:
-        # TFDS reports an unknown config or version, or a misspelt name, by any of
-        # these; DatasetNotFoundError is a ValueError.
+        # TFDS raises any of these for an unknown config or version or a misspelt name
+        # (DatasetNotFoundError is a ValueError).
         known = tfds.list_builders(with_community_datasets=False)
         base = name.split("/")[0].split(":")[0]
         if base in known:
@@ -163,23 +163,27 @@ def builder(name: str, folder: str, **options: Any) -> Any:
 
 
 def check_prepared(made, name: str, folder: str) -> None:
-    """Raises a `DataError` that says how to prepare what is missing."""
+    """Check that a set is there and readable.
+
+    Raises:
+        DataError: if it must be prepared first; the message has the command.
+    """
     if not made.info.splits:
         raise DataError(
             f"data set {name!r} is not in {folder}; run `ssljax data prepare {name}`, "
-            "or point TFDS_DATA_DIR or --data.data-dir at the folder that has it"
+            "or set TFDS_DATA_DIR or --data.data-dir to the folder that has it"
         )
     found = made.info.file_format.value
     if found != "array_record":
         raise DataError(
-            f"data set {name!r} in {folder} is in {found} files, which cannot be read "
-            f"at random; delete {made.data_path} or choose another --data.data-dir, "
-            f"then run `ssljax data prepare {name}`"
+            f"data set {name!r} in {folder} is stored in {found} files, which have no "
+            f"random access; delete {made.data_path} or choose another "
+            f"--data.data-dir, then run `ssljax data prepare {name}`"
         )
 
 
 def open_records(made, split: str, image_key: str):
-    """Random access to the records of a split, images left encoded."""
+    """Open the records of a split for random access, images left encoded."""
     import tensorflow_datasets as tfds
 
     try:
@@ -194,7 +198,7 @@ def open_records(made, split: str, image_key: str):
 
 
 def _resolve_split(made, name: str, split: str) -> tuple[str, str]:
-    """The split's own name, and a note if that is not what a reader would expect."""
+    """Return the set's own name of the split, and a note if it differs."""
     has = list(made.info.splits)
     wanted = _ALIASES.get(split, (split,))
     if split == "test" and name.split("/")[0].split(":")[0] in _HIDDEN_TEST:
@@ -203,21 +207,27 @@ def _resolve_split(made, name: str, split: str) -> tuple[str, str]:
         if candidate in has:
             note = f"split {split!r} is {name}'s {candidate!r}"
             return candidate, "" if candidate == split else note
-    # An expression such as train[:90%] or train+test is for TFDS to judge.
+    # TFDS itself checks expressions such as train[:90%] or train+test.
     if "[" in split or "+" in split:
         return split, ""
     raise DataError(f"{name!r} has no split {split!r}; it has {', '.join(has)}")
 
 
 def _keys(made, name: str) -> tuple[str, str | None]:
+    """Return the names of the image and the label feature."""
     import tensorflow_datasets as tfds
 
     features = dict(made.info.features)
     images = [k for k, f in features.items() if type(f) is tfds.features.Image]
     if not images:
-        raise DataError(f"{name!r} has no image feature; it has {', '.join(features)}")
+        raise DataError(
+            f"{name!r} has no image feature, only {', '.join(features)}; "
+            "choose a data set of images"
+        )
     if features[images[0]].np_dtype != np.uint8:
-        raise DataError(f"images of {name!r} are not 8-bit and cannot be used")
+        raise DataError(
+            f"images of {name!r} are not 8-bit; choose a data set of 8-bit images"
+        )
     labels = [k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
     image = "image" if "image" in images else images[0]
     if not labels:
@@ -229,7 +239,7 @@ def _class_names(feature) -> tuple[str, ...] | None:
     if feature is None:
         return None
     names = tuple(feature.names)
-    # TFDS makes up 0, 1, 2, ... where it knows no names.
+    # TFDS makes up the names 0, 1, 2, ... if a set has none.
     return None if names == tuple(map(str, range(len(names)))) else names
 
 

@@ -1,4 +1,4 @@
-"""Evaluation of frozen features, and the label-free measures of an embedding."""
+"""Evaluate frozen features, and measure embeddings without labels."""
 
 from ssljax.evaluation.collapse import Collapse, Thresholds, diagnose
 from ssljax.evaluation.features import extract, raw_pixels

@@ -1,4 +1,4 @@
-"""Features and labels that cannot be evaluated are refused in one line."""
+"""Checks of features and labels; each failure is one line that names the fix."""
 
 import numpy as np
 
@@ -6,7 +6,16 @@ import numpy as np
 def check_labelled(
     features: np.ndarray, labels: np.ndarray, num_classes: int, name: str
 ) -> None:
-    """Refuse features and labels that cannot be evaluated, in one line.
+    """Refuse features and labels that cannot be evaluated.
+
+    Args:
+        features: ``[N, F]``.
+        labels: ``[N]``.
+        num_classes: number of classes.
+        name: name of the set in the message, such as ``"train"``.
+
+    Raises:
+        ValueError: if shapes, values or classes cannot be used.
 
     >>> check_labelled(np.eye(2), np.array([0, 1]), 2, "train")
     """
@@ -26,13 +35,13 @@ def check_features(features: np.ndarray, name: str) -> None:
     """
     if np.ndim(features) != 2 or len(features) == 0:
         raise ValueError(
-            f"{name} features must be [N, F] with N > 0, got {np.shape(features)}"
+            f"{name} features must be [N, F] with N > 0, got shape {np.shape(features)}"
         )
     bad = int((~np.isfinite(np.asarray(features)).all(axis=1)).sum())
     if bad:
         raise ValueError(
-            f"{name} features: {bad} of {len(features)} rows are not finite; "
-            "has the training diverged?"
+            f"{bad} of {len(features)} rows of the {name} features are not finite; "
+            "check whether the training diverged"
         )
 
 
@@ -42,9 +51,11 @@ def check_classes(labels: np.ndarray, num_classes: int, name: str) -> None:
     >>> check_classes(np.array([0, 1]), 2, "labels")
     """
     if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"{name} must be integers, got {labels.dtype}")
+        raise ValueError(
+            f"{name} must be integers, got {labels.dtype}; use astype(int)"
+        )
     if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
         raise ValueError(
-            f"{name} run from {labels.min()} to {labels.max()}; with {num_classes} "
-            f"classes they must lie in 0 to {num_classes - 1} (drop unlabelled rows)"
+            f"{name} range from {labels.min()} to {labels.max()}, but {num_classes} "
+            f"classes allow 0 to {num_classes - 1}; drop unlabelled rows (-1)"
         )

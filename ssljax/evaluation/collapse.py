@@ -1,4 +1,4 @@
-"""The collapse alarm: reads the spectrum panel's history and says what to change."""
+"""The collapse alarm: diagnose the spectrum panel's history and advise on the fix."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,10 +7,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When a panel counts as collapsed.
+    """Limits beyond which a panel counts as collapsed.
 
-    Whether collapse is complete is judged on un-centred embeddings: it is one vector
-    plus noise, and centring leaves the noise, which fills all dimensions.
+    Complete collapse is judged on un-centred embeddings: they are one vector plus
+    noise, and centring leaves only the noise, which fills all dimensions.
     """
 
     mean_cosine: float = 0.97
@@ -21,37 +21,37 @@ class Thresholds:
     rankme: float = 2.5
     """Dimensional at or below. Healthy runs can be as low as 4 in the first epochs."""
     rank_fraction: float = 0.002
-    """Dimensional when RankMe is at or below this share of ``min(N, D)``, should that
-    be more than ``rankme``: 4 of 2048, 16 of 8192."""
+    """Dimensional when RankMe is at or below this share of ``min(N, D)``, if that is
+    more than ``rankme``: 4 of 2048, 16 of 8192."""
     participation: float = 1.15
     """Dimensional when the newest (centred) participation ratio is at or below this. It
-    sees a line of embeddings through the noise that RankMe still counts. Measured on
-    `shapes`, six runs: SimSiam without predictor 1.00 to 1.05 in the second epoch. BYOL
-    on small networks comes down to 1.30 and recovers."""
+    detects embeddings on a line, despite noise that RankMe counts as rank. Measured in
+    six runs on `shapes`: SimSiam without predictor has 1.00 to 1.05 in the second
+    epoch; BYOL on small networks falls to 1.30 and recovers."""
     participation_before: float = 1.8
-    """And the panels before it must have been this low already."""
+    """The panels before the newest must have been at or below this."""
     small: float = 0.6
-    """No rank above this share of ``min(N, D)`` is a collapse: keeps the absolute
-    limits from firing on embeddings of two or three dimensions."""
+    """A rank above this share of ``min(N, D)`` is never a collapse. Without this, the
+    absolute limits would fire on embeddings of two or three dimensions."""
     patience: int = 2
     """Newest panels that must all agree, so that one unlucky batch raises no alarm."""
 
 
 @dataclass(frozen=True)
 class Collapse:
-    """A collapse that was found; ``str`` gives the line to print."""
+    """A detected collapse; ``str`` gives the line to print."""
 
     kind: Literal["complete", "dimensional"]
     measure: str
-    """Name of the panel entry that decided."""
+    """Name of the panel entry that crossed its limit."""
     value: float
-    """Its newest value."""
+    """Newest value of that entry."""
     threshold: float
-    """What it crossed."""
+    """The limit."""
     figures: dict[str, float]
-    """The newest panel's figures that a reader wants beside it."""
+    """Other values of the newest panel, to print beside it."""
     advice: tuple[str, ...]
-    """What to try, most likely first."""
+    """Changes to try, the most promising first."""
 
     def __str__(self) -> str:
         shown = ", ".join(f"{name} {value:.3g}" for name, value in self.figures.items())
@@ -94,28 +94,28 @@ _ADVICE = {
 def diagnose(
     panels: Sequence[Mapping[str, float]], *, thresholds: Thresholds | None = None
 ) -> Collapse | None:
-    """Name the collapse that the newest panels agree on, if any.
+    """Diagnose the collapse that the newest panels agree on, if any.
 
-    Two kinds, in this order:
+    There are two kinds, tested in this order:
 
-    - *complete*: all embeddings point one way (mean cosine near 1, or the deviation of
-      every dimension near 0);
-    - *dimensional*: they differ, but along one or two directions only. This is what
-      predictor-free SimSiam does behind a BatchNorm: each dimension keeps deviation 1
-      while all become copies of one, so only a rank of the embeddings shows it.
+    - *complete*: all embeddings point in one direction (mean cosine near 1, or the
+      standard deviation of every dimension near 0);
+    - *dimensional*: they differ, but only along one or two directions. SimSiam without
+      predictor collapses this way behind a BatchNorm: each dimension keeps standard
+      deviation 1 while all become copies of one, so only a rank shows it.
 
     Args:
         panels: history, newest last; each a mapping of plain numbers with at least the
-            names of ``REQUIRED``, as :func:`ssljax.evaluation.panel` returns them
-            (other entries are ignored).
-        thresholds: limits; the defaults of :class:`Thresholds` if None.
+            names in ``REQUIRED``, as in :func:`ssljax.evaluation.panel` (other entries
+            are ignored).
+        thresholds: limits; None uses the defaults of :class:`Thresholds`.
 
     Returns:
-        The diagnosis, or None: healthy, or fewer panels than the patience. A figure
-        that is NaN crosses no limit; divergence is the training loop's to report.
+        The diagnosis, or None if the embeddings are healthy or there are fewer panels
+        than the patience. NaN crosses no limit: the training loop reports divergence.
 
     Raises:
-        ValueError: if a panel that is read lacks a required entry.
+        ValueError: if one of the newest panels lacks a required entry.
 
     >>> healthy = dict(effective_rank=60, rankme=70, std_per_dimension=0.98,
     ...                mean_cosine=0.1, dimensions=128, examples=1024)
@@ -135,12 +135,12 @@ def diagnose(
         missing = [name for name in REQUIRED if name not in panel]
         if missing:
             raise ValueError(
-                f"a panel lacks {', '.join(missing)}; the alarm needs "
-                f"{', '.join(REQUIRED)}"
+                f"a panel lacks {', '.join(missing)}; include {', '.join(REQUIRED)}"
             )
     newest = recent[-1]
     for rule in (_one_vector, _few_directions, _on_a_line, _no_spread):
         verdict = rule(newest, limits)
+        # A ratio falls for a few panels before it reaches its limit.
         earlier = _loosened(limits) if rule is _on_a_line else limits
         if verdict is not None and all(rule(panel, earlier) for panel in recent[:-1]):
             kind, measure, threshold = verdict

@@ -1,4 +1,4 @@
-"""Frozen features of a set of images, and the raw-pixel baseline beside them."""
+"""Extract frozen features of images, and the raw-pixel baseline."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -8,11 +8,11 @@ import numpy as np
 
 
 class ImageSource(Protocol):
-    """What is read of a data source; any object with these members will do."""
+    """The members of a data source that are used here; any object with them works."""
 
     @property
     def images(self) -> np.ndarray | None:
-        """All images, uint8 ``[N, H, W, C]``, or None when they are read singly."""
+        """All images, uint8 ``[N, H, W, C]``, or None if ``read`` must be used."""
         ...
 
     @property
@@ -31,20 +31,19 @@ def extract(
     *,
     batch_size: int = 512,
 ) -> np.ndarray:
-    """Features of every image, in order, batch by batch.
+    """Extract the features of every image, in order, batch by batch.
 
-    Every batch has ``batch_size`` rows, the last one filled up with copies of its
-    final image, so that a jitted ``encode`` compiles once for all sets of one image
-    size. ``encode`` is called as it is and not jitted here: jitting a closure would
-    bake the parameters into the program and compile again after every epoch. Pass
+    Every batch has ``batch_size`` rows (the last one is filled up with copies of its
+    final image), so that a jitted ``encode`` compiles once for all sets of one image
+    size. ``encode`` is not jitted here: jitting a closure would make the parameters
+    constants of the program and compile it again after every epoch. Pass
     ``lambda x: apply(variables, x)`` with a jitted ``apply``.
 
     Args:
-        encode: maps uint8 images ``[B, H, W, C]`` to features ``[B, F]``; pure, no
-            randomness, each row a function of its own image alone (BatchNorm with
+        encode: maps uint8 images ``[B, H, W, C]`` to features ``[B, F]``; without
+            randomness, and each row a function of its own image only (BatchNorm with
             running statistics).
-        images: uint8 ``[N, H, W, C]``, or a source: ``images``, ``read``,
-            ``size`` and, where it is read singly, ``image_shape``.
+        images: uint8 ``[N, H, W, C]``, or a source with the members of `ImageSource`.
         batch_size: images per call, >= 1.
 
     Returns:
@@ -61,8 +60,8 @@ def extract(
     """
     size = _size(images)
     features: list[np.ndarray] = []
-    # Fetched one batch late, so that the device never waits for us.
-    waiting: list[tuple[jax.Array, int]] = []
+    # Fetched one batch late, so that the device does not wait for the host.
+    pending: list[tuple[jax.Array, int]] = []
     for batch in _batches(images, size, batch_size):
         count = len(batch)
         if count < batch_size:
@@ -73,33 +72,33 @@ def extract(
         if output.ndim != 2 or output.shape[0] != batch_size:
             raise ValueError(
                 f"encode returned shape {tuple(output.shape)} for {batch_size} images; "
-                f"return one feature row per image, [{batch_size}, F]"
+                f"it must return one feature row per image, [{batch_size}, F]"
             )
-        features += [_fetch(*earlier) for earlier in waiting]
-        waiting = [(output, count)]
-    features += [_fetch(*last) for last in waiting]
+        features += [_fetch(*earlier) for earlier in pending]
+        pending = [(output, count)]
+    features += [_fetch(*last) for last in pending]
     return np.concatenate(features)
 
 
 def raw_pixels(
     images: np.ndarray | ImageSource, *, largest: int = 32, batch_size: int = 512
 ) -> np.ndarray:
-    """Pixels as features: what any trained representation has to beat.
+    """Return pixels as features: the baseline of any trained representation.
 
     A side longer than ``largest`` is reduced to ``largest`` by adaptive average
     pooling: output pixel i is the mean of input pixels ``floor(i H / h)`` to
-    ``ceil((i + 1) H / h) - 1``, equal boxes when h divides H. Shorter sides are kept.
+    ``ceil((i + 1) H / h) - 1``, equal boxes if h divides H. Shorter sides are kept.
 
     Args:
         images: uint8 ``[N, H, W, C]`` or a source, as for :func:`extract`.
-        largest: longest side kept, pixels, >= 1.
+        largest: longest side of the result in pixels, >= 1.
         batch_size: images pooled at a time, >= 1.
 
     Returns:
         float32 ``[N, h * w * C]`` in 0 to 1, with ``h = min(H, largest)``.
 
     Raises:
-        ValueError: as :func:`extract`; also if ``largest`` is below 1.
+        ValueError: as for :func:`extract`, or if ``largest`` is below 1.
 
     >>> raw_pixels(np.full((2, 64, 64, 1), 255, np.uint8), largest=2)
     array([[1., 1., 1., 1.],
@@ -120,7 +119,7 @@ def _fetch(output: jax.Array, count: int) -> np.ndarray:
 
 
 def _pool(pixels: np.ndarray, axis: int, largest: int) -> np.ndarray:
-    """Adaptive average pooling of one axis to at most ``largest`` positions."""
+    """Average-pool one axis adaptively to at most ``largest`` positions."""
     size = pixels.shape[axis]
     if size <= largest:
         return pixels
@@ -135,7 +134,7 @@ def _pool(pixels: np.ndarray, axis: int, largest: int) -> np.ndarray:
 def _size(images: np.ndarray | ImageSource) -> int:
     size = len(images) if isinstance(images, np.ndarray) else images.size
     if size < 1:
-        raise ValueError("there are no images to take features of; pass at least one")
+        raise ValueError("there are no images; pass at least one")
     return size
 
 
@@ -159,7 +158,7 @@ def _read(source: ImageSource, i: int) -> np.ndarray:
     image, shape = np.asarray(source.read(i)[0]), tuple(source.image_shape)
     if image.shape != shape:
         raise ValueError(
-            f"image {i} has shape {image.shape}, its source says {shape}; "
-            "features need one [H, W, C] for all: resize in the source"
+            f"image {i} has shape {image.shape}, but its source's image_shape is "
+            f"{shape}; resize all images to one [H, W, C] in the source"
         )
     return image

@@ -10,7 +10,7 @@ import numpy as np
 from ssljax.evaluation.checks import check_classes, check_features, check_labelled
 
 KS = (1, 5, 20, 200)
-"""The k that are reported side by side."""
+"""The numbers of neighbours that are reported."""
 
 
 @partial(jax.jit, static_argnames=("ks", "num_classes"))
@@ -23,19 +23,19 @@ def neighbour_votes(
     num_classes: int,
     temperature: float | jax.Array = 0.1,
 ) -> jax.Array:
-    """Classes voted by the k nearest rows of the bank, for several k at once.
+    """Classify by a vote of the k nearest rows of the bank, for several k at once.
 
-    Neighbours are those of largest cosine; neighbour i votes for its class with weight
-    ``exp(cosine_i / temperature)``. Equal cosines are taken in bank order, equal votes
-    go to the lower class, and the sums have a fixed order, so that a result can be
-    repeated bit for bit. Jitted: equal shapes compile once, so the training loop may
-    call it directly with features that stay on the device.
+    Neighbours are the rows with the largest cosine. Neighbour i votes for its class
+    with weight ``exp(cosine_i / temperature)``. Equal cosines are taken in bank order,
+    equal votes go to the lower class, and the sums have a fixed order, so that results
+    are reproducible bit by bit. It is jitted and compiles once per shape, so that the
+    training loop can call it with features that stay on the device.
 
     Args:
         bank: features of labelled images, ``[N, F]``.
         bank_labels: their classes, integers ``[N]``.
         queries: features to classify, ``[B, F]``; the similarities take 4 B N bytes.
-        ks: numbers of neighbours, ascending, each between 1 and N.
+        ks: numbers of neighbours, ascending, each from 1 to N.
         num_classes: number of classes.
         temperature: divisor of the cosine, > 0; may be traced.
 
@@ -46,8 +46,8 @@ def neighbour_votes(
         ValueError: if ``ks`` is empty, not ascending, or exceeds the bank.
 
     Source: Wu et al., "Unsupervised feature learning via non-parametric instance
-    discrimination", CVPR 2018, section 3.4 (k = 200, temperature 0.07); temperature
-    0.1 is what most published tables use.
+    discrimination", CVPR 2018, section 3.4 (k = 200, temperature 0.07). Most published
+    tables use temperature 0.1.
 
     >>> bank, labels = jnp.eye(3), jnp.array([2, 0, 1])
     >>> neighbour_votes(bank, labels, bank, ks=(1,), num_classes=3).tolist()
@@ -55,25 +55,25 @@ def neighbour_votes(
     """
     if not ks or list(ks) != sorted(set(ks)) or ks[0] < 1 or ks[-1] > bank.shape[0]:
         raise ValueError(
-            f"ks must ascend from 1 to at most the {bank.shape[0]} rows of the bank, "
-            f"got {ks}"
+            f"ks must be ascending, from 1 to at most the {bank.shape[0]} rows of the "
+            f"bank, got {ks}"
         )
-    # Full precision: bfloat16 or TF32 products would reorder close neighbours.
+    # Full precision, because bfloat16 or TF32 products would reorder close neighbours.
     cosines = jnp.matmul(
         _unit_rows(queries), _unit_rows(bank).T, precision=jax.lax.Precision.HIGHEST
     )  # [B, N]
-    # Without the barrier XLA:CPU merges the slices below into the top-k, no longer
-    # recognises it and sorts the whole row: 20 times slower.
+    # Without the barrier XLA:CPU fuses the slices below into the top-k, does not
+    # recognise it any more and sorts the whole row: 20 times slower.
     nearest, index = jax.lax.optimization_barrier(jax.lax.top_k(cosines, ks[-1]))
-    # Dividing all votes of a query by its largest changes no winner, and no small
-    # temperature can overflow.
+    # Dividing a query's votes by its largest does not change the winner, and prevents
+    # overflow at small temperatures.
     weights = jnp.exp((nearest - nearest[:, :1]) / temperature)
     classes = jnp.arange(num_classes)[None, None, :]
     labels = bank_labels[index][:, :, None]
     votes = jnp.zeros((queries.shape[0], num_classes), weights.dtype)
     predictions, used = [], 0
     for k in ks:
-        # A masked sum and not a scatter: atomic adds on a GPU have no fixed order.
+        # A masked sum, not a scatter: a GPU's atomic adds have no fixed order.
         own = jnp.where(
             labels[:, used:k] == classes, weights[:, used:k, None], jnp.zeros(())
         )
@@ -92,7 +92,7 @@ def knn_predict(
     num_classes: int,
     query_batch: int = 512,
 ) -> np.ndarray:
-    """Classes predicted by weighted k nearest neighbours (cosine).
+    """Predict classes by weighted k nearest neighbours (cosine).
 
     Args:
         train_features: the bank, ``[N, F]``.
@@ -107,7 +107,8 @@ def knn_predict(
         int32 ``[M]``.
 
     Raises:
-        ValueError: if shapes, labels, features (not finite), k or temperature are off.
+        ValueError: if the shapes, labels, k or temperature are not allowed, or the
+            features are not finite.
 
     >>> knn_predict(np.eye(2), np.array([1, 0]), np.eye(2), k=1, num_classes=2)
     array([1, 0], dtype=int32)
@@ -115,8 +116,8 @@ def knn_predict(
     check_labelled(train_features, train_labels, num_classes, "train")
     if not 1 <= k <= len(train_features):
         raise ValueError(
-            f"k = {k} neighbours out of a bank of {len(train_features)}; "
-            f"use k between 1 and {len(train_features)}"
+            f"k is {k}, but the bank has {len(train_features)} rows; "
+            f"use 1 to {len(train_features)}"
         )
     return _predict(
         train_features,
@@ -140,15 +141,15 @@ def knn_accuracy(
     num_classes: int,
     query_batch: int = 512,
 ) -> dict[int, float]:
-    """Test accuracy of weighted kNN for several k, from one search.
+    """Measure the test accuracy of weighted kNN for several k, from one search.
 
     Args:
         train_features: the bank, ``[N, F]``.
         train_labels: its classes, ``[N]``, 0 to ``num_classes - 1``.
         test_features: ``[M, F]``.
         test_labels: ``[M]``.
-        ks: numbers of neighbours. Those beyond the bank cannot be answered and are
-            left out: the keys of the result are the k that were used.
+        ks: numbers of neighbours. Those larger than the bank are left out: the keys of
+            the result are the k that were used.
         temperature: of the vote, > 0; see :func:`neighbour_votes`.
         num_classes: number of classes.
         query_batch: test rows per device call.
@@ -157,7 +158,7 @@ def knn_accuracy(
         ``{k: accuracy}``, accuracy a fraction from 0 to 1, k ascending.
 
     Raises:
-        ValueError: as :func:`knn_predict`; also if no k fits the bank.
+        ValueError: as for :func:`knn_predict`, or if no k fits the bank.
 
     >>> bank, labels = np.eye(3), np.array([0, 1, 2])
     >>> knn_accuracy(bank, labels, bank, labels, ks=(1, 200), num_classes=3)
@@ -170,8 +171,8 @@ def knn_accuracy(
     usable = tuple(sorted({k for k in ks if k <= len(train_features)}))
     if not usable:
         raise ValueError(
-            f"no k of {tuple(ks)} fits a bank of {len(train_features)} rows; "
-            "use a smaller k or more training images"
+            f"every k of {tuple(ks)} exceeds the {len(train_features)} rows of the "
+            "bank; use a smaller k or more training images"
         )
     predictions = _predict(
         train_features,
@@ -192,7 +193,7 @@ def knn_accuracy(
 def confusion(
     labels: np.ndarray, predictions: np.ndarray, num_classes: int
 ) -> np.ndarray:
-    """Confusion matrix: entry [i, j] counts class-i examples predicted as class j.
+    """Count class-i examples predicted as class j, in entry [i, j] of a matrix.
 
     Args:
         labels: true classes, ``[M]``.
@@ -211,7 +212,8 @@ def confusion(
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.shape != predictions.shape or labels.ndim != 1:
         raise ValueError(
-            f"labels {labels.shape} and predictions {predictions.shape} must be [M]"
+            "labels and predictions must both be [M], "
+            f"got {labels.shape} and {predictions.shape}"
         )
     check_classes(labels, num_classes, "labels")
     check_classes(predictions, num_classes, "predictions")
@@ -223,7 +225,7 @@ def confusion(
 def _predict(
     bank, bank_labels, queries, *, ks, temperature, num_classes, query_batch
 ) -> np.ndarray:
-    """Predictions ``[len(ks), M]``, a fixed number of queries at a time."""
+    """Predict ``[len(ks), M]`` classes, a fixed number of queries at a time."""
     check_features(queries, "test")
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
@@ -232,7 +234,7 @@ def _predict(
     if np.shape(queries)[1] != np.shape(bank)[1]:
         raise ValueError(
             f"train features have {np.shape(bank)[1]} dimensions, "
-            f"test features {np.shape(queries)[1]}; take both from one encoder"
+            f"test features {np.shape(queries)[1]}; use the same encoder for both"
         )
     bank = jnp.asarray(bank)
     bank_labels = jnp.asarray(bank_labels, jnp.int32)
@@ -240,6 +242,7 @@ def _predict(
     predictions = []
     for start in range(0, len(queries), query_batch):
         rows = queries[start : start + query_batch]
+        # Filled up with zeros, so that the last batch does not compile again.
         filled = np.zeros((query_batch, rows.shape[1]), rows.dtype)
         filled[: len(rows)] = rows
         voted = neighbour_votes(

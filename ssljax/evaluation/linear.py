@@ -1,4 +1,4 @@
-"""Linear probe: multinomial logistic regression on frozen features, solved exactly."""
+"""Linear probe: logistic regression on frozen features, solved to convergence."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,14 +10,14 @@ from ssljax.evaluation.checks import check_labelled
 from ssljax.evaluation.logistic import fit_logistic, held_out, predict
 
 L2_GRID = (1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
-"""Penalties tried, on standardised features; scikit-learn's C is ``1 / (l2 N)``."""
+"""Penalties to try, on standardised features; scikit-learn's C is ``1 / (l2 N)``."""
 
 CHOICE_ITERATIONS = 100
-"""Bound on the fits that choose; weak penalties on raw pixels never converge, and all
-wait for the slowest."""
+"""Iteration limit of the fits that choose the penalty. Weak penalties on raw pixels
+never converge, and all fits run as long as the slowest."""
 
 HELD_OUT = 0.1
-"""Share of the training set on which the penalty is chosen."""
+"""Share of the training set that is held out to choose the penalty."""
 
 
 class LinearResult(NamedTuple):
@@ -30,7 +30,7 @@ class LinearResult(NamedTuple):
     validation: tuple[tuple[float, float], ...]
     """Each penalty of the grid with its accuracy on the held-out training examples."""
     iterations: int
-    """L-BFGS iterations of the final fit, which starts from the chosen one."""
+    """L-BFGS iterations of the final fit, which starts from the chosen fit."""
     converged: bool
     """Whether the final fit reached the gradient tolerance."""
     predictions: np.ndarray
@@ -49,12 +49,12 @@ def linear_probe(
     max_iterations: int = 300,
     tolerance: float = 3e-6,
 ) -> LinearResult:
-    """Test accuracy of a linear classifier on frozen features.
+    """Measure the test accuracy of a linear classifier on frozen features.
 
-    The penalty is chosen on a tenth of the *training* examples, drawn by ``seed``; the
-    test set is looked at once, by the final classifier, which is fitted to all training
-    examples. Among equal held-out accuracies the smaller held-out loss decides.
-    Features are standardised with the training mean and deviation.
+    The penalty is chosen on a random tenth of the *training* examples. Only the final
+    classifier, which is fitted to all training examples, sees the test set. Of equal
+    held-out accuracies the smaller held-out loss decides. Features are standardised
+    with the training mean and standard deviation.
 
     Args:
         train_x: features, ``[N, F]``, N >= 10.
@@ -62,17 +62,17 @@ def linear_probe(
         test_x: ``[M, F]``.
         test_y: ``[M]``.
         num_classes: number of classes.
-        seed: draws the held-out tenth.
-        l2_grid: penalties to try, each > 0; all are fitted side by side.
-        max_iterations: bound on the L-BFGS iterations of each fit.
+        seed: seed of the held-out tenth.
+        l2_grid: penalties to try, each > 0; all are fitted at once.
+        max_iterations: limit of the L-BFGS iterations of each fit.
         tolerance: largest gradient entry at which a fit counts as converged.
 
     Returns:
         :class:`LinearResult`.
 
     Raises:
-        ValueError: if shapes, labels, features (not finite) or the grid are off, or
-            there are fewer than ten training examples.
+        ValueError: if the shapes, labels or grid are not allowed, the features are not
+            finite, or there are fewer than ten training examples.
 
     >>> x = np.linspace(-1.0, 1.0, 20)[:, None]
     >>> y = (x[:, 0] > 0).astype(int)
@@ -83,11 +83,11 @@ def linear_probe(
     check_labelled(test_x, test_y, num_classes, "test")
     n = len(train_x)
     if n < 10:
-        raise ValueError(f"a linear probe needs at least 10 training examples, got {n}")
+        raise ValueError(f"use at least 10 training examples for the probe, got {n}")
     if np.shape(train_x)[1] != np.shape(test_x)[1]:
         raise ValueError(
             f"train features have {np.shape(train_x)[1]} dimensions, "
-            f"test features {np.shape(test_x)[1]}; take both from one encoder"
+            f"test features {np.shape(test_x)[1]}; use the same encoder for both"
         )
     grid = tuple(sorted(float(l2) for l2 in l2_grid))
     train_x, test_x = standardise(train_x, test_x)
@@ -123,9 +123,9 @@ def linear_probe(
 
 
 def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Subtract the training mean and divide by the training deviation, per feature.
+    """Standardise features with the training mean and standard deviation.
 
-    A feature that is constant in training carries nothing and is set to zero in both.
+    A feature that is constant in training has no information and becomes zero in both.
 
     Args:
         train: ``[N, F]``.
@@ -138,9 +138,10 @@ def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nda
     array([[0., 0.]], dtype=float32)
     """
     train, test = np.asarray(train, np.float32), np.asarray(test, np.float32)
-    # Sums over many rows in float64: a float32 mean of 50,000 rows loses digits.
+    # Summed in float64, because a float32 mean of 50,000 rows loses digits.
     mean = train.mean(axis=0, keepdims=True, dtype=np.float64)
     deviation = train.std(axis=0, keepdims=True, dtype=np.float64)
+    # Relative to the mean, because a constant has a rounding error in proportion to it.
     varies = deviation > 1e-6 * np.abs(mean)
     scale = np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0)
     mean, scale = mean.astype(np.float32), scale.astype(np.float32)

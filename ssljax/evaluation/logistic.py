@@ -1,4 +1,4 @@
-"""Multinomial logistic regression by full-batch L-BFGS, many penalties at once."""
+"""Multinomial logistic regression by full-batch L-BFGS, for many penalties at once."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-_COPIED = 2**28
-"""Bytes of features up to which a transposed copy is kept beside them."""
+_COPY_LIMIT = 2**28
+"""Keep a transposed copy of features of at most this many bytes."""
 
 
 class LogisticFit(NamedTuple):
-    """Outcome of :func:`fit_logistic`; G fits side by side, one for each penalty."""
+    """Outcome of :func:`fit_logistic`: G fits, one for each penalty."""
 
     weights: jax.Array
     """``[G, F, C]``."""
@@ -40,22 +40,22 @@ def fit_logistic(
 ) -> LogisticFit:
     """Minimise ``mean_i CE(x_i W + b, y_i) + l2 / 2 |W|^2`` for several ``l2`` at once.
 
-    Full-batch L-BFGS, float32 unless x64 is enabled. The objective is convex and its
-    logits linear, so the step length is searched along one precomputed direction of the
-    logits: an iteration reads the features twice, however many lengths are tried. The
-    bias is not penalised.
+    Full-batch L-BFGS, in float32 unless x64 is enabled. The objective is convex and its
+    logits are linear in the weights, so the step length is searched along one
+    precomputed direction of the logits: an iteration reads the features twice, however
+    many lengths it tries. The bias is not penalised.
 
     Args:
-        x: features, ``[N, F]``, best standardised.
+        x: features, ``[N, F]``, preferably standardised.
         y: classes, integers ``[N]``.
         num_classes: number of classes C.
         l2: penalties, each > 0, ``[G]``.
-        start: weights ``[F, C]`` and bias ``[C]`` all fits start from; zeros if None.
-        max_iterations: bound on the iterations.
+        start: initial weights ``[F, C]`` and bias ``[C]`` of all fits; None for zeros.
+        max_iterations: limit of the iterations.
         tolerance: largest gradient entry at which a fit stops.
 
     Returns:
-        :class:`LogisticFit`. The arrays of logits take 4 G N C bytes each.
+        :class:`LogisticFit`. An array of logits takes 4 G N C bytes.
 
     Raises:
         ValueError: if a penalty is not positive or there is none.
@@ -66,7 +66,7 @@ def fit_logistic(
     (True, [[0, 1]])
     """
     if len(l2) == 0 or not all(value > 0 for value in l2):
-        raise ValueError(f"every penalty must be positive, got l2 = {tuple(l2)}")
+        raise ValueError(f"every penalty must be positive, got {tuple(l2)}")
     if max_iterations < 1:
         raise ValueError(f"max_iterations must be at least 1, got {max_iterations}")
     features = np.shape(x)[1]
@@ -84,11 +84,14 @@ def fit_logistic(
 
 
 def predict(fit: LogisticFit, x: np.ndarray) -> np.ndarray:
-    """Classes of largest logit for each fit, int32 ``[G, M]``; ties: the lower class.
+    """Predict the class of the largest logit for each fit; ties go to the lower class.
 
     Args:
         fit: as returned by :func:`fit_logistic`.
-        x: features ``[M, F]``, standardised as those of the fit.
+        x: features ``[M, F]``, standardised like those of the fit.
+
+    Returns:
+        int32 ``[G, M]``.
     """
     return np.asarray(_classes(fit.weights, fit.bias, jnp.asarray(x, jnp.float32)))
 
@@ -96,12 +99,15 @@ def predict(fit: LogisticFit, x: np.ndarray) -> np.ndarray:
 def held_out(
     fit: LogisticFit, x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracy (0 to 1) and mean cross-entropy (nats) of each fit, ``[G]`` both.
+    """Measure each fit on examples that it was not fitted to.
 
     Args:
         fit: as returned by :func:`fit_logistic`.
-        x: features ``[M, F]``, standardised as those of the fit.
+        x: features ``[M, F]``, standardised like those of the fit.
         y: classes, integers ``[M]``.
+
+    Returns:
+        Accuracy (0 to 1) and mean cross-entropy (nats), ``[G]`` both.
     """
     correct, losses = _score(
         fit.weights, fit.bias, jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.int32)
@@ -133,9 +139,10 @@ def _fit(x, y, l2, weights, bias, tolerance, max_iterations) -> LogisticFit:
     start = jnp.concatenate([weights, bias[None]])  # [F + 1, C]
     penalised = jnp.ones_like(start[:, :1]).at[-1].set(0.0)  # not the bias
     columns = x.T
-    if x.nbytes <= _COPIED:
-        # On a CPU the product of [8000, 3073] with 12 columns takes 15 ms, that of the
-        # transpose 50, of this copy 15; without the barrier it would be undone.
+    if x.nbytes <= _COPY_LIMIT:
+        # On a CPU a product of [8000, 3073] with 12 columns takes 15 ms, of its
+        # transpose 50 ms, of this copy 15 ms. XLA would undo the copy but for the
+        # barrier.
         columns = jax.lax.optimization_barrier(columns)
     fit_one = partial(_fit_one, x, columns, onehot, start, tolerance, max_iterations)
     return jax.vmap(lambda value: fit_one(value * penalised))(l2)
@@ -156,7 +163,8 @@ def _fit_one(x, columns, onehot, start, tolerance, max_iterations, l2) -> Logist
         ascent: Any
         params, logits, grads, state, iteration = carry
         ascent, state = directions.update(grads, state, params)
-        # Rounding near the optimum can spoil the curvature memory; then go downhill.
+        # Rounding near the optimum can spoil the curvature memory, and L-BFGS then
+        # points uphill; use the gradient instead.
         direction = -jnp.where(jnp.vdot(ascent, grads) > 0, ascent, grads)
         along = _matmul(x, direction)
         step = _step_length(
@@ -172,7 +180,7 @@ def _fit_one(x, columns, onehot, start, tolerance, max_iterations, l2) -> Logist
     logits = _matmul(x, start)
     carry = start, logits, gradient(start, logits), directions.init(start), 0
     params, _, _, _, iterations = jax.lax.while_loop(unfinished, iterate, carry)
-    # Verdict and objective from fresh logits, free of the rounding of the updates.
+    # Recomputed, because the updated logits have accumulated rounding errors.
     logits = _matmul(x, params)
     losses = jax.nn.logsumexp(logits, axis=1) - (logits * onehot).sum(axis=1)
     return LogisticFit(
@@ -185,7 +193,7 @@ def _fit_one(x, columns, onehot, start, tolerance, max_iterations, l2) -> Logist
 
 
 def _step_length(logits, along, onehot, penalty_slope, penalty_curvature):
-    """Root of the slope along the direction: safeguarded Newton on one variable."""
+    """Find the root of the slope along the direction, by safeguarded Newton steps."""
     linear = (along * onehot).sum(axis=1).mean()
 
     def slope_and_curvature(step):
@@ -206,7 +214,7 @@ def _step_length(logits, along, onehot, penalty_slope, penalty_curvature):
         low = jnp.where(slope < 0, step, low)
         high = jnp.where(slope < 0, high, step)
         newton = step - slope / curvature
-        # Beyond a flat stretch Newton overshoots by orders of magnitude.
+        # From a flat stretch a Newton step overshoots by orders of magnitude.
         furthest = jnp.minimum(high, 10.0 * jnp.maximum(step, 1.0))
         middle = jnp.where(jnp.isinf(high), furthest, 0.5 * (low + high))
         step = jnp.where((newton > low) & (newton < furthest), newton, middle)
@@ -218,5 +226,5 @@ def _step_length(logits, along, onehot, penalty_slope, penalty_curvature):
 
 
 def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
-    # TF32 or bfloat16 products would stop the gradient from reaching the tolerance.
+    # With TF32 or bfloat16 products the gradient would not reach the tolerance.
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

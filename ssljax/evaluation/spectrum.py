@@ -1,4 +1,4 @@
-"""The spectrum panel: what the embedding's singular values say about a run."""
+"""The spectrum panel: label-free measures of an embedding, mostly of its spectrum."""
 
 import chex
 import jax
@@ -8,11 +8,11 @@ _HIGHEST = jax.lax.Precision.HIGHEST
 
 
 def panel(z1: jax.Array, z2: jax.Array, *, top: int = 16) -> dict[str, jax.Array]:
-    """Every label-free measure of two views' embeddings; pure and jittable.
+    """Compute every label-free measure of two views' embeddings; pure and jittable.
 
-    Spectra, spread, uniformity and cosines are those of the first view; the second
-    enters the alignment alone. ``u`` is a row of ``z1`` divided by its length, ``v``
-    of ``z2``; lambda are the eigenvalues of the covariance of ``z1``.
+    Spectra, spread, uniformity and cosines are those of the first view; only the
+    alignment uses the second. ``u`` and ``v`` are the rows of ``z1`` and ``z2`` divided
+    by their lengths, lambda the eigenvalues of the covariance of ``z1``.
 
     Args:
         z1: embeddings of the first view, ``[N, D]``, any float type.
@@ -26,17 +26,17 @@ def panel(z1: jax.Array, z2: jax.Array, *, top: int = 16) -> dict[str, jax.Array
         - ``std_per_dimension``: mean over dimensions of ``std(u_d) sqrt(D)``; 1 for an
           isotropic embedding, 0 for a collapsed one (Chen & He, "Exploring simple
           siamese representation learning", CVPR 2021, figure 2).
-        - ``std_minimum``: the smallest of these; 0 when a dimension is dead.
+        - ``std_minimum``: the smallest of these; 0 if a dimension is constant.
         - ``alignment``: ``mean_i |u_i - v_i|^2``, 0 to 4, 0 is perfect.
         - ``uniformity``: ``log mean_{i != j} exp(-2 |u_i - u_j|^2)``, 0 when collapsed,
           down to about -4; this and alignment from Wang & Isola, "Understanding
           contrastive representation learning through alignment and uniformity on the
           hypersphere", ICML 2020, equations 1 and 2 with alpha = t = 2.
-        - ``mean_cosine``: ``mean_{i != j} <u_i, u_j>``. Nothing is centred, so no
-          common direction can hide: 1 means that all embeddings are one vector.
+        - ``mean_cosine``: ``mean_{i != j} <u_i, u_j>``, not centred, so that it shows
+          a common direction; 1 means that all embeddings are one vector.
         - ``examples``, ``dimensions``: N and D.
 
-        Pairs take an ``[N, N]`` matrix: a few thousand rows are plenty.
+        Pairs need an ``[N, N]`` matrix: use at most a few thousand rows.
 
     Raises:
         ValueError: if there are fewer than two rows or ``top`` is below 1.
@@ -69,13 +69,13 @@ def panel(z1: jax.Array, z2: jax.Array, *, top: int = 16) -> dict[str, jax.Array
 
 
 def rank_measures(z: jax.Array, *, top: int = 16) -> dict[str, jax.Array]:
-    """How many dimensions a set of features uses, counted in five ways.
+    """Measure in five ways how many dimensions a set of features uses.
 
     sigma are singular values, lambda eigenvalues of the covariance (``1 / (N - 1)``),
-    both of the centred features unless said otherwise. They come from the Gram matrix
-    of the smaller side, in float32; what lies below its rounding (sigma under about
-    0.1 % of the largest) counts as zero, or else a collapsed embedding would be
-    credited with the rank of the noise.
+    both of the centred features unless stated otherwise. They come from the Gram matrix
+    of the smaller side, in float32. Values below its rounding (sigma under about 0.1 %
+    of the largest) count as zero, because a collapsed embedding would otherwise have
+    the rank of the noise.
 
     Args:
         z: features, ``[N, D]``, any float type.
@@ -86,21 +86,21 @@ def rank_measures(z: jax.Array, *, top: int = 16) -> dict[str, jax.Array]:
 
         - ``effective_rank``: exp of the entropy of ``sigma / sum(sigma)``, singular
           values of the *centred* features (Roy & Vetterli, "The effective rank",
-          EUSIPCO 2007). A completely collapsed embedding can score high here, because
-          centring leaves only its noise: read it beside the un-centred measures.
+          EUSIPCO 2007). A completely collapsed embedding can have a high value,
+          because centring leaves only its noise: compare the un-centred measures.
         - ``rankme``: the same entropy with ``p = sigma / sum(sigma) + 1e-7``, features
           *not* centred (Garrido et al., "RankMe", ICML 2023, equation 1).
         - ``participation_ratio``: ``(sum lambda)^2 / sum lambda^2`` (Gao et al., "A
           theory of multineuronal dimensionality", 2017).
         - ``participation_ratio_uncentred``: the same of the second-moment matrix
-          ``z^T z``; 1 when all rows lie on one line through the origin. It forgives a
-          faint tail, which RankMe does not: the collapse alarm reads it.
+          ``z^T z``; 1 if all rows lie on one line through the origin. Unlike RankMe,
+          it ignores a faint tail.
         - ``alpha_req``: decay exponent alpha of ``lambda_r ~ r^-alpha``, minus the
           least-squares slope of log lambda over log r with weights 1/r, over ranks
           ``n // 16`` to ``n // 2`` of the ``n = min(N - 1, D)`` possible ones (Agrawal
           et al., "alpha-ReQ", NeurIPS 2022; fit as in Stringer et al., Nature 2019).
-          NaN when fewer than three of these eigenvalues are non-zero: there is no
-          power law to measure.
+          NaN if fewer than three of these eigenvalues are non-zero, which do not
+          determine a power law.
         - ``eigenvalues``: the ``top`` largest lambda, descending, zeros after the last.
 
         Constant rows have effective rank and participation ratio 0.
@@ -136,7 +136,7 @@ def rank_measures(z: jax.Array, *, top: int = 16) -> dict[str, jax.Array]:
 
 
 def _gram_eigenvalues(z: jax.Array, rounding: jax.Array | float = 0.0) -> jax.Array:
-    """Squared singular values, descending, those within rounding error set to zero."""
+    """Return the squared singular values, descending, with rounding errors set to 0."""
     gram = z.T if z.shape[1] <= z.shape[0] else z
     values = jnp.linalg.eigvalsh(jnp.matmul(gram, gram.T, precision=_HIGHEST))[::-1]
     floor = 8.0 * jnp.finfo(z.dtype).eps * values[0]
@@ -144,6 +144,7 @@ def _gram_eigenvalues(z: jax.Array, rounding: jax.Array | float = 0.0) -> jax.Ar
 
 
 def _exp_entropy(values: jax.Array, epsilon: float) -> jax.Array:
+    """Compute exp of the entropy of values divided by their sum; 0 for all zeros."""
     total = values.sum()
     p = values / jnp.where(total > 0, total, 1.0) + epsilon
     entropy = -jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1.0)), 0.0).sum()
@@ -151,19 +152,20 @@ def _exp_entropy(values: jax.Array, epsilon: float) -> jax.Array:
 
 
 def _participation(values: jax.Array) -> jax.Array:
-    # Scaled by the largest, or squares of tiny eigenvalues would underflow.
+    # Divided by the largest, because squares of tiny eigenvalues would underflow.
     values = values / jnp.where(values[0] > 0, values[0], 1.0)
     squares = (values**2).sum()
     return values.sum() ** 2 / jnp.where(squares > 0, squares, 1.0)
 
 
 def _decay_exponent(eigenvalues: jax.Array) -> jax.Array:
+    """Fit alpha of ``lambda_r ~ r^-alpha`` by weighted least squares in logarithms."""
     n = eigenvalues.shape[0]
     first, last = max(1, n // 16), max(1, n // 2)
     values = eigenvalues[first - 1 : last]
     rank = jnp.arange(first, last + 1, dtype=values.dtype)
     positive = values > 0
-    # Weights 1/r give equal stretches of log r equal say.
+    # Weights 1/r make equal intervals of log r count equally.
     weight = jnp.where(positive, 1.0 / rank, 0.0)
     weight = weight / jnp.where(positive.any(), weight.sum(), 1.0)
     x, y = jnp.log(rank), jnp.log(jnp.where(positive, values, 1.0))
@@ -176,7 +178,7 @@ def _decay_exponent(eigenvalues: jax.Array) -> jax.Array:
 
 def _unit_rows(z: jax.Array) -> jax.Array:
     norm = jnp.linalg.norm(z, axis=1, keepdims=True)
-    # A zero row stays zero, which counts as collapsed in every measure but the cosine.
+    # A zero row stays zero; every measure except the cosine shows it as collapsed.
     return z / jnp.where(norm > 0, norm, 1.0)
 
 

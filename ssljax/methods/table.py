@@ -35,7 +35,7 @@ class Head:
     layers: str
     """Widths such as ``2048-2048-128``; ``none`` is the identity; ``classes`` stands
     for the number of classes; a predictor may also be one of the linear kinds of
-    `ssljax.models.predictors` such as ``off_diagonal``."""
+    `ssljax.models.linear_heads` such as ``off_diagonal``."""
     norm: Literal["off", "hidden", "affine", "plain"] = "hidden"
     """BatchNorm behind no layer, all but the last, or all, see `MethodConfig`."""
     bias: bool = False

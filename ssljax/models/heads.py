@@ -6,20 +6,22 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssljax.models.predictors import OffDiagonalPredictor, direct_predictor  # noqa: F401
+# Documented as members of this module too, beside the other heads.
+from ssljax.models.linear_heads import OffDiagonalPredictor  # noqa: F401
+from ssljax.models.predictors import direct_predictor  # noqa: F401
 
 OUTPUT_NORMS = ("none", "affine", "plain")
 
 
 def parse_layers(spec: str) -> tuple[int, ...]:
-    """Layer widths from the papers' notation.
+    """Parse layer widths from the papers' notation.
 
     Args:
         spec: widths joined by "-", the output last, e.g. "8192-8192-8192"; "none" or
-            "" for no layer at all.
+            "" for no layers.
 
     Returns:
-        The widths; ``()`` stands for the identity.
+        The widths; ``()`` is the identity.
 
     Raises:
         ValueError: if a part is not a positive whole number.
@@ -43,23 +45,23 @@ def parse_layers(spec: str) -> tuple[int, ...]:
 
 
 class MLP(nn.Module):
-    """Linear, BatchNorm, ReLU for every hidden layer, then a last Linear.
+    """Apply Linear, BatchNorm and ReLU for every hidden layer, then a last Linear.
 
-    A Linear that BatchNorm follows never has a bias: the normalisation would remove it.
+    A Linear before a BatchNorm never has a bias: the normalisation would remove it.
     The k-th pair is named ``linear{k}``, ``bn{k}``, counted from 1. Kernels start from
     lecun-normal (standard deviation ``1 / sqrt(fan_in)``), biases from zero. Parameters
     and statistics are float32 whatever ``dtype`` is.
 
     Attributes:
-        layers: widths, the output last; ``()`` is the identity, see `parse_layers`.
+        layers: widths, the output last; ``()`` is the identity. See `parse_layers`.
         hidden_norm: BatchNorm between a hidden Linear and its ReLU.
         output_norm: "none", "affine" (BatchNorm with scale and bias) or "plain"
-            (without). It is computed in float32.
-        hidden_bias: biases of hidden layers, where ``hidden_norm`` is off.
-        output_bias: bias of the last layer, where ``output_norm`` is "none".
+            (without), computed in float32.
+        hidden_bias: biases of hidden layers, used only if ``hidden_norm`` is off.
+        output_bias: bias of the last layer, used only if ``output_norm`` is "none".
         dtype: type of the computation, float32 or bfloat16.
         axis_name: mapped axis over which BatchNorm averages; None for the batch as
-            given, which under ``jax.jit`` is the global batch.
+            given, which is the global batch under ``jax.jit``.
 
     >>> import jax
     >>> head = MLP((512, 128))
@@ -84,8 +86,8 @@ class MLP(nn.Module):
 
         Args:
             x: features ``[N, F]``, floating point.
-            train: normalise with the statistics of the batch and update the running
-                ones (``mutable=["batch_stats"]``), else use the running ones.
+            train: normalise with the batch statistics and update the running ones
+                (``mutable=["batch_stats"]``); otherwise use the running ones.
 
         Returns:
             Embeddings ``[N, layers[-1]]``, float32.
@@ -102,9 +104,9 @@ class MLP(nn.Module):
             raise ValueError(f"features must be [N, F], got shape {x.shape}")
 
         def norm(k: int, **options: Any) -> nn.BatchNorm:
-            # Embeddings near collapse have a mean far above their spread, where the
-            # fast variance E[x^2] - E[x]^2 cancels; [N, D] is small enough for two
-            # passes.
+            # Near collapse the mean is far larger than the spread, and the fast
+            # variance E[x^2] - E[x]^2 loses all digits; [N, D] is small enough for
+            # two passes.
             return nn.BatchNorm(
                 use_running_average=not train,
                 momentum=0.9,
@@ -128,6 +130,7 @@ class MLP(nn.Module):
                 if self.hidden_norm:
                     x = norm(k, dtype=self.dtype)(x)
                 x = nn.relu(x)
+        # Losses are computed in float32, and so is the norm in front of them.
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if self.output_norm != "none" and self.layers:
             affine = self.output_norm == "affine"

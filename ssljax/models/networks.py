@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.models.heads import MLP
-from ssljax.models.predictors import LinearPredictor
+from ssljax.models.linear_heads import LinearPredictor
 from ssljax.models.resnet import ResNet
 
 
 class Network(nn.Module):
-    """An encoder with the heads that pretraining puts on top of it.
+    """Combine an encoder with the projector and predictor used in pretraining.
 
-    Parameters and batch statistics have the top-level names ``encoder``, ``projector``
-    and ``predictor``; a head without layers has none.
+    The top-level names of parameters and batch statistics are ``encoder``,
+    ``projector`` and ``predictor``; a head without layers has no entry.
     """
 
     encoder: ResNet
@@ -23,24 +23,31 @@ class Network(nn.Module):
     predictor: MLP | LinearPredictor
 
     def encode(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Features ``[N, F]`` of normalised images ``[N, H, W, C]``."""
+        """Return features ``[N, F]`` of normalised images ``[N, H, W, C]``."""
         return self.encoder(x, train=train)
 
     def project(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
-        """Features ``[N, F]`` and projections ``[N, D]``."""
+        """Return features ``[N, F]`` and projections ``[N, D]``."""
         features = self.encoder(x, train=train)
         return features, self.projector(features, train=train)
 
     def __call__(
         self, x: jax.Array, *, train: bool
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Features, projections and predictions, all float32."""
+        """Return features, projections and predictions, all float32."""
         features, projections = self.project(x, train=train)
         return features, projections, self.predictor(projections, train=train)
 
 
 def initialise(network: Network, key: jax.Array, image_shape: tuple[int, ...]) -> Any:
-    """Variables of a network: ``{"params": ..., "batch_stats": ...}``."""
+    """Draw the variables of a network: ``{"params": ..., "batch_stats": ...}``.
+
+    Args:
+        network: the module.
+        key: random key.
+        image_shape: ``(H, W, C)`` of one image.
+    """
+    # Shapes alone decide the variables; BatchNorm needs two rows in training mode.
     images = jnp.zeros((2, *image_shape), jnp.float32)
     return network.init(key, images, train=True)
 
@@ -53,21 +60,39 @@ def forward(
     *,
     method: str = "__call__",
 ) -> tuple[Any, Any]:
-    """Training-mode pass; returns the outputs and the moved batch statistics."""
-    outputs, moved = network.apply(
+    """Run a forward pass in training mode.
+
+    Args:
+        network: the module.
+        params: its parameters.
+        batch_stats: running statistics of BatchNorm.
+        x: normalised images ``[N, H, W, C]``.
+        method: method of `Network` to call.
+
+    Returns:
+        The outputs of the method, and the updated running statistics.
+    """
+    outputs, updates = network.apply(
         {"params": params, "batch_stats": batch_stats},
         x,
         train=True,
         method=method,
         mutable=["batch_stats"],
     )
-    return outputs, dict(moved).get("batch_stats", {})
+    # A network without BatchNorm returns no statistics at all.
+    return outputs, dict(updates).get("batch_stats", {})
 
 
 def activation_bytes(network: Network, batch: int, image_shape: tuple[int, ...]) -> int:
-    """Bytes of every layer's output for one forward pass, from shapes alone.
+    """Estimate the bytes of activations in one forward pass, from shapes alone.
 
-    A first-order estimate of what backpropagation keeps; XLA may keep less.
+    The sum over all layers' outputs: a first-order estimate of the memory that
+    backpropagation needs. XLA may need less.
+
+    Args:
+        network: the module.
+        batch: number of images.
+        image_shape: ``(H, W, C)`` of one image.
     """
 
     def run(key, x):

@@ -1,31 +1,18 @@
-"""Linear predictors: computed from the embeddings' covariance, or partly trained.
+"""Closed-form linear predictors, computed from the covariance of the embeddings.
 
-All of them map ``[N, D]`` to ``[N, D]`` and have no bias. The closed form is a matrix
-that multiplies from the right, ``p = z W``; what carries it from step to step is a
-covariance, see `update_covariance`.
+The predictor is a matrix ``W`` that multiplies from the right, ``p = z W``. It is
+recomputed at every step from a running covariance, see `update_covariance`. Predictors
+that are trained are in `ssljax.models.linear_heads`.
 """
 
 import math
-from dataclasses import field
-from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ssljax.losses.numerics import at_least_float32, matmul, require_not_negative
 
 CONVENTIONS = ("fmi", "luckmatters")
-LINEAR_PREDICTORS = (
-    "identity",
-    "diagonal",
-    "off_diagonal",
-    "symmetric",
-    "full",
-    "random",
-)
-# Rows are outputs, so the fan-in is the last axis.
-_LECUN_NORMAL = nn.initializers.lecun_normal(in_axis=-1, out_axis=-2)
 
 
 def direct_predictor(
@@ -35,10 +22,10 @@ def direct_predictor(
     epsilon: float = 0.0,
     convention: str = "fmi",
 ) -> jax.Array:
-    """Closed-form predictor: a power of the embeddings' covariance.
+    """Compute the closed-form predictor, a power of the embedding covariance.
 
     With ``C = U diag(s) U^T`` and ``r = max(s, 0) / max(s)``, the predictor is
-    ``W = U diag(lambda) U^T``. Two codes differ in ``lambda``:
+    ``W = U diag(lambda) U^T``. Two implementations differ in ``lambda``:
 
     - "fmi" (fmi-basel/implicit-var-reg): ``(r + epsilon)^exponent``;
     - "luckmatters" (facebookresearch/luckmatters): ``max(r^exponent + epsilon, 1e-4)``,
@@ -48,23 +35,23 @@ def direct_predictor(
     DirectCopy is ``exponent=1, epsilon=0.25``, in "fmi" ``C / |C|_2 + epsilon I``; it
     needs no eigenvectors. In "fmi" half the exponent gives the square root of ``W``.
 
-    Guards: ``C`` is divided by its largest entry and symmetrised before it is
-    decomposed, so that its scale neither overflows nor underflows; negative eigenvalues
-    count as 0; in a covariance without a normal number in it all ``r`` are 0, and ``W``
-    is ``lambda(0) I``. Rounding fills a null space: with about 4e-4 for exponent 0.5 in
-    float32. NaN or infinity in ``C`` is not hidden, so that the loss reports it.
+    Guards: ``C`` is divided by its largest entry and symmetrised before the
+    decomposition, so that no scale overflows or underflows. Negative eigenvalues count
+    as 0. If all entries are zero or subnormal, all ``r`` are 0 and ``W`` is
+    ``lambda(0) I``. Rounding fills a null space, with about 4e-4 for exponent 0.5 in
+    float32. NaN and infinity in ``C`` are passed on, so that the loss reports them.
 
     Args:
         covariance: second moment or covariance ``C`` of the embeddings, ``[D, D]``,
             positive semi-definite up to rounding, see `update_covariance`.
         exponent: power of the eigenvalues, > 0; a number, not an array.
         epsilon: regulariser, >= 0. Under a Euclidean loss ``epsilon > 0`` in "fmi" puts
-            all eigenvalues above 1 at isotropy, and the embeddings shrink for ever.
+            all eigenvalues above 1 at isotropy, and the embeddings keep shrinking.
         convention: "fmi" or "luckmatters".
 
     Returns:
         ``W``, ``[D, D]``, float32 or wider, exactly symmetric. No gradient flows
-        through it: that of the eigenvectors is infinite at isotropy.
+        through it, because the eigenvectors' gradient is infinite at isotropy.
 
     Raises:
         ValueError: for a matrix that is not square, an unknown convention, or an
@@ -92,36 +79,41 @@ def direct_predictor(
         raise ValueError(f"the covariance must be [D, D], got shape {list(c.shape)}")
     identity = jnp.eye(c.shape[0], dtype=c.dtype)
     if exponent == 1 and convention == "luckmatters":
-        return jax.lax.stop_gradient(0.5 * c + 0.5 * c.T + epsilon * identity)
+        # Halved before the sum, which could overflow; without the barrier XLA would
+        # compute 0.5 (C + C^T) all the same.
+        half = jax.lax.optimization_barrier(0.5 * c)
+        return jax.lax.stop_gradient(half + half.T + epsilon * identity)
 
     size = jnp.max(jnp.abs(c))
-    # Written so that NaN is not taken for zero.
+    # NaN <= x is False, so NaN does not count as zero.
     empty = size <= jnp.finfo(c.dtype).tiny
     c = jnp.where(empty, 0.0, c) / jnp.where(empty, 1.0, size)
     c = 0.5 * (c + c.T)
     if exponent == 1:
-        w = c / _or_one(_largest_eigenvalue(c)) + epsilon * identity
+        # DirectCopy: no eigenvectors, so none of the cost of `eigh`.
+        w = c / _nonzero(_largest_eigenvalue(c)) + epsilon * identity
     else:
         s, u = jnp.linalg.eigh(c)
-        ratio = jnp.maximum(s, 0.0) / _or_one(s[-1])
+        ratio = jnp.maximum(s, 0.0) / _nonzero(s[-1])
         if convention == "fmi":
             eigenvalues = (ratio + epsilon) ** exponent
         else:
             eigenvalues = jnp.maximum(ratio**exponent + epsilon, 1e-4)
         w = matmul(u * eigenvalues[None, :], u.T)
+    # The product is symmetric only up to rounding.
     return jax.lax.stop_gradient(0.5 * (w + w.T))
 
 
 def _largest_eigenvalue(c: jax.Array) -> jax.Array:
-    """Of a positive semi-definite matrix, by matrix products alone.
+    """Compute the largest eigenvalue of a positive semi-definite matrix.
 
-    Squared again and again, the matrix becomes the projector on its top eigenspace,
-    which a further square leaves alone. Where the spectrum never separates, the power
-    reached at last is so high that an eigenvalue which still counts is as near to the
-    largest as rounding is.
+    By repeated squaring, with matrix products alone. The normalised powers converge to
+    the projector on the top eigenspace, which squaring does not change. If the spectrum
+    never separates, the last power is so high that every eigenvalue still present
+    equals the largest up to rounding.
     """
-    # One eigenvalue above D - 1 equal ones moves the normalised matrix by its lead
-    # over sqrt(D) only: at first too little to be told from standing still.
+    # One eigenvalue above D - 1 equal ones changes the normalised matrix by its lead
+    # over sqrt(D) only: at first too little to distinguish from convergence.
     least = 6 + math.ceil(math.log2(c.shape[0]) / 2)
     most, rounding = jnp.finfo(c.dtype).nmant + 2, 16 * jnp.finfo(c.dtype).eps
 
@@ -132,23 +124,24 @@ def _largest_eigenvalue(c: jax.Array) -> jax.Array:
     def square(carry: tuple[jax.Array, jax.Array, jax.Array]):
         times, b, _ = carry
         squared = matmul(b, b)
-        squared = squared / _or_one(jnp.linalg.norm(squared))
+        squared = squared / _nonzero(jnp.linalg.norm(squared))
         return times + 1, squared, jnp.linalg.norm(squared - b)
 
-    start = c / _or_one(jnp.linalg.norm(c))
+    start = c / _nonzero(jnp.linalg.norm(c))
     carry = (jnp.int32(0), start, jnp.asarray(jnp.inf, c.dtype))
     top = jax.lax.while_loop(moving, square, carry)[1]
-    return jnp.sum(top * c) / _or_one(jnp.trace(top))
+    # trace(P C) / trace(P): the mean eigenvalue over the top eigenspace.
+    return jnp.sum(top * c) / _nonzero(jnp.trace(top))
 
 
 def update_covariance(
     previous: jax.Array, z: jax.Array, *, momentum: float, center: bool = False
 ) -> jax.Array:
-    """Running second moment of the embeddings, from which `direct_predictor` is made.
+    """Update the running second moment of the embeddings, for `direct_predictor`.
 
-    Start from zeros. As in both codes there is no correction for that start, of which
-    a normalised predictor is independent. The published order is to update first and to
-    predict with the result.
+    Start from zeros. As in both implementations this start is not corrected for: a
+    normalised predictor does not depend on it. The published order is to update first
+    and to predict with the result.
 
     Args:
         previous: the moment so far, ``[D, D]``.
@@ -157,7 +150,7 @@ def update_covariance(
             rows stacked. Under ``pmap`` or ``shard_map`` gather them first.
         momentum: weight of the past, in [0, 1]: 0.998 with a moving target and 0.5
             without (implicit-var-reg), 0.3 (luckmatters).
-        center: subtract the batch mean, luckmatters' ``dyn_zero_mean``; off in both.
+        center: subtract the batch mean (luckmatters' ``dyn_zero_mean``); off in both.
 
     Returns:
         ``momentum previous + (1 - momentum) z^T z / N``, ``[D, D]``, float32 or wider.
@@ -187,145 +180,12 @@ def update_covariance(
     rows, past = (jax.lax.stop_gradient(at_least_float32(x)) for x in (z, previous))
     if center:
         rows = rows - rows.mean(axis=0, keepdims=True)
-    # Divided before the product, whose sum of N squares may be too large.
+    # Divided before the product, whose sum of N squares may overflow.
     rows = rows * z.shape[0] ** -0.5
     return momentum * past + (1 - momentum) * matmul(rows.T, rows)
 
 
-class LinearPredictor(nn.Module):
-    """A prediction head ``p = z E^T`` of which a part is trained.
-
-    ``E[j, r]`` is how much output j borrows from input r. By ``kind``:
-
-    - "identity": ``E = I``, no parameters;
-    - "diagonal": the diagonal alone, from 1 (``diagonal``, ``[D]``);
-    - "off_diagonal": all but the diagonal, from 0 (``off_diagonal``, ``[D (D - 1)]``,
-      row by row); the diagonal is no parameter and stays 1 under any optimizer;
-    - "symmetric": the symmetric part of such a matrix, so that ``E[j, r]`` and
-      ``E[r, j]`` move together by the mean of their gradients;
-    - "full": the whole matrix, from the identity (``matrix``, ``[D, D]``);
-    - "random": the whole matrix, from lecun-normal (``matrix``, ``[D, D]``).
-
-    The first four keep their parameters as vectors. Recipes treat vectors like biases,
-    neither decayed nor trust-scaled: decay would pull ``E`` to the identity, and a
-    trust ratio would hold entries that start at zero where they are.
-
-    The paper puts the head behind BatchNorm without scale and bias (a projector with
-    ``output_norm="plain"``); its theory also normalises the prediction, which is
-    ``output_norm="plain"`` here. Behind that norm "diagonal" is the identity.
-
-    Attributes:
-        kind: which part is trained, one of `LINEAR_PREDICTORS`.
-        output_norm: "none", "affine" (BatchNorm with scale and bias) or "plain"
-            (without).
-        axis_name: mapped axis over which BatchNorm averages, as in `MLP`.
-
-    Source: Wen and Li, "The mechanism of prediction head in non-contrastive
-    self-supervised learning", NeurIPS 2022.
-
-    >>> head = LinearPredictor(kind="full")
-    >>> p, _ = head.init_with_output(jax.random.key(0), 2 * jnp.eye(2), train=True)
-    >>> p.tolist()
-    [[2.0, 0.0], [0.0, 2.0]]
-    """
-
-    kind: str = "full"
-    output_norm: str = "none"
-    axis_name: str | None = None
-
-    @nn.compact
-    def __call__(self, z: jax.Array, *, train: bool) -> jax.Array:
-        """Map projections to predictions.
-
-        Args:
-            z: projections, ``[N, D]``, any float type.
-            train: see `MLP`; matters only where there is an output norm.
-
-        Returns:
-            Predictions ``[N, D]``, float32 or wider.
-
-        Raises:
-            ValueError: for an unknown ``kind`` or ``output_norm``, or projections that
-                are not [N, D].
-        """
-        if self.kind not in LINEAR_PREDICTORS:
-            raise ValueError(
-                f"kind must be one of {', '.join(LINEAR_PREDICTORS)}, got {self.kind!r}"
-            )
-        if self.output_norm not in ("none", "affine", "plain"):
-            raise ValueError(
-                "output_norm must be one of none, affine, plain, "
-                f"got {self.output_norm!r}"
-            )
-        if z.ndim != 2:
-            raise ValueError(f"projections must be [N, D], got shape {z.shape}")
-        p, d = at_least_float32(z), z.shape[1]
-        if self.kind == "diagonal":
-            p = (
-                p
-                * self.param("diagonal", nn.initializers.ones, (d,), jnp.float32)[None]
-            )
-        elif self.kind in ("off_diagonal", "symmetric"):
-            entries = self.param(
-                "off_diagonal", nn.initializers.zeros, (d * (d - 1),), jnp.float32
-            )
-            matrix = _unit_diagonal(entries, d)
-            if self.kind == "symmetric":
-                matrix = 0.5 * (matrix + matrix.T)
-            p = matmul(p, matrix.T)
-        elif self.kind in ("full", "random"):
-            start = _identity if self.kind == "full" else _LECUN_NORMAL
-            p = matmul(p, self.param("matrix", start, (d, d), jnp.float32).T)
-        if self.output_norm != "none":
-            affine = self.output_norm == "affine"
-            p = nn.BatchNorm(
-                use_running_average=not train,
-                momentum=0.9,
-                epsilon=1e-5,
-                axis_name=self.axis_name,
-                use_fast_variance=False,
-                use_scale=affine,
-                use_bias=affine,
-                name="bn1",
-            )(p)
-        return p
-
-
-class OffDiagonalPredictor(LinearPredictor):
-    """The identity plus trained off-diagonal entries; the diagonal is 1 for ever.
-
-    `LinearPredictor` of the kind "off_diagonal", which it always is.
-
-    Attributes:
-        output_norm: "none", "affine" or "plain" BatchNorm behind the matrix.
-        axis_name: mapped axis over which BatchNorm averages, as in `MLP`.
-
-    Source: Wen and Li, "The mechanism of prediction head in non-contrastive
-    self-supervised learning", NeurIPS 2022.
-
-    >>> borrow = {"params": {"off_diagonal": jnp.array([0.0, 0.5])}}  # E[0, 1], E[1, 0]
-    >>> z = jnp.array([[2.0, 3.0]])
-    >>> OffDiagonalPredictor().apply(borrow, z, train=True).tolist()
-    [[2.0, 4.0]]
-    """
-
-    kind: str = field(default="off_diagonal", init=False)
-
-
-def _or_one(largest: jax.Array) -> jax.Array:
-    # Not positive only where every eigenvalue counts as zero. NaN stays.
+def _nonzero(largest: jax.Array) -> jax.Array:
+    """Replace a divisor that is not positive by 1; the dividend is zero then."""
+    # Compared this way round so that NaN stays NaN.
     return jnp.where(largest <= 0, 1.0, largest)
-
-
-def _unit_diagonal(entries: jax.Array, width: int) -> jax.Array:
-    """Square matrix with ones on its diagonal and these entries elsewhere."""
-    # Read row by row, a square matrix is a one, then D entries, D - 1 times, and a one.
-    one = jnp.ones((width - 1, 1), entries.dtype)
-    body = jnp.concatenate([one, entries.reshape(width - 1, width)], axis=1)
-    flat = jnp.concatenate([body.reshape(-1), jnp.ones((1,), entries.dtype)])
-    return flat.reshape(width, width)
-
-
-def _identity(key: jax.Array, shape: tuple[int, int], dtype: Any) -> jax.Array:
-    del key
-    return jnp.eye(shape[0], dtype=dtype)

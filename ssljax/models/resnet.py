@@ -1,8 +1,8 @@
 """ResNets (v1.5) as flax.linen modules, from images to pooled features.
 
-Convolutions are padded as in PyTorch (1 for 3x3, 3 for 7x7, none for 1x1), not "SAME",
-which for stride 2 pads one side only, and parameters carry torchvision's names, so that
-weights can be exported: ``layer1_0/conv1`` here is ``layer1.0.conv1`` there, and
+Convolutions are padded as in PyTorch (1 for 3x3, 3 for 7x7, 0 for 1x1) and not with
+"SAME", which for stride 2 pads one side only. Parameters have torchvision's names, so
+that weights can be exported: ``layer1_0/conv1`` here is ``layer1.0.conv1`` there, and
 ``downsample_conv`` and ``downsample_bn`` are ``downsample.0`` and ``downsample.1``.
 BatchNorm's running variance is the biased one (PyTorch stores the unbiased one).
 """
@@ -20,18 +20,18 @@ STEMS = ("small", "medium", "large")
 
 
 class Arch(NamedTuple):
-    """What distinguishes one ResNet from another."""
+    """Sizes that distinguish one ResNet from another."""
 
     stage_sizes: tuple[int, ...]  # blocks per stage
     stage_widths: tuple[int, ...]  # channels of the 3x3 convolutions
     bottleneck: bool
-    stem_stride: int = 1  # of a 3x3 stem; the 7x7 one has 2
+    stem_stride: int = 1  # of a 3x3 stem; the 7x7 stem always has stride 2
 
 
 _WIDTHS = (64, 128, 256, 512)
 ARCHS: dict[str, Arch] = {
-    # For tests and CPU runs: full-resolution maps cost the most there, so the stem
-    # strides and what follows it is narrow.
+    # For tests and CPU runs. Full-resolution maps cost the most there, so the stem has
+    # stride 2 and the stages are narrow.
     "resnet_tiny": Arch((1, 1, 1), (16, 32, 128), False, stem_stride=2),
     "resnet18": Arch((2, 2, 2, 2), _WIDTHS, False),
     "resnet34": Arch((3, 4, 6, 3), _WIDTHS, False),
@@ -45,7 +45,7 @@ _conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut."""
+    """Apply two 3x3 convolutions and add the shortcut."""
 
     features: int
     stride: int
@@ -63,7 +63,7 @@ class BasicBlock(nn.Module):
 
 
 class BottleneckBlock(nn.Module):
-    """1x1, 3x3, 1x1 convolutions and a shortcut; v1.5 strides in the 3x3."""
+    """Apply 1x1, 3x3 and 1x1 convolutions, the 3x3 strided, and add the shortcut."""
 
     features: int
     stride: int
@@ -84,21 +84,21 @@ class BottleneckBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Residual encoder; build one with `resnet`.
+    """Encode images with residual blocks; build an instance with `resnet`.
 
     Parameters and BatchNorm statistics are float32 whatever ``dtype`` is. With
-    ``axis_name=None`` BatchNorm sees the batch it is given: under ``jax.jit`` with a
-    sharded batch that is the global batch. Under ``pmap`` or ``shard_map`` give the
+    ``axis_name=None`` BatchNorm sees the batch as given, which is the global batch
+    under ``jax.jit`` with a sharded batch. Under ``pmap`` or ``shard_map`` pass the
     name of the mapped axis.
 
     Attributes:
         stage_sizes: residual blocks per stage.
         stage_widths: channels of each stage's 3x3 convolutions.
-        bottleneck: bottleneck blocks (expansion 4) in place of basic ones.
+        bottleneck: use bottleneck blocks (expansion 4) instead of basic ones.
         stem: "small", "medium" or "large", see `choose_stem`.
         stem_stride: stride of the 3x3 convolution of a small or medium stem.
-        stem_padding: zeros around the image, in pixels; None keeps its size, as 1 does
-            for a 3x3 convolution and 3 for the 7x7.
+        stem_padding: zeros around the image, in pixels; None keeps its size (1 for a
+            3x3 convolution, 3 for the 7x7).
         zero_init_residual: start the last BatchNorm scale of each block at zero, so
             that every block starts as its shortcut.
         dtype: type of the computation, float32 or bfloat16.
@@ -126,8 +126,8 @@ class ResNet(nn.Module):
 
         Args:
             x: images ``[N, H, W, C]``, floating point, any number of channels.
-            train: normalise with the statistics of the batch and update the running
-                ones (``mutable=["batch_stats"]``), else use the running ones.
+            train: normalise with the batch statistics and update the running ones
+                (``mutable=["batch_stats"]``); otherwise use the running ones.
 
         Returns:
             Features ``[N, feature_dim]``, the spatial mean, float32.
@@ -171,6 +171,7 @@ class ResNet(nn.Module):
                     norm=norm,
                     name=f"layer{stage}_{index}",
                 )(x)
+        # A bfloat16 mean over the map would lose digits of every feature.
         wide = jnp.promote_types(x.dtype, jnp.float32)
         return x.astype(wide).mean(axis=(1, 2))
 
@@ -185,16 +186,16 @@ def resnet(
     dtype: Any = jnp.float32,
     axis_name: str | None = None,
 ) -> ResNet:
-    """ResNet encoder by name, without a classifier.
+    """Build a ResNet encoder by name, without a classifier.
 
     Args:
-        arch: a key of `ARCHS`: "resnet18", "34", "50", "101", "152", or "resnet_tiny"
-            for tests and CPU runs on 32 x 32 images.
-        stem: "small", "medium" or "large"; `choose_stem` picks it by image size.
-        stem_padding: zeros around the image in pixels; None keeps its size. 2 is
-            solo-learn's for CIFAR, which gives maps of 34 pixels.
-        width: factor on the channels of every layer, stem and features included: the
-            "2x" of SimCLR and BYOL (torchvision's wide_resnet widens 3x3s only).
+        arch: a key of `ARCHS`: "resnet18", "resnet34", "resnet50", "resnet101",
+            "resnet152", or "resnet_tiny" for tests and CPU runs on 32 x 32 images.
+        stem: "small", "medium" or "large"; `choose_stem` chooses it by image size.
+        stem_padding: zeros around the image in pixels; None keeps its size. solo-learn
+            uses 2 on CIFAR, which gives maps of 34 pixels.
+        width: factor on the channels of every layer, stem and features included, as in
+            the "2x" of SimCLR and BYOL (torchvision's wide_resnet widens 3x3s only).
         zero_init_residual: start every block as its shortcut.
         dtype: type of the computation; parameters and statistics stay float32.
         axis_name: mapped axis of BatchNorm; None for the batch as given.
@@ -215,15 +216,16 @@ def resnet(
     if arch not in ARCHS:
         close = difflib.get_close_matches(str(arch), ARCHS, n=1, cutoff=0.0)
         raise ValueError(
-            f"unknown architecture {arch!r}, did you mean {close[0]!r}? "
-            f"Available: {', '.join(ARCHS)}"
+            f"unknown architecture {arch!r}; did you mean {close[0]!r}? "
+            f"Known: {', '.join(ARCHS)}"
         )
     if stem not in STEMS:
         raise ValueError(f"stem must be one of {', '.join(STEMS)}, got {stem!r}")
     spec = ARCHS[arch]
     widths = tuple(round(width * channels) for channels in spec.stage_widths)
     if min(widths) < 1:
-        raise ValueError(f"width must leave at least one channel, got {width}")
+        least = 1 / min(spec.stage_widths)
+        raise ValueError(f"width {width} leaves no channel; use at least {least:g}")
     return ResNet(
         stage_sizes=spec.stage_sizes,
         stage_widths=widths,
@@ -238,15 +240,14 @@ def resnet(
 
 
 def choose_stem(image_size: int) -> str:
-    """Stem that suits square images of this size.
+    """Choose the stem for square images of this size.
 
     - up to 32 (CIFAR): "small", 3x3 stride 1 without max-pool. The large stem would
-      hand 8 x 8 maps to the first stage.
+      leave 8 x 8 maps for the first stage.
     - 33 to 96 (TinyImageNet 64, STL-10 96): "medium", 3x3 stride 1 and 3x3 max-pool
-      stride 2. It halves once where the large stem quarters, which leaves 4 x 4 and
-      6 x 6 maps for the mean; and it is the stem behind the published small-image
-      numbers on these two sets (W-MSE and its successors), where a strided 3x3
-      would be one more difference to explain.
+      stride 2. It halves once where the large stem halves twice, which leaves 4 x 4
+      and 6 x 6 maps for the mean. The published results on these two data sets (W-MSE
+      and its successors) use this stem.
     - above: "large", 7x7 stride 2 and max-pool (ImageNet).
 
     Args:
@@ -274,6 +275,7 @@ def _conv(
     dtype: Any,
     name: str,
 ) -> nn.Conv:
+    # Half the kernel on both sides: PyTorch's padding, which keeps the size.
     pad = kernel // 2 if padding is None else padding
     return nn.Conv(
         features,

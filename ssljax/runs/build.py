@@ -9,7 +9,7 @@ from ssljax import methods
 from ssljax.config import Config
 from ssljax.data.augment import View, preset
 from ssljax.models import MLP, Network, choose_stem, parse_layers, resnet
-from ssljax.models.predictors import LINEAR_PREDICTORS, LinearPredictor
+from ssljax.models.linear_heads import LINEAR_PREDICTORS, LinearPredictor
 from ssljax.training import optimizers, schedules
 
 

@@ -116,7 +116,7 @@ def test_the_message_names_key_value_and_what_is_allowed(key, value, message):
     assert str(refusal.value) == message
 
 
-def test_a_whole_number_may_stand_for_a_number():
+def test_a_whole_number_is_a_number_too():
     assert Config(epochs=3).epochs == 3
 
 
@@ -161,7 +161,7 @@ def test_differences_name_every_key_that_decides_the_trajectory():
     assert differences(options, Config()) == ["method.options.temperature: 0.5 -> None"]
 
 
-def test_every_other_leaf_forbids_going_on():
+def test_every_other_leaf_forbids_resuming():
     may_differ = {
         key
         for key in flatten(Config())

@@ -35,9 +35,10 @@ def by_definition(image, sigma, taps):
     return sum(k * rows[:, d : d + w] for d, k in enumerate(kernel))
 
 
+# Shifted copies up to 5 taps, matrices above; the last two reflect the whole image.
 @pytest.mark.parametrize(
     "height, width, taps",
-    [(32, 32, 3), (20, 27, 5), (24, 31, 9), (24, 24, 23), (12, 15, 23), (4, 4, 7)],
+    [(32, 32, 3), (20, 27, 5), (24, 31, 9), (12, 15, 23), (4, 4, 7)],
 )
 def test_equals_the_definition(height, width, taps):
     x = planes(height, width)
@@ -47,17 +48,17 @@ def test_equals_the_definition(height, width, taps):
         np.testing.assert_allclose(blurred[c, b], expected, atol=2e-6)
 
 
-@pytest.mark.parametrize("taps", [3, 5, 9, 23])
+@pytest.mark.parametrize("taps", [3, 23])
 def test_equals_dm_pix_away_from_the_border(taps):
-    x = planes(40, 40)
-    blurred = gaussian_blur(jnp.asarray(x), jnp.asarray(SIGMA), taps=taps)
-    inner = slice(taps, 40 - taps) if taps < 20 else slice(11, 29)
+    x = planes(32, 32)
+    blurred = np.asarray(gaussian_blur(jnp.asarray(x), jnp.asarray(SIGMA), taps=taps))
+    inner = slice(taps // 2, 32 - taps // 2)
+    oracle = jax.jit(lambda image, sigma: dm_pix.gaussian_blur(image, sigma, taps))
     for b, sigma in enumerate(SIGMA):
-        image = jnp.moveaxis(jnp.asarray(x[:, b]), 0, -1)
         # dm_pix pads with zeros, so that borders differ.
-        expected = dm_pix.gaussian_blur(image, float(sigma), taps)
+        expected = oracle(np.moveaxis(x[:, b], 0, -1), sigma)
         np.testing.assert_allclose(
-            jnp.moveaxis(blurred[:, b], 0, -1)[inner, inner],
+            np.moveaxis(blurred[:, b], 0, -1)[inner, inner],
             expected[inner, inner],
             atol=2e-6,
         )
@@ -65,7 +66,7 @@ def test_equals_dm_pix_away_from_the_border(taps):
 
 @pytest.mark.parametrize("taps", [3, 23])
 def test_constant_images_and_the_mean_are_kept(taps):
-    flat = jnp.full((2, 4, 32, 32), 0.7)
+    flat = jnp.full((3, 4, 32, 32), 0.7)
     blurred = gaussian_blur(flat, jnp.asarray(SIGMA), taps=taps)
     np.testing.assert_allclose(blurred, 0.7, atol=1e-6)
 

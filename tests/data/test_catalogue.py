@@ -1,3 +1,5 @@
+"""The catalogue of data sets, and preparing one without TensorFlow."""
+
 import importlib.util
 import io
 import json

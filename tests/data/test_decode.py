@@ -1,3 +1,5 @@
+"""Decoding of every kind of image, and of files that are damaged."""
+
 import io
 import struct
 import zlib
@@ -136,7 +138,7 @@ def test_a_file_cut_short_has_a_reason_of_one_line(kind, keep):
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_image_is_called_so():
+def test_bytes_that_are_not_an_image_are_reported_so():
     with pytest.raises(decode.UnreadableImage, match="^not an image$"):
         decode.decode(b"plain words", size=None)
 

@@ -1,3 +1,5 @@
+"""Folders of images: classes, splits, unreadable files, chosen sizes."""
+
 import pickle
 import struct
 import zlib
@@ -85,7 +87,7 @@ def test_loose_images_are_unlabelled(tmp_path):
     assert source.class_names is None and source.num_classes is None
 
 
-def test_a_single_sub_folder_is_no_class(tmp_path):
+def test_a_single_sub_folder_is_not_a_class(tmp_path):
     for i in range(20):
         write(tmp_path / "images" / f"{i}.png", i)
     assert not folder(tmp_path).labelled
@@ -232,8 +234,8 @@ def test_links_are_followed_once(classes):
 @pytest.mark.parametrize(
     "prepare, message",
     [
-        (lambda p: p / "absent", "no folder at.*data.path"),
-        (lambda p: p, "no image in.*looked for png, jpg"),
+        (lambda p: p / "absent", "does not exist.*data.path"),
+        (lambda p: p, "no image in.*images end in .png, .jpg"),
         (lambda p: (p / "a.png").write_bytes(b"") and p or p, "can be read|no image"),
     ],
 )

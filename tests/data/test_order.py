@@ -1,3 +1,5 @@
+"""The order of examples: pure in (seed, step), and never another one."""
+
 import numpy as np
 import pytest
 
@@ -73,7 +75,7 @@ def test_shares_concatenate_to_the_global_batch(processes):
 
 
 def test_a_batch_larger_than_the_set_names_both_and_the_fix():
-    with pytest.raises(ValueError, match="batch_size 512.*100.*set batch_size to 100"):
+    with pytest.raises(ValueError, match="batch_size 512 exceeds the 100.*at most 100"):
         batch_indices(0, 0, size=100, batch_size=512)
 
 

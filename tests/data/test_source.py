@@ -1,9 +1,18 @@
+"""Sources from arrays and from the embedded set; subsets and statistics."""
+
 import pickle
 
 import numpy as np
 import pytest
 
-from ssljax.data import DataError, channel_statistics, from_arrays, load, subset
+from ssljax.data import (
+    DataError,
+    channel_statistics,
+    from_arrays,
+    load,
+    shapes,
+    subset,
+)
 
 
 def images(n=6, side=8, channels=3, seed=0):
@@ -132,20 +141,29 @@ def test_a_source_can_be_pickled():
 
 
 def test_shapes_load_by_name():
-    train = load("shapes", examples=60, seed=2)
-    assert train.size == 60 and train.num_classes == 12 and train.labelled
-    assert train.class_names[0] == "disc"
-    whole = load("shapes")
-    assert whole.size == 10_000 and whole.images.shape == (10_000, 32, 32, 3)
+    few = load("shapes", split="test", examples=60, seed=2)
+    assert few.size == 60 and few.num_classes == 12 and few.labelled
+    assert few.class_names[0] == "disc"
+    whole = load("shapes", split="test")
+    assert whole.size == 2_000 and whole.images.shape == (2_000, 32, 32, 3)
     picked = subset(whole, 60, seed=2)
-    np.testing.assert_array_equal(train.images, picked.images)
-    assert load("shapes", split="test").size == 2_000
+    np.testing.assert_array_equal(few.images, picked.images)
+
+
+def test_shapes_train_on_the_whole_training_set(monkeypatch):
+    # Drawing all 10,000 takes seconds; the size asked for is under test.
+    asked, draw = [], shapes.generate
+    monkeypatch.setattr(
+        shapes, "generate", lambda *split: asked.append(split) or draw("test")
+    )
+    load("shapes")
+    assert asked == [("train",)] and shapes.SIZES["train"] == 10_000
 
 
 def test_shapes_can_be_resized():
-    small = load("shapes", examples=10, image_size=16)
+    small = load("shapes", split="test", examples=10, image_size=16)
     assert small.image_shape == (16, 16, 3)
-    full = load("shapes", examples=10).images.astype(float)
+    full = load("shapes", split="test", examples=10).images.astype(float)
     pooled = full.reshape(10, 16, 2, 16, 2, 3).mean((2, 4))
     # Antialiased: close to the mean of each 2 x 2 block.
     assert abs(pooled - small.images).mean() < 8
@@ -159,7 +177,10 @@ def test_shapes_can_be_resized():
         ({"name": "shapes", "store": "disk"}, "allowed: auto, memory, stream"),
         ({"name": "shapes", "path": "/somewhere"}, "use name 'folder'"),
         ({"name": "shapes", "image_size": 0}, "image_size is 0"),
-        ({"name": "shapes", "examples": 20_000}, "20000 examples.*use 1 to 10000"),
+        (
+            {"name": "shapes", "split": "test", "examples": 3_000},
+            "3000 examples.*use 1 to 2000",
+        ),
         ({"name": "folder"}, "--data.path"),
         ({"name": "arrays"}, "from_arrays"),
     ],

@@ -1,3 +1,5 @@
+"""TFDS sets: read without TensorFlow, refused with the command that helps."""
+
 import io
 import json
 import os
@@ -194,7 +196,7 @@ def test_one_channel_without_labels(data_dir):
         ("cifer10", {}, "did you mean 'cifar10'"),
         ("folders", {}, "did you mean 'folder'"),
         ("cifar10:9.9.9", {}, "version 9.9.9"),
-        ("ssl_tiny_text", {}, "no image feature; it has text"),
+        ("ssl_tiny_text", {}, "no image feature, only text; choose"),
         ("ssl_tiny_scenes", {"split": "dev"}, "no split 'dev'; it has train,"),
         ("ssl_tiny_scenes", {"examples": 41}, "41 examples.*use 1 to 40"),
         ("ssl_tiny_digits", {"split": "test"}, "no split 'test'; it has train"),
@@ -215,7 +217,7 @@ def test_other_file_formats_are_refused_with_the_fix(tmp_path, data_dir):
     info = json.loads((new / "dataset_info.json").read_text())
     info["fileFormat"] = "tfrecord"
     (new / "dataset_info.json").write_text(json.dumps(info))
-    with pytest.raises(DataError, match="tfrecord files.*random.*data prepare"):
+    with pytest.raises(DataError, match="tfrecord files.*random access.*data prepare"):
         load("ssl_tiny_digits", data_dir=str(tmp_path))
 
 

@@ -1,3 +1,5 @@
+"""The collapse alarm: which embeddings raise it, which do not, and its limits."""
+
 import dataclasses
 
 import jax
@@ -8,10 +10,13 @@ import pytest
 from ssljax.evaluation import Thresholds, diagnose, panel
 from ssljax.evaluation.collapse import REQUIRED
 
+compiled_panel = jax.jit(panel)
+
 
 def measured(z):
     """The panel of embeddings as the plain numbers that a training loop keeps."""
-    measures = jax.jit(panel)(jnp.asarray(z, jnp.float32), jnp.asarray(z, jnp.float32))
+    z = jnp.asarray(z, jnp.float32)
+    measures = compiled_panel(z, z)
     return {name: float(value) for name, value in measures.items() if value.ndim == 0}
 
 
@@ -44,7 +49,7 @@ def test_one_vector_with_noise_is_complete_though_its_centred_rank_is_high():
 @pytest.mark.parametrize("noise", [0.0, 0.05, 0.2])
 def test_copies_of_one_dimension_behind_batchnorm_are_dimensional(noise):
     found = measured(line(noise))
-    # What the usual check sees: nothing.
+    # The usual check detects nothing.
     assert found["std_per_dimension"] == pytest.approx(1, abs=0.05)
     assert abs(found["mean_cosine"]) < 0.1
     diagnosis = diagnose([found, found])
@@ -62,7 +67,7 @@ def test_a_healthy_run_in_its_first_epochs_is_left_alone(directions, mean):
     assert diagnose([found] * 5) is None
 
 
-@pytest.mark.parametrize("d", [2, 3, 8, 128, 300])
+@pytest.mark.parametrize("d", [2, 3, 8, 128])
 def test_isotropic_embeddings_are_healthy_in_any_dimension(d):
     found = measured(spectrum_embeddings(np.ones(d)))
     assert diagnose([found] * 3) is None

@@ -1,3 +1,5 @@
+"""Weighted kNN against the protocol in loops; ties, limits and refusals."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,12 +51,11 @@ def test_equals_the_protocol(k, temperature):
 def test_one_search_serves_every_k():
     bank, labels = clusters(90)
     queries, truth = clusters(40, seed=1)
-    accuracies = knn_accuracy(
-        bank, labels, queries, truth, ks=(20, 1, 5), num_classes=4
-    )
+    options = dict(num_classes=4, query_batch=16)
+    accuracies = knn_accuracy(bank, labels, queries, truth, ks=(20, 1, 5), **options)
     assert list(accuracies) == [1, 5, 20]
     for k, accuracy in accuracies.items():
-        predictions = knn_predict(bank, labels, queries, k=k, num_classes=4)
+        predictions = knn_predict(bank, labels, queries, k=k, **options)
         assert accuracy == np.mean(predictions == truth)
 
 
@@ -77,21 +78,24 @@ def test_ties_go_to_the_first_of_the_bank_and_the_lower_class():
 
 
 def test_a_tiny_temperature_does_not_overflow():
-    bank, labels = clusters(30)
+    bank, labels = clusters(90)
     queries, _ = clusters(10, seed=1)
+    options = dict(num_classes=4, query_batch=16)
     np.testing.assert_array_equal(
-        knn_predict(bank, labels, queries, k=9, num_classes=4, temperature=1e-4),
-        knn_predict(bank, labels, queries, k=1, num_classes=4),
+        knn_predict(bank, labels, queries, k=5, temperature=1e-4, **options),
+        knn_predict(bank, labels, queries, k=1, **options),
     )
 
 
 def test_the_length_of_a_feature_is_irrelevant():
-    bank, labels = clusters(30)
+    bank, labels = clusters(90)
     queries, _ = clusters(10, seed=1)
-    scale = np.float32(2.0) ** np.arange(-15, 15)[:, None]  # powers of two are exact
+    # Powers of two are exact.
+    scale = np.float32(2.0) ** np.tile(np.arange(-15, 15), 3)[:, None]
+    options = dict(k=5, num_classes=4, query_batch=16)
     np.testing.assert_array_equal(
-        knn_predict(bank * scale, labels, queries, k=7, num_classes=4),
-        knn_predict(bank, labels, queries, k=7, num_classes=4),
+        knn_predict(bank * scale, labels, queries, **options),
+        knn_predict(bank, labels, queries, **options),
     )
 
 
@@ -99,9 +103,11 @@ def test_k_beyond_the_bank_is_left_out_of_the_result():
     bank, labels = clusters(30)
     accuracies = knn_accuracy(bank, labels, bank, labels, num_classes=4)
     assert list(accuracies) == [1, 5, 20]
-    with pytest.raises(ValueError, match="no k of .* fits a bank of 30"):
+    with pytest.raises(ValueError, match="every k of .* exceeds the 30 rows"):
         knn_accuracy(bank, labels, bank, labels, ks=(31,), num_classes=4)
-    with pytest.raises(ValueError, match="use k between 1 and 30"):
+    with pytest.raises(
+        ValueError, match="k is 31, but the bank has 30 rows; use 1 to 30"
+    ):
         knn_predict(bank, labels, bank, k=31, num_classes=4)
 
 
@@ -125,14 +131,14 @@ def test_the_training_loop_compiles_once():
 
 
 def test_votes_refuse_k_out_of_order():
-    with pytest.raises(ValueError, match="ks must ascend"):
+    with pytest.raises(ValueError, match="ks must be ascending"):
         neighbour_votes(jnp.eye(3), jnp.arange(3), jnp.eye(3), ks=(2, 1), num_classes=3)
 
 
 def test_confusion_counts_rows_by_truth():
     matrix = confusion(np.array([0, 0, 2, 2, 2]), np.array([0, 1, 2, 2, 0]), 3)
     np.testing.assert_array_equal(matrix, [[1, 1, 0], [0, 0, 0], [1, 0, 2]])
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError, match="must both be"):
         confusion(np.zeros(2, int), np.zeros(3, int), 2)
 
 
@@ -143,8 +149,8 @@ def test_confusion_counts_rows_by_truth():
         (lambda x, y: (x, y.astype(float)), "must be integers"),
         (lambda x, y: (x, y[:-1]), "one label per row"),
         (lambda x, y: (x[0], y), r"must be \[N, F\]"),
-        (lambda x, y: (np.where(x > 1, np.nan, x), y), "rows are not finite"),
-        (lambda x, y: (x[:, :5], y), "take both from one encoder"),
+        (lambda x, y: (np.where(x > 1, np.nan, x), y), "rows of .* are not finite"),
+        (lambda x, y: (x[:, :5], y), "use the same encoder for both"),
     ],
 )
 def test_refusals_are_one_clear_line(change, message):

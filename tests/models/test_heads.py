@@ -1,3 +1,7 @@
+"""MLP heads: parameters, a forward pass in NumPy, statistics, precision, sharding."""
+
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,10 +30,14 @@ def random_variables(head, x, seed=0):
     )
 
 
-def train_step(head, variables, x):
-    return jax.jit(lambda v, x: head.apply(v, x, train=True, mutable=["batch_stats"]))(
-        variables, x
-    )
+@functools.partial(jax.jit, static_argnames="head")
+def train_forward(head, variables, x):
+    return head.apply(variables, x, train=True, mutable=["batch_stats"])
+
+
+@functools.partial(jax.jit, static_argnames="head")
+def frozen_forward(head, variables, x):
+    return head.apply(variables, x, train=False)
 
 
 def layout(**options):
@@ -95,17 +103,20 @@ def test_a_linear_before_a_norm_has_no_bias(bias):
     assert not stats
 
 
-@pytest.mark.parametrize("hidden_norm", [True, False])
-@pytest.mark.parametrize("output_norm", ["none", "affine", "plain"])
-@pytest.mark.parametrize("train", [True, False])
+# All six in training; of the frozen ones, each norm once, and no norm at all.
+@pytest.mark.parametrize(
+    "hidden_norm, output_norm, train",
+    [(h, o, True) for h in (True, False) for o in ("none", "affine", "plain")]
+    + [(True, "affine", False), (True, "plain", False), (False, "none", False)],
+)
 def test_forward_pass_by_hand(hidden_norm, output_norm, train):
     head = MLP((5, 4, 3), hidden_norm=hidden_norm, output_norm=output_norm)
     x = features()
     variables = random_variables(head, x)
     if train:
-        actual, _ = train_step(head, variables, x)
+        actual, _ = train_forward(head, variables, x)
     else:
-        actual = head.apply(variables, x, train=False)
+        actual = frozen_forward(head, variables, x)
 
     p, stats = variables["params"], variables.get("batch_stats", {})
     y = np.asarray(x, np.float64)
@@ -144,7 +155,7 @@ def test_running_statistics_survive_a_mean_far_above_the_spread():
     x = features(n=64, shift=1e4)
     variables = random_variables(head, x)
     variables["params"]["linear1"]["kernel"] = jnp.eye(6)
-    out, updates = train_step(head, variables, x)
+    out, updates = train_forward(head, variables, x)
     np.testing.assert_allclose(out.std(axis=0), 1.0, rtol=1e-3)
     moved = updates["batch_stats"]["bn1"]["var"]
     expected = 0.9 * np.asarray(variables["batch_stats"]["bn1"]["var"])
@@ -156,11 +167,11 @@ def test_running_statistics_survive_a_mean_far_above_the_spread():
 def test_bfloat16_keeps_parameters_statistics_and_output_in_float32(output_norm):
     head = MLP((8, 4), output_norm=output_norm, dtype=jnp.bfloat16)
     x = features().astype(jnp.bfloat16)
-    variables = jax.jit(lambda x: head.init(jax.random.key(0), x, train=False))(x)
-    out, updates = train_step(head, variables, x)
+    variables = random_variables(head, x)
+    out, updates = train_forward(head, variables, x)
     assert out.dtype == jnp.float32
     assert all(v.dtype == jnp.float32 for v in jax.tree.leaves((variables, updates)))
-    wide, _ = train_step(MLP((8, 4), output_norm=output_norm), variables, x)
+    wide, _ = train_forward(MLP((8, 4), output_norm=output_norm), variables, x)
     # It does compute in bfloat16: near the float32 result, and not equal to it.
     np.testing.assert_allclose(out, wide, atol=0.1)
     assert float(jnp.abs(out - wide).max()) > 1e-5
@@ -172,8 +183,8 @@ def test_sharding_the_batch_changes_neither_embeddings_nor_statistics():
     variables = random_variables(head, x)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     rows = jax.sharding.NamedSharding(mesh, PartitionSpec("data"))
-    plain = train_step(head, variables, x)
-    sharded = train_step(head, variables, jax.device_put(x, rows))
+    plain = train_forward(head, variables, x)
+    sharded = train_forward(head, variables, jax.device_put(x, rows))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=2e-6),
         sharded,
@@ -199,7 +210,7 @@ def test_an_axis_name_averages_the_statistics_of_a_mapped_batch():
             )
         )(variables, x)
 
-    expected, stats = train_step(plain, variables, x)
+    expected, stats = train_forward(plain, variables, x)
     out, mapped_stats = mapped(named)
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
     jax.tree.map(

@@ -1,5 +1,7 @@
+"""ResNets against one in NumPy, torchvision's sizes and names, BatchNorm's rules."""
+
+import functools
 import re
-from functools import partial
 
 import flax.linen as nn
 import jax
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from ssljax.models import ResNet, choose_stem, resnet
-from ssljax.models.resnet import BasicBlock, BottleneckBlock, _conv
+from ssljax.models.resnet import ARCHS, BasicBlock, BottleneckBlock, _conv
 
 # torchvision's totals without the last, fully connected layer.
 PARAMETERS = {
@@ -27,6 +29,7 @@ SMALL_NETS = {
 }
 
 
+@functools.cache
 def shapes(encoder, image=(64, 64, 3)):
     return jax.eval_shape(
         lambda x: encoder.init(jax.random.key(0), x, train=False),
@@ -47,6 +50,16 @@ def random_variables(encoder, image, seed=0):
         return jnp.asarray(value, leaf.dtype)
 
     return jax.tree_util.tree_map_with_path(fill, shapes(encoder, image))
+
+
+@functools.partial(jax.jit, static_argnames="encoder")
+def encode(encoder, variables, x):
+    return encoder.apply(variables, x, train=False)
+
+
+@functools.partial(jax.jit, static_argnames="encoder")
+def train_forward(encoder, variables, x):
+    return encoder.apply(variables, x, train=True, mutable=["batch_stats"])
 
 
 # --- A ResNet in NumPy: one output pixel at a time, PyTorch's padding ---------------
@@ -117,61 +130,83 @@ def numpy_resnet(encoder, variables, x):
     return x.mean(axis=(1, 2))
 
 
+def assert_equals_the_one_in_numpy(encoder, shape):
+    variables = random_variables(encoder, shape[1:])
+    x = np.random.default_rng(1).normal(size=shape)
+    actual = encode(encoder, variables, jnp.asarray(x, jnp.float32))
+    expected = numpy_resnet(encoder, variables, x)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+# Every block, every stem, a strided 3x3 stem and two paddings; blocks do not depend on
+# the stem before them, so not every pair.
 @pytest.mark.parametrize(
     "net, stem, padding",
-    [(net, stem, None) for net in SMALL_NETS for stem in ("small", "medium", "large")]
-    + [("basic", "small", 2), ("bottleneck", "large", 0)],
+    [
+        ("basic", "medium", None),
+        ("basic", "small", 2),
+        ("bottleneck", "small", None),
+        ("bottleneck", "large", 0),
+        ("strided", "small", None),
+        ("strided", "large", None),
+    ],
 )
 def test_forward_pass_equals_the_one_in_numpy(net, stem, padding):
     # 13 and 12 pixels: padding mistakes show at one parity or the other.
     encoder = ResNet(stem=stem, stem_padding=padding, **SMALL_NETS[net])
-    variables = random_variables(encoder, (13, 12, 3))
-    x = np.random.default_rng(1).normal(size=(2, 13, 12, 3))
-    actual = jax.jit(lambda v, x: encoder.apply(v, x, train=False))(
-        variables, jnp.asarray(x, jnp.float32)
-    )
-    expected = numpy_resnet(encoder, variables, x)
-    assert np.abs(expected).max() > 0.1
-    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+    assert_equals_the_one_in_numpy(encoder, (2, 13, 12, 3))
 
 
 def test_resnet18_equals_the_one_in_numpy():
     encoder = resnet("resnet18", stem="small", width=1 / 16)
-    variables = random_variables(encoder, (9, 9, 3))
-    x = np.random.default_rng(1).normal(size=(1, 9, 9, 3))
-    actual = jax.jit(lambda v, x: encoder.apply(v, x, train=False))(
-        variables, jnp.asarray(x, jnp.float32)
-    )
-    expected = numpy_resnet(encoder, variables, x)
-    assert np.abs(expected).max() > 0.1
-    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+    assert_equals_the_one_in_numpy(encoder, (1, 9, 9, 3))
 
 
 # --- Structure ---------------------------------------------------------------------
 
 
+def count(params):
+    return sum(p.size for p in jax.tree.leaves(params))
+
+
 @pytest.mark.parametrize("arch", PARAMETERS)
 def test_parameter_counts_are_torchvisions(arch):
-    params = shapes(resnet(arch, stem="large"))["params"]
-    assert sum(p.size for p in jax.tree.leaves(params)) == PARAMETERS[arch]
+    # Tracing a hundred blocks takes seconds: the deeper networks have more of the
+    # second block of each stage.
+    base = "resnet50" if ARCHS[arch].bottleneck else "resnet18"
+    params = shapes(resnet(base, stem="large"))["params"]
+    total = count(params)
+    for stage in range(4):
+        more = ARCHS[arch].stage_sizes[stage] - ARCHS[base].stage_sizes[stage]
+        total += more * count(params[f"layer{stage + 1}_1"])
+    assert total == PARAMETERS[arch]
+    assert ARCHS[arch].stage_widths == ARCHS[base].stage_widths
 
 
-@pytest.mark.parametrize("arch", ["resnet_tiny", "resnet34", "resnet50"])
-def test_the_output_has_feature_dim_columns_in_float32(arch):
-    for dtype in (jnp.float32, jnp.bfloat16):
-        encoder = resnet(arch, stem="small", dtype=dtype)
-        x = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
-        variables = shapes(encoder, (32, 32, 3))
-        out, updates = jax.eval_shape(
-            lambda v, x, e=encoder: e.apply(v, x, train=True, mutable=["batch_stats"]),
-            variables,
-            x,
-        )
-        assert out.shape == (2, encoder.feature_dim) and out.dtype == jnp.float32
-        # bfloat16 touches neither the parameters nor the statistics.
-        for leaf in jax.tree.leaves((variables, updates)):
-            assert leaf.dtype == jnp.float32
-        assert updates["batch_stats"] == variables["batch_stats"]
+@pytest.mark.parametrize(
+    "arch, dtype",
+    [
+        ("resnet_tiny", jnp.float32),
+        ("resnet_tiny", jnp.bfloat16),
+        ("resnet18", jnp.float32),
+        ("resnet50", jnp.bfloat16),
+    ],
+)
+def test_the_output_has_feature_dim_columns_in_float32(arch, dtype):
+    encoder = resnet(arch, stem="small", dtype=dtype)
+    x = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+    variables = shapes(encoder, (32, 32, 3))
+    out, updates = jax.eval_shape(
+        lambda v, x: encoder.apply(v, x, train=True, mutable=["batch_stats"]),
+        variables,
+        x,
+    )
+    assert out.shape == (2, encoder.feature_dim) and out.dtype == jnp.float32
+    # bfloat16 touches neither the parameters nor the statistics.
+    for leaf in jax.tree.leaves((variables, updates)):
+        assert leaf.dtype == jnp.float32
+    assert updates["batch_stats"] == variables["batch_stats"]
 
 
 def test_bfloat16_is_what_the_convolutions_compute_in():
@@ -199,13 +234,13 @@ def test_names_are_torchvisions():
     assert len(names) == 2 * 53  # convolutions and their norms
 
 
-@pytest.mark.parametrize("width", [0.5, 2.0])
-def test_width_scales_every_layer(width):
-    encoder = resnet("resnet50", stem="large", width=width)
-    assert encoder.feature_dim == 2048 * width
+def test_width_scales_every_layer():
+    for width in (0.5, 2.0):
+        encoder = resnet("resnet50", stem="large", width=width)
+        assert encoder.feature_dim == 2048 * width
     params = shapes(encoder)["params"]
-    assert params["conv1"]["kernel"].shape == (7, 7, 3, 64 * width)
-    assert params["layer4_0"]["conv2"]["kernel"].shape == (3, 3, *[512 * width] * 2)
+    assert params["conv1"]["kernel"].shape == (7, 7, 3, 128)
+    assert params["layer4_0"]["conv2"]["kernel"].shape == (3, 3, 1024, 1024)
 
 
 @pytest.mark.parametrize("channels", [1, 4, 13])
@@ -232,16 +267,18 @@ def test_choose_stem(size, stem):
 # --- Initialisation and BatchNorm --------------------------------------------------
 
 
-@pytest.mark.parametrize("block", [BasicBlock, BottleneckBlock])
-@pytest.mark.parametrize("zero", [True, False])
+@pytest.mark.parametrize(
+    "block, zero",
+    [(BasicBlock, True), (BasicBlock, False), (BottleneckBlock, True)],
+)
 def test_zero_init_residual_starts_a_block_as_the_identity(block, zero):
     channels = 8
     module = block(
         features=channels // (4 if block is BottleneckBlock else 1),
         stride=1,
         zero_init_residual=zero,
-        conv=partial(_conv, dtype=jnp.float32),
-        norm=partial(nn.BatchNorm, use_running_average=False),
+        conv=functools.partial(_conv, dtype=jnp.float32),
+        norm=functools.partial(nn.BatchNorm, use_running_average=False),
     )
     x = jnp.abs(jax.random.normal(jax.random.key(0), (4, 5, 5, channels)))
     out, _ = jax.jit(module.init_with_output)(jax.random.key(1), x)
@@ -277,13 +314,10 @@ def test_sharding_the_batch_changes_neither_features_nor_statistics():
     )
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-
-    @jax.jit
-    def forward(variables, x):
-        return encoder.apply(variables, x, train=True, mutable=["batch_stats"])
-
-    features, stats = forward(variables, x)
-    sharded_features, sharded_stats = forward(variables, jax.device_put(x, rows))
+    features, stats = train_forward(encoder, variables, x)
+    sharded_features, sharded_stats = train_forward(
+        encoder, variables, jax.device_put(x, rows)
+    )
     assert len(sharded_features.sharding.device_set) == 8
     np.testing.assert_allclose(sharded_features, features, rtol=1e-5, atol=1e-5)
     jax.tree.map(
@@ -297,9 +331,7 @@ def test_running_statistics_move_by_a_tenth():
     encoder = ResNet((1,), (4,), False, "small")
     variables = random_variables(encoder, (8, 8, 3))
     x = np.random.default_rng(1).normal(1.0, 2.0, size=(4, 8, 8, 3))
-    _, updates = jax.jit(
-        lambda v, x: encoder.apply(v, x, train=True, mutable=["batch_stats"])
-    )(variables, jnp.asarray(x, jnp.float32))
+    _, updates = train_forward(encoder, variables, jnp.asarray(x, jnp.float32))
     kernel = np.asarray(variables["params"]["conv1"]["kernel"], np.float64)
     y = numpy_conv(x, kernel, 1)
     before, after = (v["batch_stats"]["bn1"] for v in (variables, updates))
@@ -313,11 +345,11 @@ def test_running_statistics_move_by_a_tenth():
 
 
 def test_wrong_names_are_answered_with_the_nearest():
-    with pytest.raises(ValueError, match="'resnet-50', did you mean 'resnet50'"):
+    with pytest.raises(ValueError, match="'resnet-50'; did you mean 'resnet50'"):
         resnet("resnet-50", stem="large")
     with pytest.raises(ValueError, match="small, medium, large, got 'cifar'"):
         resnet("resnet18", stem="cifar")
-    with pytest.raises(ValueError, match="at least one channel, got 0.001"):
+    with pytest.raises(ValueError, match="width 0.001 leaves no channel; use at least"):
         resnet("resnet18", stem="small", width=0.001)
     with pytest.raises(ValueError, match="at least 1 pixel, got 0"):
         choose_stem(0)

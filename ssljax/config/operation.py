@@ -1,0 +1,114 @@
+"""Settings of how a run is carried out: monitor, checkpoints, logs and devices.
+
+The strings below the fields are the texts of ``--help``.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ssljax.config.checks import at_least, check_types, positive, refuse
+
+
+@dataclass(frozen=True)
+class MonitorConfig:
+    """The spectrum panel, the kNN monitor and the collapse alarm."""
+
+    every_epochs: float = 1.0
+    """Epochs between measurements; 0 switches the monitor off."""
+    examples: int = 1024
+    """Training images to measure the spectrum panel on, two views of each."""
+    eigenvalues: int = 16
+    """Record this many of the top covariance eigenvalues."""
+    knn_k: int = 20
+    """Neighbours of the kNN monitor."""
+    knn_examples: int = 5000
+    """Training images in the kNN bank; 0 switches the kNN monitor off."""
+    knn_test_examples: int = 2000
+    """Test images that the kNN monitor classifies."""
+    collapse: Literal["warn", "stop", "off"] = "warn"
+    """If the embeddings collapse: print a warning, stop the run, or do nothing."""
+
+    def __post_init__(self):
+        check_types(self, "monitor")
+        at_least(self, "monitor", 0, "every_epochs", "knn_examples")
+        at_least(self, "monitor", 1, "eigenvalues", "knn_k", "knn_test_examples")
+        at_least(self, "monitor", 2, "examples")
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """Checkpoints of the training state."""
+
+    every_epochs: float = 1.0
+    """Epochs between checkpoints."""
+    keep: int = 2
+    """Keep this many of the latest checkpoints; at least 2, in case one is damaged."""
+
+    def __post_init__(self):
+        check_types(self, "checkpoint")
+        positive(self, "checkpoint", "every_epochs")
+        at_least(self, "checkpoint", 2, "keep")
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """Logging of metrics. JSONL and CSV files are always written."""
+
+    every_steps: int = 50
+    """Steps between log entries."""
+    tensorboard: bool = False
+    """Write TensorBoard files as well."""
+    wandb: bool = False
+    """Log to Weights & Biases as well."""
+    wandb_project: str = "ssljax"
+    """Project name on Weights & Biases."""
+
+    def __post_init__(self):
+        check_types(self, "log")
+        positive(self, "log", "every_steps")
+
+
+@dataclass(frozen=True)
+class DevicesConfig:
+    """The devices and processes that share the global batch."""
+
+    count: int | None = None
+    """Number of local devices to use; None uses all."""
+    engine: Literal["jit", "pmap"] = "jit"
+    """`jit` over one mesh of all devices, or `pmap`: same step, same results."""
+    microbatch: int | None = None
+    """Pass this many images through the network at a time, to save memory; a divisor of
+    `batch_size`. The loss and its gradient are still those of the whole batch, but
+    BatchNorm's statistics are per microbatch."""
+    distributed: bool = False
+    """Join other processes, found from the environment: TPU pod, SLURM, GKE, MPI."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, if the environment does not name it."""
+    processes: int | None = None
+    """Number of processes, with `coordinator`."""
+    process: int | None = None
+    """Index of this process, from 0, with `coordinator`."""
+    timeout: int = 300
+    """Seconds to wait for the other processes."""
+
+    def __post_init__(self):
+        check_types(self, "devices")
+        positive(self, "devices", "count", "processes", "timeout")
+        at_least(self, "devices", 2, "microbatch")
+        at_least(self, "devices", 0, "process")
+        if self.coordinator is None and (self.processes, self.process) != (None, None):
+            refuse("devices.coordinator", None, "HOST:PORT, with devices.processes")
+        if self.coordinator is not None:
+            self._check_explicit(self.coordinator)
+        if self.microbatch is not None and self.engine == "pmap":
+            refuse("devices.microbatch", self.microbatch, "None with engine pmap")
+
+    def _check_explicit(self, coordinator: str) -> None:
+        host, _, port = coordinator.rpartition(":")
+        if not host or not port.isdigit():
+            refuse("devices.coordinator", coordinator, "HOST:PORT")
+        if self.processes is None or self.process is None:
+            missing = "processes" if self.processes is None else "process"
+            refuse(f"devices.{missing}", None, "a number, with devices.coordinator")
+        elif self.process >= self.processes:
+            refuse("devices.process", self.process, f"0 to {self.processes - 1}")
