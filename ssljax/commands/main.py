@@ -169,7 +169,7 @@ def _report(words: list[str]) -> int:
     import tyro
 
     asked = _parse(_positional(tyro, _Report), words, command="ssljax report")
-    from ssljax.runs.evaluate import report
+    from ssljax.reports.report import report
 
     print(report(asked.workdir))
     return 0

@@ -63,7 +63,7 @@ def run(words: list[str], parse: Callable[..., Any]) -> int:
     for path, what in ((asked.json, "--json"), (asked.out, "--out")):
         if path is not None and path.exists() and path.is_dir() == (what == "--json"):
             raise ConfigError(f"{what} is {str(path)!r}, which is there already")
-    from ssljax.runs.folder import this_launch
+    from ssljax.runs.environment import this_launch
 
     made = this_launch(["ssljax", "theory", *words])  # before anything is written
     start = time.perf_counter()

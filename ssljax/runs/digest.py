@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ssljax.runs.folder import plain
+from ssljax.runs.files import plain
 from ssljax.config.checks import ConfigError
 
 _OURS = ("digest", "leaves", "seal")
