@@ -124,9 +124,9 @@ def _caption(evaluation: Evaluation, rows: Sequence[EvaluationRow]) -> str:
         trains = {row.train_examples for row in rows}
         text = "Accuracy in percent"
         if len(splits) == len(tests) == 1 and None not in splits | tests:
-            text += f" on {grouped(tests.pop() or 0)} images of the split {splits.pop()}"
+            text += f" on {grouped(tests.pop() or 0)} images ({splits.pop()})"
         if len(trains) == 1 and None not in trains:
-            text += f"; classifiers fitted on {grouped(trains.pop() or 0)} images"
+            text += f", classifiers fitted on {grouped(trains.pop() or 0)} images"
         sentences += [text, "Bold: best of its column"]
     if evaluation.step is not None:
         text = f"Encoder of step {evaluation.step}"

@@ -139,6 +139,8 @@ def draw_series(
     axes: "Axes", steps: np.ndarray, values: np.ndarray, *, log: bool
 ) -> None:
     """Draw a line over steps, with gaps and crosses where a value is not finite."""
+    from matplotlib.ticker import MaxNLocator
+
     finite = np.isfinite(values)
     # A point between two gaps has no line; without a marker it would be invisible.
     before = np.concatenate([[False], finite[:-1]])
@@ -149,6 +151,9 @@ def draw_series(
     if log and finite.any() and (values[finite] > 0).all():
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
+        if values[finite].max() < 30 * values[finite].min():
+            # There may be no power of ten in between to write at the axis.
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     if not finite.all():
         axes.plot(
             steps[~finite],
