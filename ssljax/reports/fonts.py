@@ -10,9 +10,19 @@ from collections.abc import Iterable
 from typing import Any
 
 BASE = "DejaVu Sans"
-# Fonts that have a picture of a box for every character, and fonts of coloured bitmaps,
-# which matplotlib cannot draw.
-_USELESS = ("lastresort", "adobeblank", "coloremoji")
+# Fonts that have a box for every character, coloured bitmaps, which matplotlib cannot
+# draw, and TeX's fonts, which have symbols where others have control characters.
+_USELESS = ("lastresort", "adobeblank", "coloremoji", "stixnon", "stixsize")
+_USELESS += (
+    "cmb10",
+    "cmex10",
+    "cmmi10",
+    "cmr10",
+    "cmss10",
+    "cmsy10",
+    "cmti10",
+    "cmtt10",
+)
 
 
 def families(texts: Iterable[str]) -> list[str]:
@@ -57,7 +67,7 @@ def legible(text: str) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _fallbacks(missing: frozenset[str]) -> tuple[str, ...]:
-    """Pick the font that has most of the missing characters, then for the rest again."""
+    """Pick the font that has most of the missing characters, then for the rest."""
     has = {family: _covered(family, missing) for family in _system_families()}
     chosen: list[str] = []
     while missing and has:
@@ -73,7 +83,12 @@ def _fallbacks(missing: frozenset[str]) -> tuple[str, ...]:
 def _system_families() -> list[str]:
     from matplotlib import font_manager
 
-    names = {entry.name for entry in font_manager.fontManager.ttflist}
+    # Only upright fonts of normal weight, for which matplotlib needs no substitute.
+    names = {
+        entry.name
+        for entry in font_manager.fontManager.ttflist
+        if entry.weight in (400, "normal", "regular") and entry.style == "normal"
+    }
     return sorted(
         name
         for name in names

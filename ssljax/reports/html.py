@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -60,9 +59,9 @@ def write_html(
         evaluation_note: a sentence below the evaluation, or in its place; text in
             backticks is shown as code.
 
-    >>> import tempfile
+    >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     page = Path(folder, "report.html")
+    ...     page = pathlib.Path(folder, "report.html")
     ...     write_html(page, title="a < b", summary=[], figures=[],
     ...                evaluation=Evaluation(), settings={}, environment=Environment(),
     ...                data=DataRecord(), notes=[])

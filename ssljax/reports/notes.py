@@ -25,9 +25,7 @@ def alarms_of(
     for alarm in [*alarms, *map(Alarm.from_object, in_records)]:
         step, kind = number(alarm.step), alarm.kind or "unnamed"
         step = step if step is not None and math.isfinite(step) else None
-        found.setdefault(
-            (step, kind), Alarm(step, kind, alarm.message, alarm.advice)
-        )
+        found.setdefault((step, kind), Alarm(step, kind, alarm.message, alarm.advice))
     return list(found.values())
 
 

@@ -70,7 +70,9 @@ def contact_sheet(
         grid = figure.subplots(rows, shown, squeeze=False)
         for j in range(shown):
             pixels, note = _displayable(columns[j][:rows])
-            grid[0, j].set_title(legible(names[j]) + note, fontsize=8.5, loc="center", wrap=True)
+            grid[0, j].set_title(
+                legible(names[j]) + note, fontsize=8.5, loc="center", wrap=True
+            )
             for i in range(rows):
                 axes = grid[i, j]
                 axes.imshow(pixels[i], cmap="gray", vmin=0, vmax=1, aspect="equal")

@@ -67,7 +67,11 @@ def scores(evaluation: Evaluation) -> Scores | None:
                 table[MAJORITY, column] = constant[column[1]].accuracy
     best = {
         column: max(
-            (a for name in names if (a := _finite(table.get((name, column)))) is not None),
+            (
+                a
+                for name in names
+                if (a := _finite(table.get((name, column)))) is not None
+            ),
             default=None,
         )
         for column in columns

@@ -149,9 +149,7 @@ def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
     return "\n".join([*lines, f"{'total':<{width}}  {seconds:7.1f} s  {verdict}"])
 
 
-def checklist_page(
-    outcomes: Sequence[Outcome], seed: int, made: "Launch"
-) -> str:
+def checklist_page(outcomes: Sequence[Outcome], seed: int, made: "Launch") -> str:
     """Write a Markdown page, a row per number: item, check, tolerance, measured.
 
     Args:

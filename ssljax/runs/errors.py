@@ -59,8 +59,8 @@ def _of_memory(error: BaseException) -> str | None:
         "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
     ):
         return (
-            f"the device is out of memory ({_short(text)}); use --devices.microbatch, a "
-            "smaller --batch-size or --model.dtype bfloat16 in another --workdir, or "
+            f"the device is out of memory ({_short(text)}); use --devices.microbatch, "
+            "a smaller --batch-size or --model.dtype bfloat16 in another --workdir, or "
             "stop other programs on the device"
         )
     if isinstance(error, MemoryError):
@@ -72,9 +72,11 @@ def _of_memory(error: BaseException) -> str | None:
     # which is a bug and keeps its traceback.
     ended = re.search(rf"^{_WORKER} with exit code -(\d+)", text)
     if isinstance(error, RuntimeError) and ended:
+        # The kernel picks a process to kill when memory runs out.
+        usually = " (usually out of memory)" if ended[1] == "9" else ""
         return (
-            f"an image-reading process was killed by signal {ended[1]} (9 usually means "
-            "out of memory); lower --data.workers"
+            f"an image-reading process was killed by signal {ended[1]}{usually}; "
+            "lower --data.workers"
         )
     return None
 
@@ -124,9 +126,7 @@ def _rerun(folder: RunFolder) -> str:
     # An unfinished checkpoint has a longer name.
     steps = [int(name) for name in names if name.isdigit()]
     if not steps:
-        return (
-            "rerun the same command; nothing was saved yet, so it starts from step 0"
-        )
+        return "rerun the same command; nothing was saved yet, so it starts from step 0"
     return f"rerun the same command to resume from step {max(steps)}"
 
 

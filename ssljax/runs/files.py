@@ -77,9 +77,7 @@ def read_object(path: Path, notes: list[str] | None = None) -> dict[str, Any]:
     return {}
 
 
-def read_json_lines(
-    path: Path, notes: list[str] | None = None
-) -> list[dict[str, Any]]:
+def read_json_lines(path: Path, notes: list[str] | None = None) -> list[dict[str, Any]]:
     """Return the objects of a JSON-lines file, without a half-written last line.
 
     Args:
@@ -112,7 +110,9 @@ def read_json_lines(
             continue
         records.append(record)
     if damaged and notes is not None:
-        lines_are = "1 damaged line was" if damaged == 1 else f"{damaged} damaged lines were"
+        lines_are = (
+            "1 damaged line was" if damaged == 1 else f"{damaged} damaged lines were"
+        )
         notes.append(f"{path.name}: {lines_are} left out.")
     return records
 

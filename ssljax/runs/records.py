@@ -159,6 +159,8 @@ def _of_type(hint: Any, value: Any) -> Any:
         each = typing.get_args(hint)[0]
         if not isinstance(value, list | tuple):
             return None
+        if isinstance(each, type) and issubclass(each, Record):
+            value = [item for item in value if isinstance(item, Mapping)]
         items = tuple(_of_type(each, item) for item in value)
         # Half a mean or half a command line would be worse than none.
         return None if None in items else items

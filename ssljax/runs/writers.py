@@ -236,7 +236,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _wandb_run_id(folder: RunFolder) -> str:
-    """Return the run's id, created on first use, so that a resumed run keeps its plot."""
+    """Return the run's id, created on first use: a resumed run keeps its plot."""
     path = folder.path / "wandb_run_id.txt"
     if path.exists() and path.read_text("utf-8").strip():
         return path.read_text("utf-8").strip()
@@ -250,5 +250,5 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise ConfigError(
-            f'{name} is not installed; pip install "ssljax[log]" or turn that logger off'
+            f'{name} is not installed; pip install "ssljax[log]" or turn it off'
         ) from error
