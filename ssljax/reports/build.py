@@ -57,9 +57,9 @@ def build_report(
             command that writes it.
         ValueError: if the arrays do not fit together.
     """
-    run = RunFolder(workdir)
     # As it was given, since the page quotes commands with it.
     workdir = Path(workdir)
+    run = RunFolder(workdir)
     if not run.metrics.is_file():
         raise FileNotFoundError(
             f"{workdir / run.metrics.name} does not exist, so there is no run to "

@@ -132,7 +132,7 @@ def _template() -> jinja2.Template:
 
 
 def _resource(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text("utf-8")
+    return resources.files("ssljax.reports").joinpath(name).read_text("utf-8")
 
 
 def _code_spans(sentence: str) -> markupsafe.Markup:
