@@ -1,7 +1,7 @@
-# Targets: quickstart, test, test-slow, doctest, lint, clean.
+# `make help` lists the targets.
 #
-# No target sets JAX_PLATFORMS: the quickstart uses the accelerator JAX finds, and the
-# tests choose the CPU themselves.
+# No target but doctest sets JAX_PLATFORMS: the quickstart uses the accelerator that JAX
+# finds, and the tests choose the CPU themselves.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,18 +9,21 @@ QUICKSTART := runs/quickstart
 PYTEST_ARGS ?= -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow doctest lint clean
+.PHONY: help quickstart test test-slow doctest lint hooks clean
 
 help:
-	@echo "make quickstart  train on generated shapes, evaluate, write the report"
-	@echo "make test        the test suite without the slow tests"
-	@echo "make test-slow   the slow tests only"
-	@echo "make doctest     the examples in the docstrings"
-	@echo "make lint        ruff and pyright"
+	@echo "make quickstart  pretrain on generated images, evaluate, write the report"
+	@echo "make test        run the quick tests"
+	@echo "make test-slow   run the slow tests"
+	@echo "make doctest     run the examples in the docstrings"
+	@echo "make lint        check style and types with ruff and pyright"
+	@echo "make hooks       run these checks in git: ruff on commit, pyright on push"
 	@echo "make clean       remove caches and build results (keeps .venv and runs)"
-	@echo "PYTHON=python3.12 make ... chooses the interpreter of a new .venv"
+	@echo
+	@echo "The targets create .venv where it is missing; choose its interpreter with"
+	@echo "make TARGET PYTHON=/path/to/python3.12. PYTEST_ARGS replaces '-n 2'."
 
-# The stamp is touched last, so an installation that failed half way is done again.
+# The stamp is touched last, so that a failed installation is repeated.
 .venv: .venv/.stamp
 
 .venv/.stamp: requirements.txt setup.cfg
@@ -37,8 +40,7 @@ help:
 	touch $@
 
 quickstart: .venv/.stamp
-	$(BIN)/ssljax pretrain experiments/configs/shapes_quickstart.py \
-	  --workdir $(QUICKSTART)
+	$(BIN)/ssljax pretrain shapes/quickstart --workdir $(QUICKSTART)
 	$(BIN)/ssljax evaluate $(QUICKSTART)
 	$(BIN)/ssljax report $(QUICKSTART)
 
@@ -55,6 +57,11 @@ lint: .venv/.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# pre-commit only starts the tools of .venv, so it is in no list of requirements.
+hooks: .venv/.stamp
+	$(BIN)/python -m pip install "pre-commit>=4"
+	$(BIN)/pre-commit install
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache

@@ -4,11 +4,10 @@ import json
 
 import pytest
 from commands import ssljax
-from paths import CONFIGS
 
 from ssljax.data.catalogue import catalogue
 
-RECIPE = CONFIGS / "cifar10_simclr.py"
+RECIPE = "cifar10/simclr"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The page on new methods is run as it stands."""
+"""Pages of docs/: what they show runs, and what they name exists."""
 
 import math
 import re
@@ -12,7 +12,9 @@ import ssljax
 from ssljax.config import Config, DataConfig, MethodConfig, ModelConfig
 from ssljax.config.serialize import flatten
 from ssljax.data import from_arrays
+from ssljax.evaluation.collapse import Thresholds
 from ssljax.methods.table import METHODS
+from ssljax.recipes import load_recipe
 
 
 @pytest.mark.slow
@@ -40,9 +42,11 @@ def test_a_new_method_trains(tmp_path, monkeypatch):
 
 
 def test_settings_that_the_pages_name_exist():
+    # Of the commands themselves; README's test runs them.
+    commands = {"dry_run", "help", "protocol", "smoke", "workdir"}
     options = {option for method in METHODS.values() for option in method.options}
     options.add("decorrelation_weight")  # of the page's own method
-    known = flatten(Config()).keys()
+    known = flatten(Config()).keys() | commands
     for page in DOCS.glob("*.md"):
         for flag in re.findall(r"`--([\w.-]+)", page.read_text()):
             key = flag.replace("-", "_")
@@ -50,3 +54,23 @@ def test_settings_that_the_pages_name_exist():
             assert key in known or (
                 key.startswith("method.options.") and last in options
             ), flag
+
+
+def test_recipes_that_the_pages_name_exist():
+    named = set()
+    for page in [*DOCS.glob("*.md"), DOCS.parent / "README.md"]:
+        named |= set(re.findall(r"ssljax pretrain ([a-z]\S*)", page.read_text()))
+    assert {"cifar10/simclr", "shapes/quickstart", "folder"} <= named
+    for name in named:
+        assert isinstance(load_recipe(name), Config)
+
+
+def test_the_limits_of_the_collapse_alarm_are_those_of_the_code():
+    limits = Thresholds()
+    page = re.sub(r"\s+", " ", (DOCS / "collapse.md").read_text())
+    assert f"mean cosine at least {limits.mean_cosine}" in page
+    assert f"deviation per dimension at most {limits.std_per_dimension}" in page
+    assert f"RankMe at most {limits.rankme}, or" in page
+    assert f" {limits.rank_fraction} of `min(N, D)`" in page
+    line = f"at most {limits.participation_before}, then at most {limits.participation}"
+    assert line in page and limits.patience == 2

@@ -17,7 +17,7 @@ from ssljax.config import Config
 from ssljax.config.serialize import flatten
 
 SCRIPTS = sorted(path for path in LAUNCH.iterdir() if path.is_file())
-RECIPE = ["experiments/configs/imagenet_simclr.py", "--workdir", "runs/my run"]
+RECIPE = ["imagenet/simclr", "--workdir", "runs/my run"]
 PORT = str(20000 + os.getpid() % 10000)  # named only, and in the names of files
 # Notes its arguments and some of its environment, then does what FAKE_<NAME> says.
 FAKE = """#!{python}
@@ -116,8 +116,8 @@ def test_every_step_of_a_pod(fakes):
         assert words[:6] == [*tpu, "ssh", "ssl", "--worker=all"]
     assert "[tpu]" in install[7] and "gcsfuse" in mount[7] and "images" in mount[7]
     assert run[7].endswith(
-        "/bin/ssljax pretrain experiments/configs/imagenet_simclr.py --workdir "
-        "runs/my\\ run  --devices.distributed"
+        "/bin/ssljax pretrain imagenet/simclr --workdir runs/my\\ run  "
+        "--devices.distributed"
     )
     for name in ("TFDS_DATA_DIR", "JAX_COMPILATION_CACHE_DIR", "LIBTPU_INIT_ARGS"):
         assert f"{name}=" in run[7]

@@ -29,7 +29,7 @@ def test_the_page_has_the_table_of_the_kept_files():
 
 
 @pytest.mark.parametrize("file", KEPT, ids=lambda file: file.stem)
-def test_every_method_was_measured_once_and_its_making_is_told(file):
+def test_every_method_was_measured_once_and_how_is_recorded(file):
     kept = json.loads(file.read_text())
     size = {f"{row['n']}x{row['d']}" for row in kept["rows"]}
     assert size == {file.stem.rpartition("_")[2]}

@@ -43,7 +43,7 @@ CLASSES = 1000
 
 
 def setup_of(asked: argparse.Namespace, recipe: str, count: int) -> Setup:
-    """The static parts of a recipe, on shapes like ImageNet's and no data."""
+    """Return the static parts of a recipe for shapes like ImageNet's, without data."""
     config: Config = load_recipe(str(ROOT / recipe))
     size = asked.image_size
     config = replace(
@@ -64,7 +64,7 @@ def setup_of(asked: argparse.Namespace, recipe: str, count: int) -> Setup:
 
 
 def mesh_of(name: str) -> Mesh:
-    """A number of virtual CPU devices, or all devices of a described TPU slice."""
+    """Return that many virtual CPU devices, or all devices of a TPU slice by name."""
     if name.isdigit():
         jax.config.update("jax_num_cpu_devices", int(name))
         available = jax.devices()
@@ -76,7 +76,7 @@ def mesh_of(name: str) -> Mesh:
 
 
 def measure(asked: argparse.Namespace, recipe: str, name: str) -> dict[str, Any]:
-    """Compile the step of a recipe for these devices and read what it does."""
+    """Compile the step of a recipe for these devices and count work and traffic."""
     mesh = mesh_of(name)
     setup = setup_of(asked, recipe, mesh.size)
     rows = devices.over_batch(mesh)
@@ -111,12 +111,12 @@ def measure(asked: argparse.Namespace, recipe: str, name: str) -> dict[str, Any]
 
 
 def largest(found: list[Collective], count: int = 12) -> list[Collective]:
-    """The collectives that move most."""
+    """Print the collectives with the most bytes."""
     return sorted(found, key=lambda one: -one.bytes)[:count]
 
 
 def line(row: dict[str, Any]) -> str:
-    """A row as text, in MB of 10^6 bytes."""
+    """Return a row as text, in MB of 10^6 bytes."""
     parts = [
         f"{row['recipe']:<22} {row['compiler']:<10} {row['devices']:>4} x "
         f"{row['batch_per_device']:<4} {row['flops'] / 1e9:>8.1f} GFLOP, temporary "
@@ -130,7 +130,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def in_new_process(asked: argparse.Namespace, recipe: str, name: str) -> Any:
-    """`measure` in a process of its own, as the number of devices is set once."""
+    """Run `measure` in its own process: a process sets its number of devices once."""
     options = ["--arch", asked.arch, "--image-size", str(asked.image_size)]
     options += ["--batch", str(asked.batch), "--one", name]
     done = subprocess.run(
@@ -168,8 +168,8 @@ def main() -> int:
                 rows.append(row)
                 print(line(row), flush=True)
     if asked.json is not None:
-        told = {"jax": jax.__version__, "rows": rows}
-        asked.json.write_text(json.dumps(told, indent=2) + "\n")
+        measured = {"jax": jax.__version__, "rows": rows}
+        asked.json.write_text(json.dumps(measured, indent=2) + "\n")
     return 0
 
 

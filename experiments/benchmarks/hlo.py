@@ -32,14 +32,14 @@ class Collective(NamedTuple):
 
 
 class Total(NamedTuple):
-    """All collectives of one kind."""
+    """The collectives of one kind: number and bytes."""
 
     count: int
     bytes: int
 
 
 def collectives(hlo: str) -> list[Collective]:
-    """The collectives in the text of a compiled program.
+    """Return the collectives in the text of a compiled program.
 
     A pair of start and done counts once, also where a fusion or an asynchronous call
     holds it; so does one in the body of a loop, however often that runs.
@@ -74,7 +74,7 @@ def collectives(hlo: str) -> list[Collective]:
 
 
 def totals(found: Iterable[Collective]) -> dict[str, Total]:
-    """Number and bytes per kind, of the kinds that occur.
+    """Return number and bytes per kind, for the kinds that occur.
 
     Args:
         found: as from `collectives`.
@@ -92,7 +92,7 @@ def totals(found: Iterable[Collective]) -> dict[str, Total]:
 
 
 def _bytes(text: str) -> int:
-    """Size of a type, be it an array or a tuple."""
+    """Return the bytes of a type, an array or a tuple."""
     size = 0
     for name, bits, shape in _ARRAY.findall(text):
         count = 1
@@ -103,7 +103,7 @@ def _bytes(text: str) -> int:
 
 
 def _elements(text: str) -> list[str]:
-    """The outermost elements of a tuple type."""
+    """Return the outermost elements of a tuple type."""
     parts, depth = [""], 0
     for letter in text.strip()[1:-1]:
         depth += (letter in "([{") - (letter in ")]}")

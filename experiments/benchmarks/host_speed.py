@@ -36,7 +36,7 @@ QUALITY = 90  # at which these images have about the size of ImageNet's
 
 
 def picture(seed: int, height: int = 375, width: int = 500) -> bytes:
-    """A JPEG of noise with the 1/f spectrum of photographs."""
+    """Return a JPEG of noise with the 1/f spectrum of photographs."""
     rng = np.random.default_rng(seed)
     f = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     amplitude = 1 / np.maximum(f, 1 / width)
@@ -55,7 +55,7 @@ def picture(seed: int, height: int = 375, width: int = 500) -> bytes:
 
 
 def decoding(repeats: int = 10) -> dict[str, float]:
-    """Images per second of processor time, so that other load counts little."""
+    """Measure images per second of processor time, which other load hardly changes."""
     pictures = [picture(seed) for seed in range(IMAGES)]
     rates = []
     for _ in range(repeats + 1):
@@ -68,7 +68,7 @@ def decoding(repeats: int = 10) -> dict[str, float]:
 
 
 def checkpoint(folder: Path) -> dict[str, float]:
-    """Size and times of a checkpoint, through the code that training uses."""
+    """Measure size and times of a checkpoint, with the code that training uses."""
     setup = assemble(
         methods.resolve(load_recipe(str(RECIPE))),
         image_shape=(256, 256, 3),
@@ -108,17 +108,17 @@ def checkpoint(folder: Path) -> dict[str, float]:
 
 
 def main() -> int:
-    """Measure both."""
+    """Measure decoding and checkpoints, and print the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     asked = parser.parse_args()
-    told: dict[str, Any] = decoding()
+    measured: dict[str, Any] = decoding()
     with tempfile.TemporaryDirectory() as folder:
-        told |= checkpoint(Path(folder))
-    for name, value in told.items():
+        measured |= checkpoint(Path(folder))
+    for name, value in measured.items():
         print(f"{name:<18} {value:10.1f}", flush=True)
     if asked.json is not None:
-        asked.json.write_text(json.dumps(told, indent=2) + "\n")
+        asked.json.write_text(json.dumps(measured, indent=2) + "\n")
     return 0
 
 

@@ -29,7 +29,7 @@ FEATURES = 1200
 
 
 def kernels(pairs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A ReLU network's tangent kernel of noisy views whose spectrum decays slowly."""
+    """Return a ReLU tangent kernel of noisy views, with a slowly decaying spectrum."""
     rng = np.random.default_rng(0)
     spectrum = np.arange(1, FEATURES + 1) ** -0.5
     x = rng.normal(size=(pairs, FEATURES)) * spectrum
@@ -40,7 +40,7 @@ def kernels(pairs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def measure(pairs: int, dim: int) -> dict[str, Any]:
-    """The second of two runs, so that compilation is told apart."""
+    """Return the time of the second of two runs, which leaves compilation out."""
     k_xx, k_xxp, k_xpxp = kernels(pairs)
     seconds = []
     embedded = [np.empty(0)]

@@ -19,10 +19,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from hlo import collectives, totals
 
 from ssljax import losses
 from ssljax.training import devices
-from ssljax.training.collectives import collectives, totals
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 NT_XENT: Loss = functools.partial(losses.nt_xent, temperature=0.1)
@@ -41,10 +41,10 @@ CASES: tuple[tuple[str, Loss, int, int, str], ...] = (
 
 
 def measure(count: int) -> list[dict[str, Any]]:
-    """A row per case on that many devices."""
+    """Return a row per case on that many devices."""
     mesh = devices.make_mesh(count=count, batch_size=count)
     rows = devices.over_batch(mesh)
-    told = []
+    measured = []
     for name, loss, n, d, kind in CASES:
         z = jax.ShapeDtypeStruct((n, d), jnp.float32, sharding=rows)
         step = jax.jit(
@@ -55,16 +55,16 @@ def measure(count: int) -> list[dict[str, Any]]:
         temporary = compiled.memory_analysis().temp_size_in_bytes
         matrix = {"pairs": 16 * n * n / count, "dimensions": 4 * d * d, "none": 0}[kind]
         found = totals(collectives(compiled.as_text()))
-        told.append(
+        measured.append(
             {"loss": name, "n": n, "d": d, "devices": count, "temporary": temporary}
             | {"matrix": matrix, "matrices": temporary / matrix if matrix else None}
             | {"collectives": {k: v._asdict() for k, v in found.items()}}
         )
-    return told
+    return measured
 
 
 def line(row: dict[str, Any]) -> str:
-    """A row as text, in MB of 10^6 bytes."""
+    """Return a row as text, in MB of 10^6 bytes."""
     times = "" if row["matrices"] is None else f" = {row['matrices']:.2f} matrices"
     sent = ", ".join(
         f"{total['count']} {kind} {total['bytes'] / 1e6:.2f} MB"
@@ -96,8 +96,8 @@ def main() -> int:
         rows += json.loads(done.stdout.splitlines()[-1])
         print(*map(line, rows[-len(CASES) :]), sep="\n", flush=True)
     if asked.json is not None:
-        told = {"jax": jax.__version__, "rows": rows}
-        asked.json.write_text(json.dumps(told, indent=2) + "\n")
+        measured = {"jax": jax.__version__, "rows": rows}
+        asked.json.write_text(json.dumps(measured, indent=2) + "\n")
     return 0
 
 

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from ssljax import methods
 from ssljax.config import Config, MethodConfig
 from ssljax.config.checks import ConfigError
-from ssljax.methods.views_to_loss import Outputs
+from ssljax.models import Outputs
 from ssljax.runs.environment import this_launch
 from ssljax.runs.files import write_json
 
@@ -35,7 +35,7 @@ LONG = 5.0  # seconds; a run that takes longer is not repeated
 
 
 def seconds(function: Callable[..., Any], *arguments: Any) -> float:
-    """The fastest of a few runs, compilation left out."""
+    """Return the time of the fastest of a few runs, without compilation."""
     compiled = jax.jit(function).lower(*arguments).compile()
     best = float("inf")
     for _ in range(REPEATS):
@@ -48,7 +48,7 @@ def seconds(function: Callable[..., Any], *arguments: Any) -> float:
 
 
 def matrix_product(z: jax.Array) -> jax.Array:
-    """The smaller Gram matrix: what the cheapest of these losses cannot do without."""
+    """Compute the smaller Gram matrix, the unit of the table."""
     small = z if z.shape[0] <= z.shape[1] else z.T
     return jnp.matmul(small, small.T, precision=jax.lax.Precision.HIGHEST)
 
@@ -57,14 +57,16 @@ def loss_and_gradient(name: str, n: int, d: int) -> Callable[..., Any]:
     """Loss of a method on two views, with its gradient."""
     # W-MSE's covariance [D, D] wants as many samples as there are.
     sub_batch = {"w_mse": n, "cw_rgp": min(n, 64)}.get(name)
-    options = {} if sub_batch is None else {"sub_batch": sub_batch}
+    options: dict[str, float | int | str] = {}
+    if sub_batch is not None:
+        options["sub_batch"] = sub_batch
     config = methods.resolve(Config(method=MethodConfig(name, options=options)))
+    loss_of, bound = methods.bind_loss(config), methods.bind_predictors(config)
 
     def loss(z1: jax.Array, z2: jax.Array) -> jax.Array:
         predictors: list[jax.Array] = []
-        if methods.get(name).closed_form:
-            start = jnp.zeros((d, d), jnp.float32)
-            predictors, _ = methods.closed_form_predictors(start, [z1, z2], config)
+        if bound is not None:
+            predictors, _ = bound(jnp.zeros((d, d), jnp.float32), [z1, z2])
         constant = [jax.lax.stop_gradient(z) for z in (z1, z2)]
         outputs = Outputs(
             [z1, z2],
@@ -74,7 +76,7 @@ def loss_and_gradient(name: str, n: int, d: int) -> Callable[..., Any]:
             predictors,
             jax.random.key(0),
         )
-        return methods.loss_of(outputs, config)
+        return loss_of(outputs)
 
     return jax.value_and_grad(loss, argnums=(0, 1))
 
@@ -115,7 +117,7 @@ def _rounded(value: float) -> str:
 
 
 def table(files: Sequence[Path]) -> str:
-    """Kept measurements as a Markdown table: a line per method, two columns a shape."""
+    """Return measurements as Markdown: a line per method, two columns per shape."""
     shapes = [json.loads(file.read_text())["rows"] for file in files]
     sizes = [f"N = {rows[0]['n']}, D = {rows[0]['d']}" for rows in shapes]
     columns = [f"{size}: {what}" for size in sizes for what in ("s", "products")]

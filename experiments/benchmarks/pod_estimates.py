@@ -54,7 +54,7 @@ MACHINES = (V5E, H100)
 
 @dataclass(frozen=True)
 class Step:
-    """Seconds of the parts of a step, and what they make of the input."""
+    """Seconds of the parts of a step, and the images per second that result."""
 
     compute: float
     memory: float
@@ -74,7 +74,7 @@ class Step:
 
 
 def step_of(machine: Machine, rows: list[dict[str, Any]], recipe: str) -> Step:
-    """The step of a recipe on a machine, communication not overlapped with work.
+    """Estimate a recipe's step on a machine, without overlap of communication and work.
 
     Args:
         machine: where it runs.
@@ -105,26 +105,26 @@ def step_of(machine: Machine, rows: list[dict[str, Any]], recipe: str) -> Step:
 
 
 def key(row: dict[str, Any]) -> tuple[str, str, int]:
-    """What a row is of."""
+    """Return recipe, compiler and images per device of a row."""
     recipe = row["recipe"].removeprefix("imagenet_")
     return recipe, row["compiler"], row["batch_per_device"]
 
 
 def row_of(rows: list[dict[str, Any]], recipe: str, batch: int = 16) -> dict[str, Any]:
-    """The row of a recipe on the slice."""
+    """Return the row of a recipe on the slice."""
     (row,) = (r for r in rows if key(r) == (recipe, SLICE, batch))
     return row
 
 
 def table(head: str, lines: Iterable[Iterable[str]]) -> str:
-    """A table of Markdown."""
+    """Return a table in Markdown."""
     cells = [part.strip() for part in head.split("|")]
     rows = [cells, ["---"] * len(cells), *map(list, lines)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def compiled_table(rows: list[dict[str, Any]]) -> str:
-    """What the compilers say of one step, on one device."""
+    """Return the compilers' figures for one step on one device."""
 
     def line(row: dict[str, Any]) -> list[str]:
         found = row["collectives"]
@@ -155,7 +155,7 @@ def compiled_table(rows: list[dict[str, Any]]) -> str:
 
 
 def step_table(rows: list[dict[str, Any]]) -> str:
-    """Work against communication."""
+    """Return the table of work and communication."""
 
     def line(machine: Machine, recipe: str) -> list[str]:
         step = step_of(machine, rows, recipe)
@@ -178,7 +178,7 @@ def step_table(rows: list[dict[str, Any]]) -> str:
 
 
 def input_table(rows: list[dict[str, Any]], host: dict[str, float]) -> str:
-    """What SimCLR's step asks of every host."""
+    """Return the table of the input that SimCLR's step needs from every host."""
 
     def line(machine: Machine) -> list[str]:
         images = step_of(machine, rows, "simclr").images
@@ -200,7 +200,7 @@ def input_table(rows: list[dict[str, Any]], host: dict[str, float]) -> str:
 
 
 def checkpoint_table(rows: list[dict[str, Any]], host: dict[str, float]) -> str:
-    """Size, and seconds by the rates that were measured."""
+    """Return the sizes of checkpoints, and seconds at the measured rates."""
     waits, saves, restores = (
         host[f"{name}_seconds"] / host["state_megabytes"]
         for name in ("blocked", "saved", "restored")
@@ -218,7 +218,7 @@ def checkpoint_table(rows: list[dict[str, Any]], host: dict[str, float]) -> str:
 
 
 def batch_table(figures: dict[str, Any]) -> str:
-    """The largest batch that memory allows, and what the loss takes of it."""
+    """Return the largest batch that fits in memory, and the share of the loss."""
     rows = figures["rows"]
     few, many = row_of(rows, "simclr"), row_of(rows, "simclr", 64)
     image = (many["temporary"] - few["temporary"]) / 48
@@ -248,7 +248,7 @@ def batch_table(figures: dict[str, Any]) -> str:
 
 
 def tables() -> dict[str, str]:
-    """Every table of the page, by its name."""
+    """Return every table of the page, by name."""
     figures = json.loads(FIGURES.read_text())
     rows = figures["rows"]
     return {

@@ -30,7 +30,7 @@ LAMBDA0, SHORT = jnp.logspace(-4.0, -0.3, 256), jnp.linspace(0.0, 40.0, 1000)
 
 
 def milliseconds(function: Callable[[], Any]) -> list[float]:
-    """Of some runs in ascending order, compilation left out."""
+    """Return the times of some runs in ascending order, without compilation."""
     jax.block_until_ready(function())
     found = []
     for _ in range(REPEATS):

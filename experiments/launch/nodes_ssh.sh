@@ -4,10 +4,10 @@
 #
 #   HOSTS="node1 node2" nodes_ssh.sh RECIPE --workdir DIR [--KEY VALUE ...]
 #
-# The repository with its .venv lies at one path everywhere (REPO), and so does DIR, on
-# a file system that all share. SIGTERM or Ctrl-C here stops every process after the
-# same step. Exit code: 0 done, 75 the same command goes on, else that of a process
-# which failed.
+# The repository with its .venv has the same path on every machine (REPO), and so has
+# DIR, on a shared file system. SIGTERM or Ctrl-C here stops every process after the same
+# step. Exit code: 0 done, 75 rerun the same command to resume, else that of a process
+# that failed.
 set -euo pipefail
 [ $# -gt 0 ] || { echo "HOSTS='A B' $0 RECIPE --workdir DIR [...]" >&2; exit 2; }
 read -ra hosts <<<"${HOSTS:?is not set: the names of the machines}"
@@ -20,18 +20,18 @@ JAX_COMPILATION_CACHE_DIR=\"${JAX_COMPILATION_CACHE_DIR:-\$HOME/.cache/ssljax-ja
 XLA_FLAGS='${XLA_FLAGS:-}'"
 
 # shellcheck disable=SC2329 # called by the trap
-forward() { # ssh hands no signals on, so each process is told by its number
-  told=yes
+forward() { # ssh does not pass signals on, so each process gets its own by number
+  signalled=yes
   for index in "${!hosts[@]}"; do
     ssh -n "${hosts[$index]}" "kill -TERM \$(cat $mark-$index.pid)" || true
   done
 }
-told=
+signalled=
 trap forward TERM INT
 
 pids=()
 for index in "${!hosts[@]}"; do
-  # exec: the number that is written down stays that of the run.
+  # exec keeps the process number that was written down.
   ssh -n "${hosts[$index]}" "echo \$\$ >$mark-$index.pid && cd $(printf %q "$REPO") &&
     export $environment && exec .venv/bin/ssljax pretrain $(printf '%q ' "$@") \
       --devices.coordinator ${hosts[0]}:$PORT \
@@ -44,8 +44,8 @@ for pid in "${pids[@]}"; do
   code=0
   wait "$pid" || code=$?
   # A trapped signal ends the wait (code 128 + signal), not the process.
-  while [ -n "$told" ] && [ "$code" -gt 128 ]; do
-    told=
+  while [ -n "$signalled" ] && [ "$code" -gt 128 ]; do
+    signalled=
     code=0
     wait "$pid" || code=$?
   done

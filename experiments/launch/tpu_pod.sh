@@ -6,11 +6,11 @@
 #   tpu_pod.sh copy            # the committed tree to every worker, and install it
 #   tpu_pod.sh mount           # gs://BUCKET as ~/bucket of every worker
 #   tpu_pod.sh run RECIPE --workdir ../bucket/runs/RUN [--KEY VALUE ...]
-#   tpu_pod.sh stop            # SIGTERM: the run saves and ends with 75
+#   tpu_pod.sh stop            # SIGTERM: the run saves and exits with 75
 #   tpu_pod.sh delete
 #
-# After a preemption: create, copy, mount and the same run again; it goes on. Call it
-# where the connection stays (tmux): without one the workers cannot print.
+# After a preemption: create, copy, mount, and the same run again to resume. Call it in
+# tmux, where the connection stays open: without one the workers cannot print.
 set -euo pipefail
 : "${NAME:?is not set: the name of the slice}" "${ZONE:?is not set: its zone}"
 tpu() { gcloud compute tpus tpu-vm "$1" "${@:2}" --zone "$ZONE"; }
@@ -35,8 +35,8 @@ copy)
   ;;
 mount)
   apt=https://packages.cloud.google.com/apt key=/usr/share/keyrings/cloud.google.asc
-  # Without the limit no directory is renamed, and a checkpoint is one. What was read
-  # stays on the worker, CACHE_MB at most.
+  # Saving a checkpoint renames a directory, which needs the limit. Files that were read
+  # stay on the worker, CACHE_MB at most.
   everywhere "command -v gcsfuse >/dev/null || {
       curl -sS $apt/doc/apt-key.gpg | sudo tee $key >/dev/null &&
       echo \"deb [signed-by=$key] $apt gcsfuse-\$(lsb_release -cs) main\" |

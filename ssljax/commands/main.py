@@ -119,9 +119,12 @@ def _pretrain(words: list[str]) -> int:
 
 
 def _dry_run(config: Config) -> int:
-    from ssljax.runs.setup import describe, load_split, prepare
+    from ssljax import methods
+    from ssljax.runs.describe import describe
+    from ssljax.runs.setup import load_split, prepare
     from ssljax.training import devices
 
+    config = methods.resolve(config)
     source = load_split(config, train=True)
     setup = prepare(config, source)
     devices.make_mesh(

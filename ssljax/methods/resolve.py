@@ -5,6 +5,8 @@ the training step hands it the outputs of all views of the global batch and gets
 scalar back.
 """
 
+import functools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,21 +14,9 @@ import jax
 
 from ssljax.config import Config, MethodConfig
 from ssljax.config.checks import ConfigError, nearest
-from ssljax.methods.table import METHODS, Head, Method, Option
-from ssljax.methods.views_to_loss import Outputs
+from ssljax.methods.table import METHODS, Method, Option
+from ssljax.models import Outputs
 from ssljax.models.predictors import direct_predictor, update_covariance
-
-__all__ = [
-    "METHODS",
-    "Head",
-    "Method",
-    "Outputs",
-    "closed_form_predictors",
-    "get",
-    "has_target",
-    "loss_of",
-    "resolve",
-]
 
 _PREDICTOR_OPTIONS = ("exponent", "epsilon", "convention")
 # implicit-var-reg's: a moving target makes the projections change slowly.
@@ -110,19 +100,15 @@ def resolve(config: Config) -> Config:
     )
 
 
-def has_target(config: Config) -> bool:
-    """Whether a resolved config trains beside a moving-average target network.
+def bind_loss(config: Config) -> Callable[[Outputs], jax.Array]:
+    """Return the loss of a resolved config as a function of the outputs alone.
 
-    >>> has_target(resolve(Config(method=MethodConfig("byol"))))
-    True
-    >>> has_target(resolve(Config(method=MethodConfig("byol", target_momentum=0.0))))
-    False
+    Returns:
+        ``loss(outputs)``, a scalar over the global batch.
+
+    >>> bind_loss(resolve(Config())).keywords
+    {'temperature': 0.1}
     """
-    return bool(config.method.target_momentum)
-
-
-def loss_of(outputs: Outputs, config: Config) -> jax.Array:
-    """The loss of a resolved config, a scalar over the global batch."""
     method = get(config.method.name)
     ours = (*_PREDICTOR_OPTIONS, "covariance_momentum") if method.closed_form else ()
     options = {
@@ -130,31 +116,39 @@ def loss_of(outputs: Outputs, config: Config) -> jax.Array:
         for name, value in config.method.options.items()
         if name not in ours
     }
-    return method.loss(outputs, **options)
+    return functools.partial(method.loss, **options)
 
 
-def closed_form_predictors(
-    covariance: jax.Array, projections: Any, config: Config
-) -> tuple[list[jax.Array], jax.Array]:
-    """Predictors of all views, and the running covariance after them.
+def bind_predictors(
+    config: Config,
+) -> Callable[[jax.Array, Any], tuple[list[jax.Array], jax.Array]] | None:
+    """Return the closed-form predictor of a resolved config as a function.
 
-    View after view, the covariance takes the projections in and the predictor is made
-    of the result, as in the code of implicit-var-reg.
-
-    Args:
-        covariance: running second moment ``[D, D]``.
-        projections: projector outputs ``[N, D]`` of every view, over the global batch.
-        config: a resolved config of a method with a closed-form predictor.
+    Returns:
+        None where the method has no closed-form predictor, else
+        ``predictors(covariance, projections)``: from the running second moment
+        ``[D, D]`` and the projector outputs ``[N, D]`` of every view over the global
+        batch to the predictors ``[D, D]`` of all views and the next second moment.
     """
+    if not get(config.method.name).closed_form:
+        return None
     options: Any = config.method.options
     chosen = {name: options[name] for name in _PREDICTOR_OPTIONS}
-    made = []
-    for z in projections:
-        covariance = update_covariance(
-            covariance, z, momentum=options["covariance_momentum"]
-        )
-        made.append(direct_predictor(covariance, **chosen))
-    return made, covariance
+
+    def predictors(
+        covariance: jax.Array, projections: Any
+    ) -> tuple[list[jax.Array], jax.Array]:
+        made = []
+        # View after view, the covariance takes the projections in and the predictor is
+        # computed from the result, as in the code of implicit-var-reg.
+        for z in projections:
+            covariance = update_covariance(
+                covariance, z, momentum=options["covariance_momentum"]
+            )
+            made.append(direct_predictor(covariance, **chosen))
+        return made, covariance
+
+    return predictors
 
 
 def _options(

@@ -2,34 +2,17 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from ssljax import losses
+from ssljax.losses.cross_entropy import cross_entropy_of_known
 from ssljax.methods.spectral_functions import spectral_function
+from ssljax.models import Outputs
 
 Loss = Callable[..., jax.Array]
-
-
-class Outputs(NamedTuple):
-    """What the networks made of the global batch, one entry per view, float32."""
-
-    projections: Sequence[jax.Array]
-    """Projector outputs ``[N, D]`` of the views that the online network saw."""
-    predictions: Sequence[jax.Array]
-    """Predictor outputs ``[N, D]``; the projections where there is no predictor."""
-    targets: Sequence[jax.Array]
-    """Constants ``[N, D]``: the target network's projections, or the online ones
-    behind a stop-gradient; of the first views, those of the largest size."""
-    labels: jax.Array
-    """``[N]``, -1 where unknown; only the supervised baseline reads them."""
-    predictors: Sequence[jax.Array] = ()
-    """Closed-form predictors ``[D, D]``, where the method has one."""
-    key: jax.Array | None = None
-    """Random key of this step, for losses that draw."""
 
 
 def between_projections(loss: Loss) -> Loss:
@@ -123,25 +106,6 @@ def cross_entropy(outputs: Outputs) -> jax.Array:
         cross_entropy_of_known(logits, outputs.labels) for logits in outputs.projections
     ]
     return jnp.mean(jnp.stack(per_view))
-
-
-def cross_entropy_of_known(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean cross-entropy of the rows whose label is known; 0 where none is.
-
-    Args:
-        logits: ``[N, K]``.
-        labels: classes ``[N]``, -1 where unknown.
-
-    >>> logits = jnp.zeros((2, 4))
-    >>> round(float(cross_entropy_of_known(logits, jnp.array([3, -1]))), 4)  # log 4
-    1.3863
-    """
-    known = (labels >= 0).astype(jnp.float32)
-    # A label of -1 would be read as the last class.
-    each = optax.softmax_cross_entropy_with_integer_labels(
-        logits, jnp.maximum(labels, 0)
-    )
-    return (each * known).sum() / jnp.maximum(known.sum(), 1.0)
 
 
 def _ordered(views: Sequence, targets: Sequence) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from ssljax.models.heads import MLP, OUTPUT_NORMS, parse_layers
 from ssljax.models.networks import Network, activation_bytes, forward, initialise
+from ssljax.models.outputs import Outputs
 from ssljax.models.resnet import ARCHS, STEMS, Arch, ResNet, choose_stem, resnet
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "STEMS",
     "Arch",
     "Network",
+    "Outputs",
     "ResNet",
     "activation_bytes",
     "choose_stem",

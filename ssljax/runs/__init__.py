@@ -1,1 +1,1 @@
-"""One run, from a config to a folder: files, signals, processes, evaluation."""
+"""One run from config to folder: its files, signals and processes."""

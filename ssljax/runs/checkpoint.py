@@ -14,8 +14,8 @@ from typing import Any
 
 import jax
 
-from ssljax.runs.digest import Damage, not_empty, record_of, table, verified
 from ssljax.config.checks import ConfigError
+from ssljax.runs.digest import Damage, not_empty, record_of, table, verified
 
 _logger = logging.getLogger(__name__)
 # After these the checkpoint may well be good; the cause lies elsewhere.

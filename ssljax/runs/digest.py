@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ssljax.runs.files import plain
 from ssljax.config.checks import ConfigError
+from ssljax.runs.files import plain
 
 _OURS = ("digest", "leaves", "seal")
 

@@ -8,16 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax import methods
 from ssljax.config import Config
-from ssljax.training import devices
-from ssljax.runs.checkpoint import Checkpoints
-from ssljax.runs.monitor import encode
-from ssljax.runs.setup import assemble
-from ssljax.runs.folder import RunFolder
-from ssljax.runs.records import DataRecord
-from ssljax.training.state import Setup, TrainState, creator
 from ssljax.config.checks import ConfigError
+from ssljax.runs.checkpoint import Checkpoints
+from ssljax.runs.folder import RunFolder
+from ssljax.runs.monitor import encode
+from ssljax.runs.records import DataRecord
+from ssljax.runs.resolved import load_resolved
+from ssljax.runs.setup import assemble
+from ssljax.training import devices
+from ssljax.training.state import Setup, TrainState, creator
 
 Encode = Callable[[np.ndarray | jax.Array], jax.Array]
 
@@ -44,7 +44,7 @@ def restore(workdir: str | Path, *, untrained: bool = False) -> Restored:
         ConfigError: no run there, or no checkpoint yet.
     """
     folder = RunFolder(workdir)
-    config = methods.resolve(folder.load_config())
+    config = load_resolved(folder)
     data = folder.load_data()
     shape, mean, std = data.image_shape, data.mean, data.std
     if shape is None or data.examples is None or mean is None or std is None:

@@ -4,11 +4,10 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssljax import methods
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
 from ssljax.config.serialize import differences, from_json, to_json
@@ -43,11 +42,15 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.failure = self.path / "failure"
 
-    def claim(self, config: Config) -> bool:
+    def claim(
+        self, config: Config, *, fill_gaps: Callable[[Config], Config] = lambda c: c
+    ) -> bool:
         """Create the folder of a new run, or check that an old run can be resumed.
 
         Args:
-            config: the settings wanted; a new run keeps them in ``config.json``.
+            config: the settings wanted, every default filled in; a new run keeps
+                them in ``config.json``.
+            fill_gaps: fills in settings that are newer than the saved file.
 
         Returns:
             True if the run existed, False if it was created now.
@@ -74,8 +77,7 @@ class RunFolder:
             # A question about permissions would not say why they are refused.
             tempfile.TemporaryFile(dir=self.path).close()
         # The file of an older version lacks settings that came later.
-        saved, wanted = methods.resolve(self.load_config()), methods.resolve(config)
-        changed = differences(saved, wanted)
+        changed = differences(fill_gaps(self.load_config()), config)
         if changed:
             raise ConfigError(
                 f"{self.path} holds a run with different settings "

@@ -9,17 +9,17 @@ import jax
 import numpy as np
 
 from ssljax.data import Source, batch_indices, batches, process_share
-from ssljax.training import devices, engines
 from ssljax.runs import errors, processes
 from ssljax.runs.checkpoint import Checkpoints
 from ssljax.runs.failed_step import save_failure
+from ssljax.runs.folder import RunFolder
 from ssljax.runs.monitor import Monitor
 from ssljax.runs.preemption import Preempted, Preemption
 from ssljax.runs.progress import Progress
-from ssljax.runs.folder import RunFolder
 from ssljax.runs.unreadable_images import SkippedImages
-from ssljax.training.state import Setup, TrainState, creator
 from ssljax.runs.writers import DelayedMetrics, MetricWriter
+from ssljax.training import devices, engines
+from ssljax.training.state import Setup, TrainState, creator
 
 
 class TrainingFailed(RuntimeError):

@@ -4,19 +4,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssljax import methods
 from ssljax.config import Config
-from ssljax.data import Source
-from ssljax.training import devices
-from ssljax.runs import errors, processes
-from ssljax.runs.preemption import Preempted
-from ssljax.runs.setup import describe, load_split, prepare
-from ssljax.runs.folder import RunFolder
-from ssljax.runs.records import DataRecord
-from ssljax.runs.loop import Run, Session, TrainingFailed
-from ssljax.runs.unreadable_images import add_to_list
-from ssljax.training.state import Setup
-from ssljax.runs.writers import check_loggers
 from ssljax.config.checks import ConfigError
+from ssljax.data import Source
+from ssljax.runs import errors, processes
+from ssljax.runs.describe import describe
+from ssljax.runs.folder import RunFolder
+from ssljax.runs.loop import Run, Session, TrainingFailed
+from ssljax.runs.preemption import Preempted
+from ssljax.runs.records import DataRecord
+from ssljax.runs.setup import load_split, prepare
+from ssljax.runs.unreadable_images import add_to_list
+from ssljax.runs.writers import check_loggers
+from ssljax.training import devices
+from ssljax.training.state import Setup
 
 
 def pretrain(
@@ -58,24 +60,23 @@ def pretrain(
                 f"{name} is a {type(given_source).__name__}; allowed: a Source, as "
                 "ssljax.data.from_arrays(images, labels) makes"
             )
+    config = methods.resolve(config)
     processes.join(config.devices, quiet=quiet)
     quiet = quiet or not processes.is_first()
     given = train is not None
     source = train if given else load_split(config, train=True)
     setup = prepare(config, source)
     mesh = devices.make_mesh(
-        count=setup.config.devices.count,
-        batch_size=setup.config.batch_size,
-        microbatch=setup.config.devices.microbatch,
+        count=config.devices.count,
+        batch_size=config.batch_size,
+        microbatch=config.devices.microbatch,
     )
     bank = None
-    if test is None and not given and setup.config.monitor.knn_examples:
+    if test is None and not given and config.monitor.knn_examples:
         test = _optional_test(setup, source)
         if test is not None and config.data.labelled_split is not None:
             bank = load_split(config, train=True, labelled=True)
-    check_loggers(
-        tensorboard=setup.config.log.tensorboard, wandb=setup.config.log.wandb
-    )
+    check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
     folder = RunFolder(workdir)
     words = list(command or sys.argv)
     processes.on_first(lambda: _claim(folder, setup, source, words))
@@ -103,7 +104,7 @@ def pretrain(
 def _claim(folder: RunFolder, setup: Setup, source: Source, words: list[str]) -> None:
     """Make the run folder, or check that this run may go on in it."""
     record = _data_record(setup, source)
-    existed = folder.claim(setup.config)
+    existed = folder.claim(setup.config, fill_gaps=methods.resolve)
     if existed:
         _check_same_data(folder, record)
     with folder.refusing():

@@ -6,15 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ssljax import methods
+from ssljax.config.checks import ConfigError
 from ssljax.data import Source, batch_indices
-from ssljax.training import devices
 from ssljax.runs.failed_step import load_failure
-from ssljax.runs.setup import load_split, prepare
 from ssljax.runs.folder import RunFolder
+from ssljax.runs.resolved import load_resolved
+from ssljax.runs.setup import load_split, prepare
+from ssljax.training import devices
 from ssljax.training.state import init_state
 from ssljax.training.step import run_networks, view_batch
-from ssljax.config.checks import ConfigError
 
 
 def replay(workdir: str | Path, *, train: Source | None = None) -> dict[str, float]:
@@ -29,7 +29,7 @@ def replay(workdir: str | Path, *, train: Source | None = None) -> dict[str, flo
         parameter's gradient are not finite.
     """
     folder = RunFolder(workdir)
-    config = folder.load_config()
+    config = load_resolved(folder)
     if not folder.failure.exists():
         raise ConfigError(f"{folder.path} has no failure to replay")
     source = train if train is not None else load_split(config, train=True)
@@ -49,7 +49,7 @@ def replay(workdir: str | Path, *, train: Source | None = None) -> dict[str, flo
     def loss_of(params: Any) -> jax.Array:
         views = view_batch(state.step, batch, setup=setup)
         outputs, _ = run_networks(params, state, views, batch["label"], setup)
-        return methods.loss_of(outputs, setup.config)
+        return setup.loss(outputs)
 
     loss, gradients = jax.jit(jax.value_and_grad(loss_of))(state.params)
     result = {"step": int(state.step), "loss": float(loss)}

@@ -19,11 +19,17 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from ssljax import methods
 from ssljax.training import devices
 from ssljax.training.state import Setup, TrainState
-from ssljax.training.step import Batch, Embedded, complete, embed, take, update
-from ssljax.training.step import view_batch as views_of
+from ssljax.training.step import (
+    Batch,
+    Embedded,
+    collect_outputs,
+    forward_views,
+    take,
+    view_batch,
+)
+from ssljax.training.update import update
 
 
 def microbatched_step(setup: Setup, mesh: Mesh, *, resident: bool) -> Callable:
@@ -50,16 +56,18 @@ def microbatched_step(setup: Setup, mesh: Mesh, *, resident: bool) -> Callable:
             parts = [programs["take"](data, part) for part in indices]
         else:
             (parts,) = inputs
-        embedded, moved = [], None
+        embedded, new_stats = [], None
         for part, first in zip(parts, programs["first"], strict=True):
-            rows, moved = programs["embed"](state, part, first, moved)
+            rows, new_stats = programs["embed"](state, part, first, new_stats)
             embedded.append(rows)
         labels = [part["label"] for part in parts]
-        loss, pulled, moved, outputs = programs["loss"](state, embedded, labels, moved)
+        loss, pulled, new_stats, outputs = programs["loss"](
+            state, embedded, labels, new_stats
+        )
         gradients = None
         for i, (part, first) in enumerate(zip(parts, programs["first"], strict=True)):
             gradients = programs["pull"](state, part, first, pulled[i], gradients)
-        return programs["update"](state, loss, gradients, moved, outputs)
+        return programs["update"](state, loss, gradients, new_stats, outputs)
 
     return step
 
@@ -76,10 +84,12 @@ def compile_parts(setup: Setup, mesh: Mesh) -> dict[str, Any]:
     everywhere, over_rows = devices.replicated(mesh), devices.over_batch(mesh)
     views = functools.partial(_views, setup=setup, total=batch_size)
 
-    def embed_part(state: TrainState, part: Batch, first: jax.Array, moved: Any):
-        embedded, stats = embed(state.params, state, views(state, part, first), setup)
+    def embed_part(state: TrainState, part: Batch, first: jax.Array, new_stats: Any):
+        embedded, stats = forward_views(
+            state.params, state, views(state, part, first), setup
+        )
         share = jax.tree.map(lambda x: x / count, jax.lax.stop_gradient(stats))
-        return embedded, share if moved is None else _add(moved, share)
+        return embedded, share if new_stats is None else _add(new_stats, share)
 
     def loss_of_all(
         state: TrainState, embedded: Sequence[Embedded], labels: Any, stats: Any
@@ -88,26 +98,26 @@ def compile_parts(setup: Setup, mesh: Mesh) -> dict[str, Any]:
 
         def loss_of(projections: Any, predictions: Any):
             seen = whole._replace(projections=projections, predictions=predictions)
-            outputs, moved = complete(
+            outputs, new_stats = collect_outputs(
                 seen, stats, jnp.concatenate(labels), state, setup
             )
-            loss = methods.loss_of(outputs, setup.config).astype(jnp.float32)
-            return loss, (moved, outputs)
+            loss = setup.loss(outputs).astype(jnp.float32)
+            return loss, (new_stats, outputs)
 
-        (loss, (moved, outputs)), pulled = jax.value_and_grad(
+        (loss, (new_stats, outputs)), pulled = jax.value_and_grad(
             loss_of, argnums=(0, 1), has_aux=True
         )(whole.projections, whole.predictions)
         cut = lambda z, i: z[i * size : (i + 1) * size]  # noqa: E731
         parts = [
             jax.tree.map(functools.partial(cut, i=i), pulled) for i in range(count)
         ]
-        return loss, parts, moved, outputs
+        return loss, parts, new_stats, outputs
 
     def pull_part(state: TrainState, part: Batch, first, pulled: Any, gradients: Any):
         seen = views(state, part, first)
 
         def outputs_of(params: Any):
-            embedded, _ = embed(params, state, seen, setup)
+            embedded, _ = forward_views(params, state, seen, setup)
             return embedded.projections, embedded.predictions
 
         _, back = jax.vjp(outputs_of, state.params)
@@ -129,7 +139,7 @@ def compile_parts(setup: Setup, mesh: Mesh) -> dict[str, Any]:
 
 
 def _views(state: TrainState, part: Batch, first: jax.Array, *, setup, total: int):
-    return views_of(state.step, part, setup=setup, rows=(first, total))
+    return view_batch(state.step, part, setup=setup, rows=(first, total))
 
 
 def _joined(parts: Sequence[Embedded]) -> Embedded:

@@ -1,6 +1,6 @@
 """The training state, and everything static that a step is built from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,12 +10,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssljax import methods
 from ssljax.config import Config
 from ssljax.data.augment import View
-from ssljax.models import MLP, Network, choose_stem, initialise, parse_layers, resnet
-from ssljax.models.predictors import LINEAR_PREDICTORS, LinearPredictor
-from ssljax.training import optimizers, schedules
+from ssljax.models import Network, Outputs, initialise
+from ssljax.training.probe import init_probe
+
+# From the running covariance and the projections of all views to the predictors of all
+# views and the next covariance.
+Predictors = Callable[
+    [jax.Array, Sequence[jax.Array]], tuple[list[jax.Array], jax.Array]
+]
 
 
 @flax.struct.dataclass
@@ -41,10 +45,29 @@ class TrainState:
 
 @dataclass(frozen=True)
 class Setup:
-    """The static parts of a run: modules, method, optimizer, views, normalisation."""
+    """The static parts of a run, bound once: `ssljax.runs.setup` makes it.
+
+    The step reads the method from here alone, as functions and plain facts.
+    """
 
     config: Config
-    method: methods.Method
+    """With every default filled in."""
+    loss: Callable[[Outputs], jax.Array]
+    """The method's loss of the global batch, its options bound."""
+    predictors: Predictors | None
+    """Where the predictor has a closed form: ``(covariance, projections)`` to the
+    predictors of all views and the next running covariance."""
+    joint_forward: bool
+    """Whether all views share one forward pass, and so their BatchNorm statistics."""
+    teacher_first: bool
+    """Whether the first view is the teacher's alone, and students see the others."""
+    target_momentum: float
+    """Of the target network's moving average; 0 where there is none."""
+    target_start: str
+    """``copy`` of the online network, or ``random``."""
+    peak_learning_rate: float
+    """After scaling by the batch."""
+    warmup_steps: int
     network: Network
     optimizer: optax.GradientTransformation
     probe_optimizer: optax.GradientTransformation
@@ -62,7 +85,7 @@ class Setup:
     @property
     def has_target(self) -> bool:
         """Whether a moving-average target network is trained beside the online one."""
-        return methods.has_target(self.config)
+        return self.target_momentum > 0
 
     @property
     def view_size(self) -> int:
@@ -79,95 +102,6 @@ class Setup:
         """The stem in use, chosen from the view size unless the config names one."""
         return self.network.encoder.stem
 
-    @property
-    def peak_learning_rate(self) -> float:
-        """Effective peak rate, after scaling by the batch."""
-        return peak_learning_rate(self.config)
-
-
-def peak_learning_rate(config: Config) -> float:
-    """Peak rate after linear scaling by batch / 256, where the config asks for it."""
-    factor = config.batch_size / 256 if config.optimizer.scale_by_batch else 1.0
-    return config.optimizer.learning_rate * factor
-
-
-def build_network(config: Config, *, view_size: int, num_classes: int | None):
-    """The encoder with the heads that a resolved config names."""
-    method, model = methods.get(config.method.name), config.model
-    dtype = jnp.dtype(model.dtype)
-    stem = choose_stem(view_size) if model.stem == "auto" else model.stem
-    wanted = config.method
-
-    def head(layers: str | None, norm: str | None, bias: bool | None) -> MLP:
-        widths = parse_layers(
-            str(num_classes) if layers == "classes" else layers or "none"
-        )
-        return MLP(
-            layers=widths,
-            hidden_norm=norm != "off",
-            output_norm=norm if norm in ("affine", "plain") else "none",
-            hidden_bias=bool(bias),
-            output_bias=bool(bias),
-            dtype=dtype,
-        )
-
-    return Network(
-        encoder=resnet(
-            model.arch,
-            stem=stem,
-            stem_padding=model.stem_padding,
-            width=model.width,
-            zero_init_residual=model.zero_init_residual,
-            dtype=dtype,
-        ),
-        projector=head(wanted.projector, wanted.projector_norm, wanted.projector_bias),
-        predictor=LinearPredictor(kind=wanted.predictor)
-        if wanted.predictor in LINEAR_PREDICTORS
-        else head(wanted.predictor, method.predictor.norm, wanted.predictor_bias),
-    )
-
-
-def warmup_steps(setup: Setup) -> int:
-    """Steps of linear warm-up; at most half of a short run."""
-    return _warmup(setup.config, setup.total_steps, setup.steps_per_epoch)
-
-
-def _warmup(config: Config, total_steps: int, steps_per_epoch: int) -> int:
-    wanted = round(config.optimizer.warmup_epochs * steps_per_epoch)
-    return min(wanted, total_steps // 2)
-
-
-def build_optimizers(config: Config, *, total_steps: int, steps_per_epoch: int):
-    """Optimizer, probe optimizer and learning-rate schedule of a resolved config."""
-    settings = config.optimizer
-    peak = peak_learning_rate(config)
-    warmup = _warmup(config, total_steps, steps_per_epoch)
-    schedule = schedules.schedule(
-        peak=peak,
-        total_steps=total_steps,
-        warmup_steps=warmup,
-        final_fraction=settings.final_fraction,
-    )
-    optimizer = optimizers.make(
-        settings.name,
-        learning_rate=schedule,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        weight_decay_norm_and_bias=settings.decay_norm_and_bias,
-        eta=settings.eta,
-        clip_norm=settings.clip_norm,
-        # Without its predictor (an ablation) nothing is left to keep constant.
-        constant_learning_rate_for=("predictor",)
-        if settings.constant_predictor_rate and config.method.predictor != "none"
-        else (),
-        peak=peak,
-        norm_and_bias_factor=None
-        if settings.norm_and_bias_learning_rate is None
-        else settings.norm_and_bias_learning_rate / settings.learning_rate,
-    )
-    probe_rate = optax.cosine_decay_schedule(config.probe.learning_rate, total_steps)
-    return optimizer, optax.sgd(probe_rate, config.probe.momentum), schedule
-
 
 def init_state(setup: Setup) -> TrainState:
     """The state at step 0, a pure function of the seed; call it under ``jax.jit``."""
@@ -182,7 +116,7 @@ def init_state(setup: Setup) -> TrainState:
         batch_stats=stats,
         opt_state=setup.optimizer.init(params),
         target=_init_target(setup, variables, target) if setup.has_target else {},
-        covariance=_init_covariance(setup) if setup.method.closed_form else {},
+        covariance=_init_covariance(setup) if setup.predictors is not None else {},
         probe=_init_probe(setup, probe),
     )
 
@@ -203,7 +137,7 @@ def creator(setup: Setup, *, out_shardings: Any = None) -> Callable[[], TrainSta
 
 def _init_target(setup: Setup, online: Any, key: jax.Array) -> dict[str, Any]:
     start = online
-    if setup.method.target_start == "random":
+    if setup.target_start == "random":
         start = initialise(setup.network, key, setup.view_shape)
     keep = ("encoder", "projector")
     return {
@@ -223,9 +157,9 @@ def _init_covariance(setup: Setup) -> jax.Array:
 def _init_probe(setup: Setup, key: jax.Array) -> dict[str, Any]:
     if not (setup.num_classes and setup.config.probe.enabled):
         return {}
-    shape = (setup.network.encoder.feature_dim, setup.num_classes)
-    params = {
-        "kernel": 0.01 * jax.random.normal(key, shape),
-        "bias": jnp.zeros(shape[1]),
-    }
-    return {"params": params, "opt_state": setup.probe_optimizer.init(params)}
+    return init_probe(
+        key,
+        feature_dim=setup.network.encoder.feature_dim,
+        num_classes=setup.num_classes,
+        optimizer=setup.probe_optimizer,
+    )

@@ -1,29 +1,28 @@
-"""The train step: a pure function of the state and a global batch."""
+"""The train step: a pure function of the state and a global batch.
+
+It reads in the order it runs: views, forward pass, loss, update. It knows nothing of a
+particular method: the loss and the closed-form predictor are bound in `Setup`.
+"""
 
 import itertools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from ssljax import methods
 from ssljax.data.augment import make_views, normalize
-from ssljax.methods import Outputs
-from ssljax.methods.views_to_loss import cross_entropy_of_known
-from ssljax.models import forward
-from ssljax.training import optimizers, schedules
+from ssljax.models import Outputs, forward
 from ssljax.training.state import Setup, TrainState
+from ssljax.training.update import update
 
 Batch = dict[str, jax.Array]
-Metrics = dict[str, jax.Array]
 _LOSS_STREAM = 2  # after the views (0) and the monitor's views (1)
 
 
 def train_step(
     state: TrainState, batch: Batch, *, setup: Setup, axis: str | None = None
-) -> tuple[TrainState, Metrics]:
-    """One step on the global batch.
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Take one step on the global batch.
 
     Under ``jax.jit`` with the batch sharded over a mesh, every sum below runs over the
     whole batch: BatchNorm, the loss and the gradients are those of one device. Under
@@ -47,76 +46,19 @@ def train_step(
     views = view_batch(state.step, batch, setup=setup, rows=rows)
 
     def loss_of(params: Any):
-        outputs, moved = run_networks(
+        outputs, new_stats = run_networks(
             params, state, views, batch["label"], setup, axis=axis
         )
-        loss = methods.loss_of(outputs, setup.config).astype(jnp.float32)
+        loss = setup.loss(outputs).astype(jnp.float32)
         # Every device has the whole loss. With a mean here and one of the gradients,
         # these are right whatever the transpose of a sum over devices is taken to be.
-        return _mean_over(axis, loss), (moved, outputs)
+        return _mean_over(axis, loss), (new_stats, outputs)
 
-    (loss, (moved, outputs)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+    (loss, (new_stats, outputs)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
         state.params
     )
-    return update(state, loss, _mean_over(axis, gradients), moved, outputs, setup=setup)
-
-
-def update(
-    state: TrainState,
-    loss: jax.Array,
-    gradients: Any,
-    moved: dict[str, Any],
-    outputs: Outputs,
-    *,
-    setup: Setup,
-) -> tuple[TrainState, Metrics]:
-    """The rest of a step, once loss and gradients of the global batch are known.
-
-    Args:
-        state: the state before the step.
-        loss: scalar.
-        gradients: of the loss, a tree like the parameters.
-        moved: what `run_networks` returned beside the outputs.
-        outputs: what it returned, for the whole batch.
-        setup: static parts.
-
-    Returns:
-        As `train_step`.
-    """
-    norm = optax.tree.norm(gradients)
-    updates, opt_state = setup.optimizer.update(
-        gradients, state.opt_state, state.params
-    )
-    params = optax.apply_updates(state.params, updates)
-    target, momentum = _move_target(state, params, moved["target"], setup)
-    probe, probe_metrics = _move_probe(state, moved["features"], outputs.labels, setup)
-    advanced = TrainState(
-        step=state.step + 1,
-        failed_at=state.failed_at,
-        params=params,
-        batch_stats=moved["batch_stats"],
-        opt_state=opt_state,
-        target=target,
-        covariance=moved["covariance"],
-        probe=probe,
-    )
-    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-    proceed = finite & (state.failed_at < 0)
-    failed_at = jnp.where(
-        finite | (state.failed_at >= 0), state.failed_at, state.step
-    ).astype(jnp.int32)
-    kept = jax.tree.map(lambda new, old: jnp.where(proceed, new, old), advanced, state)
-    metrics = {
-        "loss": loss,
-        "gradient_norm": norm,
-        "learning_rate": jnp.asarray(setup.schedule(state.step), jnp.float32),
-        "embedding_std": _embedding_std(outputs.projections[0]),
-        "failed_at": failed_at,
-        **probe_metrics,
-    }
-    if momentum is not None:
-        metrics["target_momentum"] = momentum
-    return kept.replace(failed_at=failed_at), metrics
+    gradients = _mean_over(axis, gradients)
+    return update(state, loss, gradients, new_stats, outputs, setup=setup)
 
 
 def resident_step(
@@ -126,13 +68,13 @@ def resident_step(
     *,
     setup: Setup,
     axis: str | None = None,
-) -> tuple[TrainState, Metrics]:
-    """`train_step` on rows of a data set that lives on the device."""
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Take `train_step` on rows of a data set that lives on the device."""
     return train_step(state, take(data, indices), setup=setup, axis=axis)
 
 
 def take(data: Batch, indices: jax.Array) -> Batch:
-    """Rows of device-resident data; sharded like the indices."""
+    """Return rows of device-resident data, sharded like the indices."""
     return {name: jnp.take(values, indices, axis=0) for name, values in data.items()}
 
 
@@ -145,7 +87,7 @@ def view_batch(
     count: int | None = None,
     rows: tuple[jax.Array | int, int] | None = None,
 ) -> list[jax.Array]:
-    """Normalised views ``[N, S, S, C]`` of a batch, a function of seed and step.
+    """Return normalised views ``[N, S, S, C]`` of a batch, a function of seed and step.
 
     Args:
         step: number of the step.
@@ -155,9 +97,8 @@ def view_batch(
         count: only the first so many views.
         rows: which rows of the global batch these are, as `make_views` takes it.
     """
-    key = step_key(step, setup, stream=stream)
     views = make_views(
-        key,
+        step_key(step, setup, stream=stream),
         batch["image"],
         setup.views[:count],
         size=setup.view_sizes[:count],
@@ -170,13 +111,13 @@ def view_batch(
 
 
 def step_key(step: jax.Array, setup: Setup, *, stream: int) -> jax.Array:
-    """Key of a step, a function of seed, step and purpose; nothing else is kept."""
+    """Return a step's key, a function of seed, step and purpose; no state is kept."""
     root = jax.random.fold_in(jax.random.key(setup.config.seed), stream)
     return jax.random.fold_in(root, step)
 
 
 class Embedded(NamedTuple):
-    """What the networks make of some rows, one entry per view; `Outputs` has the rest.
+    """Network outputs for some rows, one entry per view; `Outputs` needs all rows.
 
     Targets are constants only where a target network made them.
     """
@@ -196,73 +137,75 @@ def run_networks(
     *,
     axis: str | None = None,
 ) -> tuple[Outputs, dict[str, Any]]:
-    """Outputs of the networks for the whole batch, and what moved with them.
+    """Return the networks' outputs for the whole batch, and their new statistics.
 
     Args:
-        params: of the online network.
-        state: gives everything else that is read.
+        params: parameters of the online network.
+        state: supplies everything else that is read.
         views: ``[N, S, S, C]`` each, as from `view_batch`.
         labels: ``[N]``.
         setup: static parts.
         axis: where the rows are one device's, the mapped axis to gather them over.
 
     Returns:
-        The outputs that the loss reads, and what moved besides the parameters:
-        ``batch_stats``, ``target`` (its batch statistics), ``covariance`` and
-        ``features``.
+        The outputs that the loss reads, and the new statistics: ``batch_stats``,
+        ``target`` (its batch statistics), ``covariance`` and ``features``.
     """
-    embedded, stats = embed(params, state, views, setup)
+    embedded, new_stats = forward_views(params, state, views, setup)
     embedded, labels = _gathered(axis, (embedded, labels))
-    return complete(embedded, stats, labels, state, setup)
+    return collect_outputs(embedded, new_stats, labels, state, setup)
 
 
-def embed(
+def forward_views(
     params: Any, state: TrainState, views: list[jax.Array], setup: Setup
 ) -> tuple[Embedded, dict[str, Any]]:
-    """Online and target networks on the views that the method shows them.
+    """Run the online and the target network on the views that each of them sees.
 
-    Targets are made of the views of the largest size only, as multi-crop methods do;
+    Targets come from the views of the largest size only, as in multi-crop methods;
     where the first view is the teacher's alone, students see the others.
 
     Returns:
-        The embeddings, and the moved ``batch_stats`` and ``target`` (its batch
+        The embeddings, and the new ``batch_stats`` and ``target`` (its batch
         statistics).
     """
-    network, joint = setup.network, setup.config.method.forward == "joint"
-    apart = setup.method.teacher_first
+    network, apart = setup.network, setup.teacher_first
     large = [view for view in views if view.shape == views[0].shape]
-    taught = views[:1] if apart else large
+    teacher_views = views[:1] if apart else large
     # Without a target network the teacher's view goes through the online network too.
-    shown = views[1:] if apart and setup.has_target else views
-    online, stats = _per_view(network, params, state.batch_stats, shown, joint)
+    online_views = views[1:] if apart and setup.has_target else views
+    online, stats = _per_view(
+        network, params, state.batch_stats, online_views, setup.joint_forward
+    )
     features, projections, predictions = map(list, zip(*online, strict=True))
     if setup.has_target:
-        shadow = state.target
         passes, target_stats = _per_view(
-            network, shadow["params"], shadow["batch_stats"], taught, joint, "project"
+            network,
+            state.target["params"],
+            state.target["batch_stats"],
+            teacher_views,
+            setup.joint_forward,
+            "project",
         )
         targets = [z for _, z in passes]
     else:
-        targets, target_stats = projections[: len(taught)], {}
+        targets, target_stats = projections[: len(teacher_views)], {}
         if apart:
             projections, predictions = projections[1:], predictions[1:]
     embedded = Embedded(features, projections, predictions, targets)
     return embedded, {"batch_stats": stats, "target": target_stats}
 
 
-def complete(
+def collect_outputs(
     embedded: Embedded,
-    stats: dict[str, Any],
+    new_stats: dict[str, Any],
     labels: jax.Array,
     state: TrainState,
     setup: Setup,
 ) -> tuple[Outputs, dict[str, Any]]:
-    """The parts of `run_networks`' results that need the whole batch."""
+    """Add to the embeddings of the whole batch what only the whole batch determines."""
     predictors, covariance = [], state.covariance
-    if setup.method.closed_form:
-        predictors, covariance = methods.closed_form_predictors(
-            covariance, embedded.projections, setup.config
-        )
+    if setup.predictors is not None:
+        predictors, covariance = setup.predictors(covariance, embedded.projections)
     outputs = Outputs(
         projections=embedded.projections,
         predictions=embedded.predictions,
@@ -271,25 +214,30 @@ def complete(
         predictors=predictors,
         key=step_key(state.step, setup, stream=_LOSS_STREAM),
     )
-    moved = stats | {"covariance": covariance, "features": embedded.features}
-    return outputs, jax.lax.stop_gradient(moved)
+    rest = {"covariance": covariance, "features": embedded.features}
+    return outputs, jax.lax.stop_gradient(new_stats | rest)
 
 
-def _gathered(axis: str | None, tree: Any) -> Any:
-    """Rows of all devices, in the order of the global batch."""
-    if axis is None:
-        return tree
-    return jax.tree.map(lambda x: jax.lax.all_gather(x, axis, tiled=True), tree)
-
-
-def _mean_over(axis: str | None, tree: Any) -> Any:
-    return tree if axis is None else jax.lax.pmean(tree, axis)
+def projections_of(
+    state: TrainState, views: list[jax.Array], setup: Setup
+) -> list[jax.Array]:
+    """Return projections ``[N, D]`` of views by the online network in training mode."""
+    passes, _ = _per_view(
+        setup.network,
+        state.params,
+        state.batch_stats,
+        views,
+        setup.joint_forward,
+        "project",
+    )
+    return [z for _, z in passes]
 
 
 def _per_view(network, params, stats, views, joint, method="__call__"):
+    """Outputs of each view, by one forward pass per view or, jointly, per size."""
     if not joint:
         groups = [[view] for view in views]
-    else:  # of one size, which is sorted by
+    else:  # views are sorted by size
         groups = [list(g) for _, g in itertools.groupby(views, lambda v: v.shape)]
     results = []
     for group in groups:
@@ -306,63 +254,12 @@ def _per_view(network, params, stats, views, joint, method="__call__"):
     return results, stats
 
 
-def projections_of(
-    state: TrainState, views: list[jax.Array], setup: Setup
-) -> list[jax.Array]:
-    """Projections ``[N, D]`` of views by the online network in training mode."""
-    joint = setup.config.method.forward == "joint"
-    passes, _ = _per_view(
-        setup.network, state.params, state.batch_stats, views, joint, "project"
-    )
-    return [z for _, z in passes]
+def _gathered(axis: str | None, tree: Any) -> Any:
+    """Rows of all devices, in the order of the global batch."""
+    if axis is None:
+        return tree
+    return jax.tree.map(lambda x: jax.lax.all_gather(x, axis, tiled=True), tree)
 
 
-def _move_target(state: TrainState, params: Any, stats: Any, setup: Setup):
-    if not setup.has_target:
-        return {}, None
-    momentum = schedules.ema_momentum(
-        state.step,
-        total_steps=setup.total_steps,
-        base=setup.config.method.target_momentum or 0.0,
-    )
-    online = {name: params[name] for name in state.target["params"]}
-    moved = optimizers.ema_update(state.target["params"], online, momentum)
-    # As in BYOL's code, only parameters are averaged: the target keeps its own
-    # BatchNorm statistics.
-    return {"params": moved, "batch_stats": stats}, jnp.asarray(momentum, jnp.float32)
-
-
-def _move_probe(state: TrainState, features: Any, labels: jax.Array, setup: Setup):
-    if not state.probe:
-        return {}, {}
-    # The first view's features: the probe costs one matrix product.
-    x = jax.lax.stop_gradient(features[0]).astype(jnp.float32)
-    known = jnp.sum(labels >= 0)
-    count = jnp.maximum(known, 1).astype(jnp.float32)
-
-    def loss_of(params: Any):
-        logits = x @ params["kernel"] + params["bias"][None, :]
-        # An unknown label, -1, is never hit.
-        hits = (logits.argmax(axis=1) == labels).astype(jnp.float32)
-        return cross_entropy_of_known(logits, labels), hits.sum() / count
-
-    (loss, accuracy), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-        state.probe["params"]
-    )
-    updates, opt_state = setup.probe_optimizer.update(
-        gradients, state.probe["opt_state"], state.probe["params"]
-    )
-    params = optax.apply_updates(state.probe["params"], updates)
-    # Nothing is known of a batch without labels: null in the records, not 0 %.
-    metrics = {
-        "probe_loss": jnp.where(known > 0, loss, jnp.nan),
-        "probe_accuracy": jnp.where(known > 0, 100.0 * accuracy, jnp.nan),
-    }
-    return {"params": params, "opt_state": opt_state}, metrics
-
-
-def _embedding_std(z: jax.Array) -> jax.Array:
-    """Mean per-dimension deviation of unit rows times sqrt(D): 1 isotropic, 0 dead."""
-    z = z.astype(jnp.float32)
-    rows = z / jnp.maximum(jnp.linalg.norm(z, axis=1, keepdims=True), 1e-6)
-    return jnp.std(rows, axis=0).mean() * jnp.sqrt(float(z.shape[1]))
+def _mean_over(axis: str | None, tree: Any) -> Any:
+    return tree if axis is None else jax.lax.pmean(tree, axis)

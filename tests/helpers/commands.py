@@ -13,16 +13,18 @@ PROGRAM = "from ssljax.commands.main import main; raise SystemExit(main())"
 
 
 def user_environment():
-    """That of this process, without what the suite asks of XLA."""
+    """Return the environment of this process without the suite's XLA flags."""
     kept = {name: x for name, x in os.environ.items() if name != "XLA_FLAGS"}
     return kept | {
         "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
+        "JAX_COMPILATION_CACHE_DIR": str(
+            jax.config.values["jax_compilation_cache_dir"]
+        ),
     }
 
 
 def ssljax(*words):
-    """What ``ssljax WORDS`` printed; an exit code that is not 0 fails the test."""
+    """Run ``ssljax WORDS`` and return its output; a failing command fails the test."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *map(str, words)],
         env=user_environment(),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import micro  # noqa: F401
 from interrupted import CONFIG, environment, images, losses
@@ -47,7 +48,7 @@ class Runs:
 
 
 def meets(patch, number, fault):
-    """Let ``fault`` have the state before that step of a run."""
+    """Pass the state through ``fault`` before that step of a run."""
     compiled = engines.compiled_step
 
     def faulty(*args, **options):
@@ -70,7 +71,7 @@ def raises(error):
 
 
 def ended(run, capfd, monkeypatch):
-    """Exit code of ``run`` as a command, and its one line on stderr."""
+    """Return the exit code of ``run`` as a command, and its one line on stderr."""
     monkeypatch.setitem(cli.COMMANDS, "pretrain", lambda words: run() and 0)
     capfd.readouterr()
     code = cli.main(["pretrain"])
@@ -84,13 +85,13 @@ def only_line(said):
 
 
 def saved(workdir):
-    """Steps of the finished checkpoints."""
+    """Return the steps of the finished checkpoints."""
     names = os.listdir(Path(workdir) / "checkpoints")
     return sorted(int(name) for name in names if name.isdigit())
 
 
 def on_the_page(line, code, names):
-    """Whether docs/faults.md has a row with this line and exit code.
+    """Return whether docs/faults.md has a row with this line and exit code.
 
     Args:
         line: as it was printed; numbers may differ.
@@ -110,7 +111,7 @@ def _bare(text):
 
 
 def can_mount():
-    """Whether a namespace of our own may have a file system of its own."""
+    """Return whether this user may mount a file system in a new namespace."""
     command = ["unshare", "--map-root-user", "--mount", "mount", "-t", "tmpfs"]
     try:
         made = subprocess.run([*command, "none", "/mnt"], capture_output=True)
@@ -120,7 +121,7 @@ def can_mount():
 
 
 def on_a_small_disk(fault, place):
-    """Run into a fault on a disk of eight megabytes, heal it, and run again.
+    """Cause a fault on a disk of eight megabytes, remove it, and run again.
 
     Args:
         fault: ``full_claim``, ``full_metrics``, ``full_checkpoint``,
@@ -145,7 +146,7 @@ def on_a_small_disk(fault, place):
 
 
 def scene(fault, place):
-    """What `on_a_small_disk` runs in a namespace of its own."""
+    """Play one fault in a new namespace, for `on_a_small_disk`."""
     place, workdir = Path(place), Path(place) / "run"
     _mount("-t", "tmpfs", "-o", "size=8m", "none", place)
     if fault == "full_claim":
@@ -153,20 +154,20 @@ def scene(fault, place):
     if fault == "read_only_start":
         workdir.mkdir()
         make_read_only(workdir)
-    told = {"first": _run(fault, workdir)}
+    seen: dict[str, Any] = {"first": _run(fault, workdir)}
     checkpoints = workdir / "checkpoints"
-    told["saved"] = saved(workdir) if checkpoints.exists() else []
+    seen["saved"] = saved(workdir) if checkpoints.exists() else []
     metrics = workdir / "metrics.jsonl"
-    told["tail"] = metrics.read_text()[-5:] if metrics.exists() else ""
+    seen["tail"] = metrics.read_text()[-5:] if metrics.exists() else ""
     if fault.startswith("full"):
         (place / "filler").unlink()
     else:
         subprocess.run(["umount", workdir], check=True)
-    told["again"] = _run("none", workdir)
-    told["losses"] = losses(workdir)
+    seen["again"] = _run("none", workdir)
+    seen["losses"] = losses(workdir)
     _run("none", place / "whole")
-    told["whole"] = losses(place / "whole")
-    print(json.dumps(told))
+    seen["whole"] = losses(place / "whole")
+    print(json.dumps(seen))
 
 
 def _run(fault, workdir):
@@ -178,7 +179,7 @@ def _run(fault, workdir):
 
 
 def child(fault, workdir):
-    """A run as the command does it, with a fault at its sixth step."""
+    """Run like the command, with a fault at the sixth step."""
     workdir, config = Path(workdir), TINY
     write, save = MetricWriter.write, Session._save
 
@@ -216,7 +217,7 @@ def child(fault, workdir):
 
 
 def fill(folder):
-    """Leave no block of a file system free."""
+    """Fill a file system to its last block."""
     with (Path(folder) / "filler").open("wb", buffering=0) as file:
         try:
             while file.write(bytes(65536)):
@@ -226,7 +227,7 @@ def fill(folder):
 
 
 def make_read_only(folder):
-    """Lay the folder over itself, read-only; files that are open stay writable."""
+    """Mount the folder over itself, read-only; open files stay writable."""
     _mount("--bind", folder, folder)
     _mount("-o", "remount,ro,bind", folder)
 

@@ -39,15 +39,15 @@ CONFIG = Config(
     batch_size=16,
 )
 STEPS = list(range(1, 13))
-# As the command does it, exit codes included, but for images in memory.
+# Like the command, exit codes included, but with images in memory.
 PROGRAM = """
 import sys
 from dataclasses import replace
 from interrupted import CONFIG, images
 import jax
-from ssljax import cli
+from ssljax.commands import main as command
 from ssljax.config import DevicesConfig
-from ssljax.training.loop import pretrain
+from ssljax.runs.pretrain import pretrain
 
 workdir = sys.argv[1]
 index, count, port, epochs, patience = map(int, sys.argv[2:])
@@ -64,8 +64,8 @@ def run(words):
     pretrain(config, workdir, train=images(), quiet=True)
     return 0
 
-cli.COMMANDS["pretrain"] = run
-raise SystemExit(cli.main(["pretrain"]))
+command.COMMANDS["pretrain"] = run
+raise SystemExit(command.main(["pretrain"]))
 """
 
 
@@ -81,7 +81,7 @@ def environment():
         "PYTHONPATH": f"{root}{os.pathsep}{Path(__file__).parent}",
         "JAX_PLATFORMS": "cpu",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+        "JAX_COMPILATION_CACHE_DIR": jax.config.values["jax_compilation_cache_dir"],
     }
 
 
@@ -92,7 +92,7 @@ def free_port():
 
 
 def start(workdir, *, processes=1, epochs=3, only=None, said=None, patience=200):
-    """The processes of one launch, each a `Popen`; ``said`` gets their stderr."""
+    """Start the processes of one launch; their stderr goes into files of ``said``."""
     port = str(free_port())
     launched = []
     for index in range(processes) if only is None else only:
@@ -106,7 +106,7 @@ def start(workdir, *, processes=1, epochs=3, only=None, said=None, patience=200)
 
 
 def finish(launched, *, within=600):
-    """Exit codes, in order; whatever still runs after the time is killed."""
+    """Return the exit codes, in order; kill processes that still run after the time."""
     deadline = time.monotonic() + within
     codes = []
     for process in launched:

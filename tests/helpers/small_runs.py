@@ -17,6 +17,7 @@ from ssljax.config import (
     OptimizerConfig,
 )
 from ssljax.data import from_arrays
+from ssljax.methods import resolve
 from ssljax.runs.setup import prepare
 from ssljax.training.state import init_state
 
@@ -54,7 +55,7 @@ def setup_of(name, preset="auto", **method):
         epochs=10,
         batch_size=BATCH,
     )
-    return prepare(config, source())
+    return prepare(resolve(config), source())
 
 
 _FIRST: dict = {}

@@ -15,12 +15,12 @@ STEPS = 3
 
 
 def small(name):
-    """Crops and flips only, for all but a few methods: colour takes time to compile."""
+    """Return a setup with crops and flips only, for most: colour compiles slowly."""
     return setup_of(name, preset="auto" if name in WIRINGS else "supervised")
 
 
 def parameters_after(name, engine, count, *, resident=False):
-    """Parameters and loss after three SGD steps, augmentation and BatchNorm on.
+    """Return parameters and losses after three SGD steps with augmentation.
 
     In float64: in float32 a rounding error turns a ReLU on or off now and then.
     """
@@ -58,14 +58,14 @@ def reference(name):
 
 
 def largest_gap(name, engine, count, **options):
-    """Between one device and that engine, see `gap_between`."""
+    """Return the gap between one device and that engine, see `gap_between`."""
     return gap_between(
         name, reference(name), parameters_after(name, engine, count, **options)
     )
 
 
 def gap_between(name, one, other):
-    """Of what three steps changed, relative, over all parameters of the network."""
+    """Return the largest difference, relative to the change that three steps made."""
     (expected, losses), (found, others) = one, other
     assert np.isfinite(losses).all()
     np.testing.assert_allclose(others, losses, rtol=1e-5)

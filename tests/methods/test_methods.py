@@ -22,7 +22,7 @@ from ssljax.methods import METHODS, Outputs
 from ssljax.methods.spectral_functions import spectral_function
 from ssljax.methods.views_to_loss import between_projections, prediction_of_target
 from ssljax.models import initialise
-from ssljax.training.state import build_network
+from ssljax.runs.build import build_network
 
 PAPERS = {
     "simclr": ({"temperature": 0.1}, "2048-2048-128", "none", "joint", None),
@@ -72,7 +72,7 @@ def resolved(name, **options):
 
 
 def value_of(name, outputs):
-    return methods.loss_of(outputs, resolved(name))
+    return methods.bind_loss(resolved(name))(outputs)
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -226,12 +226,12 @@ def test_what_a_method_does_not_know_is_refused(method, message):
 @pytest.mark.parametrize("name", METHODS)
 def test_options_are_exactly_the_keywords_of_the_loss(name):
     outputs, config = outputs_of(2), resolved(name)
-    value = methods.loss_of(outputs, config)
+    value = methods.bind_loss(config)(outputs)
     assert value.shape == () and bool(jnp.isfinite(value))
     options = config.method.options | {"no_such_option": 1.0}
     wrong = dataclasses.replace(config.method, options=options)
     with pytest.raises(TypeError, match="no_such_option"):
-        methods.loss_of(outputs, dataclasses.replace(config, method=wrong))
+        methods.bind_loss(dataclasses.replace(config, method=wrong))(outputs)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -254,10 +254,10 @@ def test_every_option_changes_the_loss_or_the_predictor(name):
 
     def result(config):
         if not METHODS[name].closed_form:
-            return float(methods.loss_of(outputs, config))
+            return float(methods.bind_loss(config)(outputs))
         start = jnp.diag(jnp.arange(16.0))
-        made, _ = methods.closed_form_predictors(start, outputs.projections, config)
-        return float(methods.loss_of(outputs._replace(predictors=made), config))
+        made, _ = methods.bind_predictors(config)(start, outputs.projections)
+        return float(methods.bind_loss(config)(outputs._replace(predictors=made)))
 
     before = result(config)
     for option, value in config.method.options.items():
@@ -273,7 +273,7 @@ def test_the_closed_form_takes_one_view_after_the_other():
     config = resolved("directpred_euclidean", covariance_momentum=0.5)
     z1, z2 = outputs_of(2).projections
     start = 0.3 * jnp.eye(16)
-    (w1, w2), after = methods.closed_form_predictors(start, [z1, z2], config)
+    (w1, w2), after = methods.bind_predictors(config)(start, [z1, z2])
     first = 0.5 * start + 0.5 * z1.T @ z1 / 8
     second = 0.5 * first + 0.5 * z2.T @ z2 / 8
     np.testing.assert_allclose(after, second, rtol=1e-5, atol=1e-6)
@@ -286,7 +286,6 @@ def test_the_covariance_is_remembered_as_long_as_the_target(momentum, expected):
     config = Config(method=MethodConfig("isoloss_cosine", target_momentum=momentum))
     options = methods.resolve(config).method.options
     assert options["covariance_momentum"] == expected
-    assert methods.has_target(methods.resolve(config)) is (momentum > 0)
 
 
 @pytest.mark.parametrize("name", [n for n, m in METHODS.items() if m.closed_form])
@@ -305,7 +304,7 @@ def test_stochastic_methods_follow_the_key():
         config = resolved(name)
         other = outputs._replace(key=jax.random.key(9))
         first, again, different = (
-            float(methods.loss_of(o, config)) for o in (outputs, outputs, other)
+            float(methods.bind_loss(config)(o)) for o in (outputs, outputs, other)
         )
         assert first == again != different, name
 

@@ -16,9 +16,9 @@ from ssljax.models.predictors import (
     LinearPredictor,
     OffDiagonalPredictor,
 )
+from ssljax.runs.build import peak_learning_rate
 from ssljax.training import optimizers, schedules
 from ssljax.training.lars import decay_mask
-from ssljax.training.state import peak_learning_rate
 
 
 def rows(n=9, d=5, seed=0):

@@ -12,10 +12,10 @@ import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from ssljax.runs.checkpoint import Checkpoints
-from ssljax.runs.failed_step import load_failure, save_failure
-from ssljax.runs.digest import digest
 from ssljax.config.checks import ConfigError
+from ssljax.runs.checkpoint import Checkpoints
+from ssljax.runs.digest import digest
+from ssljax.runs.failed_step import load_failure, save_failure
 
 
 @flax.struct.dataclass

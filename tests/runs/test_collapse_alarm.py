@@ -1,8 +1,8 @@
 """The alarm on networks that train: it names the one that collapses and no other."""
 
 import pytest
-from paths import CONFIGS
 from commands import ssljax
+from paths import CONFIGS
 
 from ssljax.runs.files import read_json_lines
 from ssljax.runs.folder import RunFolder

@@ -46,10 +46,10 @@ def test_claim_resumes_the_run_of_an_older_version(name, tmp_path):
         del saved["method"][later]
     del saved["model"]["stem_padding"]
     folder.config.write_text(json.dumps(saved))
-    assert folder.claim(config) is True
+    assert folder.claim(config, fill_gaps=methods.resolve) is True
     other = dataclasses.replace(config, model=ModelConfig(stem_padding=2))
     with pytest.raises(ConfigError, match="model.stem_padding: None -> 2"):
-        folder.claim(other)
+        folder.claim(other, fill_gaps=methods.resolve)
 
 
 def test_claim_names_every_setting_that_differs(tmp_path):

@@ -13,14 +13,25 @@ import numpy as np
 import pytest
 
 import ssljax
-from ssljax.config import AugmentConfig, CheckpointConfig, Config, DataConfig, DevicesConfig, LogConfig, MethodConfig, ModelConfig, MonitorConfig, OptimizerConfig
+from ssljax.config import (
+    AugmentConfig,
+    CheckpointConfig,
+    Config,
+    DataConfig,
+    DevicesConfig,
+    LogConfig,
+    MethodConfig,
+    ModelConfig,
+    MonitorConfig,
+    OptimizerConfig,
+)
+from ssljax.config.checks import ConfigError
 from ssljax.config.serialize import from_json
 from ssljax.data import from_arrays
-from ssljax.runs.encoder import restore
-from ssljax.reports.report import report
-from ssljax.runs.evaluate import evaluate
 from ssljax.methods import resolve
-from ssljax.config.checks import ConfigError
+from ssljax.reports.report import report
+from ssljax.runs.encoder import restore
+from ssljax.runs.evaluate import evaluate
 
 BATCH, TRAIN, TEST, CLASSES = 16, 64, 32, 4
 CONFIG = Config(

@@ -12,11 +12,11 @@ import pytest
 from interrupted import CONFIG, STEPS, images, lines, losses
 
 from ssljax.config import LogConfig, MethodConfig, OptimizerConfig
-from ssljax.runs.pretrain import pretrain
-from ssljax.runs.preemption import Preempted
-from ssljax.runs.replay import replay
-from ssljax.runs.loop import TrainingFailed
 from ssljax.config.checks import ConfigError
+from ssljax.runs.loop import TrainingFailed
+from ssljax.runs.preemption import Preempted
+from ssljax.runs.pretrain import pretrain
+from ssljax.runs.replay import replay
 
 
 @pytest.fixture(scope="module")

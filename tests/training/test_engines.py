@@ -1,12 +1,14 @@
 """jit on one device, jit on many and pmap: the same parameters after three steps."""
 
+import functools
 import os
 from dataclasses import replace
 
+import chex
 import jax
 import numpy as np
 import pytest
-from small_runs import BATCH, first_state, setup_of, source
+from small_runs import BATCH, first_state, setup_of, source, widened
 from trained_alike import largest_gap, reference
 
 from ssljax import methods
@@ -15,6 +17,19 @@ from ssljax.config.checks import ConfigError
 from ssljax.training import devices, engines, step
 
 MANY = [("jit", 2), ("jit", 4), ("jit", 8), ("pmap", 2), ("pmap", 4), ("pmap", 8)]
+# Whole steps: one method of each wiring of networks, views and targets. What the other
+# methods add is a loss of the same embeddings, which the second test below compares.
+# SSLJAX_ALL_ENGINES=1 runs the whole steps of all methods on all of MANY.
+STEPS = {
+    "simclr": [("jit", 8), ("pmap", 2)],  # joint forward pass, an affine projector
+    "vicreg": [("jit", 4), ("pmap", 4)],  # a forward pass for each view
+    "byol": [("jit", 2), ("pmap", 8)],  # a predictor and a target network
+    "simsiam": [("jit", 8)],  # a predictor and no target network
+    "isoloss_cosine": [("jit", 8), ("pmap", 2)],  # a running covariance
+    "intl_ema": [("jit", 8), ("pmap", 4)],  # a view for the teacher alone
+    "w_mse": [("jit", 8), ("pmap", 8)],  # a random key
+    "supervised": [("jit", 8), ("pmap", 2)],  # one view and labels
+}
 
 
 @pytest.mark.parametrize(
@@ -25,19 +40,66 @@ def test_eight_devices_train_like_one(name, engine, count):
     assert largest_gap(name, engine, count) < 1e-5
 
 
-def chosen(name):
-    """jit on 2, 4 and 8 devices, pmap on one of them in turn; all where asked."""
-    if os.environ.get("SSLJAX_ALL_ENGINES"):
-        return MANY
-    turn = list(methods.METHODS).index(name)
-    return [*MANY[:3], MANY[3 + turn % 3]]
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", methods.METHODS if os.environ.get("SSLJAX_ALL_ENGINES") else STEPS
+)
+def test_whole_steps_train_like_one_device(name):
+    chosen = MANY if os.environ.get("SSLJAX_ALL_ENGINES") else STEPS[name]
+    gaps = {f"{e} {n}": largest_gap(name, e, n) for e, n in chosen}
+    assert max(gaps.values()) < 1e-5, gaps
+
+
+def embedded_rows(setup):
+    """Random embeddings of every view in float64, as the networks would give them."""
+    width = setup.network.projector.layers[-1]
+    views = 1 if setup.config.method.name == "supervised" else 2
+    rng = np.random.default_rng(0)
+
+    def draw(count):
+        return [rng.normal(size=(BATCH, width)) for _ in range(count)]
+
+    students = views - setup.teacher_first
+    targets = 1 if setup.teacher_first else views
+    return step.Embedded(draw(1), draw(students), draw(students), draw(targets))
+
+
+def loss_of_embeddings(setup, state, embedded, labels):
+    """The part of a step that differs between methods, and its gradient.
+
+    Predictors made from the covariance are constants in the papers and in the step.
+    """
+
+    def loss_of(projections, predictions):
+        rows = embedded._replace(projections=projections, predictions=predictions)
+        outputs, new_stats = step.collect_outputs(rows, {}, labels, state, setup)
+        return setup.loss(outputs), new_stats["covariance"]
+
+    (loss, covariance), gradients = jax.value_and_grad(
+        loss_of, argnums=(0, 1), has_aux=True
+    )(embedded.projections, embedded.predictions)
+    return loss, covariance, gradients
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", methods.METHODS)
-def test_every_method_trains_like_one_device(name):
-    gaps = {f"{e} {n}": largest_gap(name, e, n) for e, n in chosen(name)}
-    assert max(gaps.values()) < 1e-5, gaps
+def test_every_loss_and_its_gradient_agree_on_two_four_and_eight_devices(name):
+    """On rows that lie on many devices, as the step gives them to the loss."""
+    setup = setup_of(name)
+    labels = source().labels
+    with jax.enable_x64(True):
+        state, embedded = widened(first_state(setup)), embedded_rows(setup)
+        run = jax.jit(functools.partial(loss_of_embeddings, setup))
+        expected = jax.device_get(run(state, embedded, labels))
+        assert np.isfinite(expected[0])
+        assert any(np.abs(g).max() > 0 for g in jax.tree.leaves(expected[2]))
+        for count in (2, 4, 8):
+            mesh = devices.make_mesh(count=count, batch_size=BATCH)
+            rows = devices.over_batch(mesh)
+            placed = devices.place(embedded, rows), devices.place(labels, rows)
+            found = run(devices.place(state, devices.replicated(mesh)), *placed)
+            assert not jax.tree.leaves(placed[0])[0].sharding.is_fully_replicated
+            chex.assert_trees_all_close(jax.device_get(found), expected, rtol=1e-8)
 
 
 @pytest.mark.slow

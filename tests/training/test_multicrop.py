@@ -21,7 +21,8 @@ from ssljax.config import (
 from ssljax.config.checks import ConfigError
 from ssljax.config.serialize import from_json, to_json
 from ssljax.data import from_arrays
-from ssljax.runs.setup import describe, prepare
+from ssljax.runs.describe import describe
+from ssljax.runs.setup import prepare
 from ssljax.training import devices
 from ssljax.training.state import init_state
 from ssljax.training.step import projections_of, run_networks, view_batch
@@ -52,7 +53,7 @@ def setup_of(name, crops=CROPS):
         epochs=10,
         batch_size=BATCH,
     )
-    return prepare(config, source())
+    return prepare(methods.resolve(config), source())
 
 
 @functools.cache
@@ -71,7 +72,7 @@ def outputs_of(name, count=1, double=False):
 
         def loss_of(params):
             outputs, moved = run_networks(params, state, views, batch["label"], setup)
-            return methods.loss_of(outputs, setup.config), (outputs, moved)
+            return setup.loss(outputs), (outputs, moved)
 
         (loss, (outputs, moved)), gradient = jax.value_and_grad(loss_of, has_aux=True)(
             state.params

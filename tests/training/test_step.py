@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from small_runs import BATCH, WIRINGS, doubled, first_state, setup_of, source, widened
 
-from ssljax import methods
 from ssljax.training import devices
 from ssljax.training.state import creator, init_state
 from ssljax.training.step import run_networks, train_step, view_batch
@@ -54,14 +53,14 @@ def loss_and_gradients(setup, count, *, double=False):
         def run(state, views, labels):
             def loss_of(params):
                 outputs, moved = run_networks(params, state, views, labels, setup)
-                return methods.loss_of(outputs, setup.config), moved
+                return setup.loss(outputs), moved
 
             differentiate = jax.value_and_grad(loss_of, has_aux=True)
             (loss, moved), gradients = differentiate(state.params)
             kept = {"covariance": moved["covariance"]} if closed_form else {}
             return loss, gradients | kept
 
-        closed_form = setup.method.closed_form
+        closed_form = setup.predictors is not None
         views = views_on(setup, count, double)
         return jax.device_get(run(state, views, batch_on(mesh)["label"]))
 
@@ -112,7 +111,7 @@ def test_negatives_and_statistics_of_one_device_alone_would_be_seen():
     def gradients_of(state, views):
         def loss_of(params):
             outputs, _ = run_networks(params, state, views, labels, setup)
-            return methods.loss_of(outputs, setup.config)
+            return setup.loss(outputs)
 
         return jax.grad(loss_of)(state.params)
 

@@ -1,0 +1,84 @@
+"""What a run is going to do, for people."""
+
+import collections
+import math
+
+import jax
+
+from ssljax.config import Config
+from ssljax.data import Source
+from ssljax.data.augment import skipped_operations
+from ssljax.models import activation_bytes
+from ssljax.training.state import Setup, init_state
+
+
+def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
+    """Return what the run is going to do as names and values in reading order."""
+    config = setup.config
+    state = jax.eval_shape(lambda: init_state(setup))
+    size = lambda tree: sum(x.size for x in jax.tree.leaves(tree))  # noqa: E731
+    weight = lambda tree: sum(  # noqa: E731
+        x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)
+    )
+    channels = setup.image_shape[2]
+    at_a_time = config.devices.microbatch or config.batch_size
+    activations = sum(
+        count * activation_bytes(setup.network, at_a_time, (side, side, channels))
+        for side, count in collections.Counter(setup.view_sizes).items()
+    )
+    data_bytes = source.size * math.prod(source.image_shape)
+    resident = data_bytes if source.images is not None else 0
+    # The batch is shared by the devices, all else lies on each of them. State and
+    # gradients live together; saved outputs are the forward activations.
+    count = config.devices.count or jax.local_device_count()
+    pixels = sum(side**2 * channels for side in setup.view_sizes)
+    drawn = 4 * at_a_time * pixels
+    memory = weight(state) + weight(state.params) + resident
+    memory += (activations + drawn) / count
+    skipped = skipped_operations(setup.views[0], channels=source.image_shape[2])
+    parts = state.params
+    named = {name: size(parts.get(name, {})) for name in ("encoder", "projector")}
+    named["predictor"] = size(parts.get("predictor", {}))
+    rows = [
+        ("method", f"{config.method.name}, {config.method.forward} forward"),
+        ("data", f"{source.name} ({source.split}), {source.size} images"),
+        ("labels", f"{source.num_classes} classes" if source.labelled else "none"),
+        ("image", "x".join(map(str, source.image_shape))),
+        ("views", f"{_sizes(setup)}, preset {config.augment.preset}"),
+        ("crop", f"area {setup.views[0].crop_scale[0]:g} to 1, antialiased"),
+        ("stem", f"{setup.stem} (for {setup.view_size} px{_padding(config)})"),
+        ("global batch", _batch(config)),
+        ("effective learning rate", f"{setup.peak_learning_rate:g}"),
+        ("steps", f"{setup.total_steps} ({setup.steps_per_epoch} per epoch)"),
+        ("warm-up", f"{setup.warmup_steps} steps"),
+        ("parameters", ", ".join(f"{k} {v:,}" for k, v in named.items() if v)),
+        ("memory estimate", f"{memory / 2**20:,.0f} MiB on each of {count} devices"),
+        ("images", "on the device" if resident else "streamed from disk"),
+    ]
+    if config.devices.engine != "jit":
+        rows.append(("engine", config.devices.engine))
+    if skipped:
+        rows.append(("not RGB, skipped", ", ".join(skipped)))
+    if source.note:
+        rows.append(("note", source.note))
+    return rows
+
+
+def _padding(config: Config) -> str:
+    asked = config.model.stem_padding
+    return "" if asked is None else f", padded by {asked}"
+
+
+def _sizes(setup: Setup) -> str:
+    counts = collections.Counter(setup.view_sizes)
+    return " + ".join(f"{count} of {side} px" for side, count in counts.items())
+
+
+def _batch(config: Config) -> str:
+    part = config.devices.microbatch
+    if part is None:
+        return str(config.batch_size)
+    return (
+        f"{config.batch_size} in parts of {part}: gradient of the whole loss, "
+        "BatchNorm per part"
+    )

@@ -1,0 +1,96 @@
+"""The last part of a step: from loss and gradients to the next state and metrics."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ssljax.models import Outputs
+from ssljax.training import optimizers, schedules
+from ssljax.training.probe import update_probe
+from ssljax.training.state import Setup, TrainState
+
+
+def update(
+    state: TrainState,
+    loss: jax.Array,
+    gradients: Any,
+    new_stats: dict[str, Any],
+    outputs: Outputs,
+    *,
+    setup: Setup,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Finish a step, once loss and gradients of the global batch are known.
+
+    Args:
+        state: the state before the step.
+        loss: scalar.
+        gradients: of the loss, a tree like the parameters.
+        new_stats: as from `ssljax.training.step.run_networks`.
+        outputs: as from `ssljax.training.step.run_networks`, for the whole batch.
+        setup: static parts.
+
+    Returns:
+        The next state and float32 scalars, as `ssljax.training.step.train_step`.
+    """
+    norm = optax.tree.norm(gradients)
+    updates, opt_state = setup.optimizer.update(
+        gradients, state.opt_state, state.params
+    )
+    params = optax.apply_updates(state.params, updates)
+    target, momentum = _update_target(state, params, new_stats["target"], setup)
+    # The probe reads the first view's features.
+    probe, probe_metrics = update_probe(
+        state.probe,
+        new_stats["features"][0],
+        outputs.labels,
+        optimizer=setup.probe_optimizer,
+    )
+    advanced = TrainState(
+        step=state.step + 1,
+        failed_at=state.failed_at,
+        params=params,
+        batch_stats=new_stats["batch_stats"],
+        opt_state=opt_state,
+        target=target,
+        covariance=new_stats["covariance"],
+        probe=probe,
+    )
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+    proceed = finite & (state.failed_at < 0)
+    failed_at = jnp.where(
+        finite | (state.failed_at >= 0), state.failed_at, state.step
+    ).astype(jnp.int32)
+    kept = jax.tree.map(lambda new, old: jnp.where(proceed, new, old), advanced, state)
+    metrics = {
+        "loss": loss,
+        "gradient_norm": norm,
+        "learning_rate": jnp.asarray(setup.schedule(state.step), jnp.float32),
+        "embedding_std": _embedding_std(outputs.projections[0]),
+        "failed_at": failed_at,
+        **probe_metrics,
+    }
+    if momentum is not None:
+        metrics["target_momentum"] = momentum
+    return kept.replace(failed_at=failed_at), metrics
+
+
+def _update_target(state: TrainState, params: Any, stats: Any, setup: Setup):
+    if not setup.has_target:
+        return {}, None
+    momentum = schedules.ema_momentum(
+        state.step, total_steps=setup.total_steps, base=setup.target_momentum
+    )
+    online = {name: params[name] for name in state.target["params"]}
+    moved = optimizers.ema_update(state.target["params"], online, momentum)
+    # As in BYOL's code, only parameters are averaged: the target keeps its own
+    # BatchNorm statistics.
+    return {"params": moved, "batch_stats": stats}, jnp.asarray(momentum, jnp.float32)
+
+
+def _embedding_std(z: jax.Array) -> jax.Array:
+    """Mean per-dimension deviation of unit rows times sqrt(D): 1 isotropic, 0 dead."""
+    z = z.astype(jnp.float32)
+    rows = z / jnp.maximum(jnp.linalg.norm(z, axis=1, keepdims=True), 1e-6)
+    return jnp.std(rows, axis=0).mean() * jnp.sqrt(float(z.shape[1]))
