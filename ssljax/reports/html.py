@@ -132,7 +132,10 @@ def _template() -> jinja2.Template:
 
 
 def _resource(name: str) -> str:
-    return resources.files("ssljax.reports").joinpath(name).read_text("utf-8")
+    """Read a file that is beside this one, also from an installed package."""
+    return (
+        resources.files(__name__.rpartition(".")[0]).joinpath(name).read_text("utf-8")
+    )
 
 
 def _code_spans(sentence: str) -> markupsafe.Markup:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ssljax.reports.fonts import drawable, legible
+from ssljax.reports.pixels import channel_note, displayable
 from ssljax.reports.style import INK, house_style, new_figure
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def contact_sheet(
             )
     names = _column_names(titles, len(columns) - 1)
     rows, shown = min(len(originals), _MAX_ROWS), min(len(columns), _MAX_COLUMNS)
-    notes = [_channel_note(originals.shape[-1])]
+    notes = [channel_note(originals.shape[-1])]
     if rows < len(originals):
         notes.append(f"first {rows} of {len(originals)} images")
     if shown < len(columns):
@@ -69,7 +70,7 @@ def contact_sheet(
         figure = new_figure(max(1.15 * shown, 3.4), 1.15 * rows + 0.7)
         grid = figure.subplots(rows, shown, squeeze=False)
         for j in range(shown):
-            pixels, note = _displayable(columns[j][:rows])
+            pixels, note = displayable(columns[j][:rows])
             grid[0, j].set_title(
                 legible(names[j]) + note, fontsize=8.5, loc="center", wrap=True
             )
@@ -277,27 +278,3 @@ def _column_names(titles: Sequence[str] | None, views: int) -> list[str]:
     raise ValueError(
         f"titles must name {views + 1} columns or {views} views, got {len(titles)}"
     )
-
-
-def _channel_note(channels: int) -> str:
-    if channels == 2:
-        return "mean of 2 channels"
-    return f"channels 0, 1, 2 of {channels}" if channels > 3 else ""
-
-
-def _displayable(images: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return floats in [0, 1], ``[n, h, w]`` or ``[n, h, w, 3]``, and the changes."""
-    pixels, note = images.astype(np.float32), ""
-    if images.dtype == np.uint8:
-        pixels = pixels / 255.0
-    finite = np.isfinite(pixels)
-    if not finite.all():
-        note += "\n(black: not finite)"
-    low = float(pixels.min(initial=0.0, where=finite))
-    high = float(pixels.max(initial=1.0, where=finite))
-    if low < -0.05 or high > 1.05:
-        pixels = (pixels - low) / (high - low)
-        note += "\n(stretched)"
-    pixels = np.where(finite, pixels, 0.0).clip(0.0, 1.0)
-    channels = pixels.shape[-1]
-    return (pixels[..., :3] if channels >= 3 else pixels.mean(axis=-1)), note

@@ -5,7 +5,6 @@ says as much as the screen. The same data give the same bytes.
 """
 
 import io
-import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ssljax.reports.style import house_style, new_figure, plain_numbers
+from ssljax.reports.svg import compact
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +119,7 @@ def to_bytes(figure: "Figure", kind: str = "svg") -> bytes:
         matplotlib.rcParams.update(_SVG)
         figure.savefig(buffer, format=kind, metadata=dict.fromkeys(nothing))
     figure.clear()
-    return _compact(buffer.getvalue()) if kind == "svg" else buffer.getvalue()
+    return compact(buffer.getvalue()) if kind == "svg" else buffer.getvalue()
 
 
 def save(picture: "Picture", folder: Path, kind: str = "svg") -> Path:
@@ -129,30 +129,6 @@ def save(picture: "Picture", folder: Path, kind: str = "svg") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
-
-
-def _compact(svg: bytes) -> bytes:
-    """Return the same drawing in a third of the bytes.
-
-    Hundredths of a point, one CSS class per style, and neither indentation nor the
-    names of groups, which nothing refers to.
-    """
-    text = re.sub(r">\s+<", "><", svg.decode("utf-8"))
-    text = re.sub(r'<g id="[^"]*"', "<g", text)
-
-    def rounded(match: re.Match) -> str:
-        body = re.sub(r"-?\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", match[2])
-        return f'{match[1]}="{" ".join(body.split())}"'
-
-    text = re.sub(r'( d| x| y)="([^"]*)"', rounded, text)
-    classes: dict[str, str] = {}
-
-    def named(match: re.Match) -> str:
-        return f' class="{classes.setdefault(match[1], f"s{len(classes)}")}"'
-
-    text = re.sub(r' style="([^"]*)"', named, text)
-    rules = "".join(f".{name}{{{style}}}" for style, name in classes.items())
-    return text.replace("</style>", rules + "</style>", 1).encode("utf-8")
 
 
 def _columns(panels: int) -> int:
