@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from ssljax import models as models
     from ssljax import recipes as recipes
     from ssljax.config import Config as Config
+    from ssljax.reports.report import report as report
     from ssljax.runs.encoder import load_encoder as load_encoder
     from ssljax.runs.evaluate import evaluate as evaluate
-    from ssljax.runs.evaluate import report as report
     from ssljax.runs.pretrain import pretrain as pretrain
     from ssljax.runs.replay import replay as replay
 
@@ -28,7 +28,7 @@ _LAZY = {
     "load_encoder": "ssljax.runs.encoder",
     "pretrain": "ssljax.runs.pretrain",
     "replay": "ssljax.runs.replay",
-    "report": "ssljax.runs.evaluate",
+    "report": "ssljax.reports.report",
 }
 
 _PACKAGES = (

@@ -21,7 +21,8 @@ import numpy as np
 from ssljax import losses
 from ssljax.analytic.ntk import relu_ntk
 from ssljax.analytic.stepwise import kernel_embedding
-from ssljax.runs.folder import this_launch, write_json_atomically
+from ssljax.runs.environment import this_launch
+from ssljax.runs.files import write_json
 
 SIZES = (500, 1000, 2000, 4000)
 FEATURES = 1200
@@ -84,7 +85,7 @@ def main() -> int:
     print(f"seconds grow as n^{power:.2f}")
     if asked.json is not None:
         told = {"made": made, "rows": rows, "power": float(power)}
-        write_json_atomically(asked.json, told)
+        write_json(asked.json, told)
     return 0
 
 

@@ -26,7 +26,8 @@ from ssljax import methods
 from ssljax.config import Config, MethodConfig
 from ssljax.config.checks import ConfigError
 from ssljax.models import Outputs
-from ssljax.runs.folder import this_launch, write_json_atomically
+from ssljax.runs.environment import this_launch
+from ssljax.runs.files import write_json
 
 SHAPES = ((4096, 2048), (256, 8192))
 REPEATS = 4
@@ -151,7 +152,7 @@ def main() -> int:
     made = this_launch(["python", *sys.argv])
     rows = measure(asked.shapes, asked.methods)
     if asked.json is not None:
-        write_json_atomically(asked.json, {"made": made, "rows": rows})
+        write_json(asked.json, {"made": made, "rows": rows})
     return 0
 
 

@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.analytic import implicit_variance, stepwise
-from ssljax.runs.folder import this_launch, write_json_atomically
+from ssljax.runs.environment import this_launch
+from ssljax.runs.files import write_json
 
 REPEATS = 50
 GAMMA = jnp.arange(1.0, 257.0) ** -1.5
@@ -93,7 +94,7 @@ def main() -> int:
             flush=True,
         )
     if arguments.json:
-        write_json_atomically(arguments.json, {"made": made, "rows": rows})
+        write_json(arguments.json, {"made": made, "rows": rows})
     return int(any(row["median_milliseconds"] > row["bound"] for row in rows))
 
 

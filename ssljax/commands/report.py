@@ -17,7 +17,7 @@ class Report:
 def run(words: list[str]) -> int:
     """Run the command; return its exit code."""
     asked = parse_positional(Report, words, command="ssljax report")
-    from ssljax.runs.evaluate import report
+    from ssljax.reports.report import report
 
     print(report(asked.workdir))
     return 0

@@ -67,7 +67,7 @@ def run(words: list[str]) -> int:
                 f"{flag} is {str(path)!r}, which already exists as a {kind}; choose "
                 "another path"
             )
-    from ssljax.runs.folder import this_launch
+    from ssljax.runs.environment import this_launch
 
     made = this_launch(["ssljax", "theory", *words])  # before anything is written
     start = time.perf_counter()

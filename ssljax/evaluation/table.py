@@ -11,7 +11,9 @@ from ssljax.evaluation.linear import linear_probe
 from ssljax.evaluation.spectrum import rank_measures
 
 PROTOCOLS = ("knn", "linear", "spectrum")
-"""What can be asked for; `spectrum` needs no labels."""
+"""The protocols to choose from; `spectrum` needs no labels."""
+MAJORITY = "majority class"
+"""The baseline that looks at no image: its accuracy holds for every protocol."""
 
 _MEASURES = {
     "effective_rank": "effective rank",
@@ -38,7 +40,7 @@ def evaluate_features(
     """Evaluate several representations of the same images under the same protocols.
 
     Without labels there is no accuracy, and none is made up: each representation gets
-    one row of rank measures, whatever protocols were asked for.
+    one row of rank measures, whatever the protocols.
 
     Args:
         named_features: ``{"encoder": (train [N, F], test [M, F]), ...}``; F may differ.
@@ -47,25 +49,27 @@ def evaluate_features(
         num_classes: number of classes; None is allowed without labels.
         protocols: of ``PROTOCOLS``.
         seed: draws the linear probe's held-out examples.
-        ks: numbers of neighbours; those beyond the training set are left out and named
-            in the detail.
+        ks: numbers of neighbours; those above the training set's size are left out and
+            named in the detail.
         temperature: of the kNN vote.
         split: name of the test examples' split, shown in every row.
 
     Returns:
         Rows in order of representation, then protocol: ``representation``, ``protocol``
         (with its settings), ``split``, ``train_examples``, ``test_examples``,
-        ``accuracy`` (percent, two decimals, or None), ``detail``.
+        ``accuracy`` (percent, two decimals, or None), ``detail``. The last row is the
+        majority class: the accuracy of always answering the most frequent training
+        class. Protocols without an accuracy have no such row.
 
     Raises:
         ValueError: for an unknown protocol, representations of different lengths,
-            labels on one side only, or whatever a protocol refuses.
+            labels on one side only, or anything that a protocol refuses.
 
     >>> x, y = np.eye(20, dtype=np.float32), np.arange(20) % 2
     >>> rows = evaluate_features({"raw pixels": (x, x)}, y, y, num_classes=2,
     ...                          protocols=("knn",), ks=(1,))
-    >>> rows[0]["protocol"], rows[0]["accuracy"]
-    ('knn k=1 (cosine, T=0.1)', 100.0)
+    >>> [(row["protocol"], row["accuracy"]) for row in rows]
+    [('knn k=1 (cosine, T=0.1)', 100.0), ('majority (constant answer)', 50.0)]
     """
     unknown = [name for name in protocols if name not in PROTOCOLS]
     if unknown or not protocols:
@@ -85,14 +89,14 @@ def evaluate_features(
             f"representations of different numbers of images (train, test): "
             f"{sorted(sizes)}; evaluate one set of images at a time"
         )
+    train_examples, test_examples = next(iter(sizes), (0, 0))
+    common = {
+        "split": split,
+        "train_examples": train_examples,
+        "test_examples": test_examples,
+    }
     rows = []
     for name, (train, test) in named_features.items():
-        common = {
-            "representation": name,
-            "split": split,
-            "train_examples": len(train),
-            "test_examples": len(test),
-        }
         results = []
         for protocol in protocols if labelled else ("spectrum",):
             if protocol == "knn":
@@ -105,7 +109,9 @@ def evaluate_features(
                 )
             else:
                 results.append(_spectrum(test, labelled))
-        rows += [common | result for result in results]
+        rows += [{"representation": name} | common | result for result in results]
+    if train_labels is not None and rows and set(protocols) - {"spectrum"}:
+        rows.append(common | _majority(train_labels, test_labels))
     return [{key: row[key] for key in _COLUMNS} for row in rows]
 
 
@@ -121,13 +127,13 @@ _COLUMNS = (
 
 
 def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Plain text, one line for each representation and protocol.
+    """Format rows as plain text, one line for each representation and protocol.
 
     Args:
         rows: as :func:`evaluate_features` returns them.
 
     Returns:
-        Aligned columns under one header line; an absent accuracy is a dash.
+        Aligned columns below one header line; a missing accuracy is a dash.
 
     >>> print(format_table([{"representation": "encoder", "protocol": "linear",
     ...     "split": "test", "train_examples": 90, "test_examples": 10,
@@ -160,8 +166,8 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _percent(accuracy: float) -> float:
-    return round(100.0 * accuracy, 2)
+def _percent(accuracy: Any) -> float:
+    return round(100.0 * float(accuracy), 2)
 
 
 def _knn(train, train_labels, test, test_labels, num_classes, ks, temperature):
@@ -201,6 +207,20 @@ def _linear(train, train_labels, test, test_labels, num_classes, seed):
             f"{_percent(dict(result.validation)[result.l2]):.2f} %, "
             f"{state} in {result.iterations} iterations"
         ),
+    }
+
+
+def _majority(train_labels, test_labels):
+    """What anyone gets who knows the class frequencies and looks at no image."""
+    train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
+    # Of classes that are equally frequent, the one with the lowest number.
+    answer = int(np.bincount(train_labels).argmax())
+    share = _percent(np.mean(train_labels == answer))
+    return {
+        "representation": MAJORITY,
+        "protocol": "majority (constant answer)",
+        "accuracy": _percent(np.mean(test_labels == answer)),
+        "detail": f"always class {answer}, {share:.2f} % of the training images",
     }
 
 

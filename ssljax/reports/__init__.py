@@ -1,4 +1,7 @@
-"""Figures and one self-contained page that tell what a run did."""
+"""Figures of a run, and one self-contained page that reports it.
+
+`ssljax.reports.report.report` makes the page of a run folder.
+"""
 
 from ssljax.reports.build import build_report as build_report
 from ssljax.reports.html import write_html as write_html

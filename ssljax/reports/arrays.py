@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ssljax.reports.html import write_atomically
+from ssljax.runs.files import write_atomically
 
 Contact = tuple[np.ndarray, Sequence[np.ndarray], Sequence[str] | None]
 
 
 def principal_components(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates along the two directions of largest variance.
+    """Compute coordinates along the two directions of largest variance.
 
     The sign of each direction is chosen so that its largest loading is positive:
     the same features give the same picture.
@@ -68,12 +68,12 @@ def gather(
     class_names: Sequence[str] | None = None,
     confusion: np.ndarray | None = None,
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Arrays from ``path`` with those passed now put over them.
+    """Read the arrays in ``path`` and replace those that are passed now.
 
     Args:
         path: the ``.npz`` file; need not exist.
         contact: originals ``[n, H, W, C]``, views ``[n, h, w, C]`` and column titles.
-        features: ``[N, F]``; their principal components are stored, not they.
+        features: ``[N, F]``; only their principal components are stored.
         labels: classes of the features, ``[N]``.
         class_names: names of the classes.
         confusion: counts ``[K, K]``, row = true class.

@@ -1,4 +1,4 @@
-"""A run folder in, `report.html` and its figures out."""
+"""Build `report.html` and its figures from a run folder."""
 
 import functools
 import os
@@ -9,17 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ssljax.reports import pictures, plots
+from ssljax.reports import fonts, pictures, plots
 from ssljax.reports.arrays import Contact, gather, store
-from ssljax.reports.html import write_atomically, write_html
-from ssljax.reports.runfiles import (
-    read_alarms,
-    read_object,
-    read_records,
-    read_skipped_files,
-)
+from ssljax.reports.html import Figure, flatten_values, write_html
+from ssljax.reports.notes import alarm_note, alarms_of, skipped_note
 from ssljax.reports.style import NothingToDraw, to_png
 from ssljax.reports.summary import run_summary, run_title
+from ssljax.runs import files
+from ssljax.runs.folder import RunFolder
+from ssljax.runs.records import Alarm
 
 _MAKES_METRICS = "ssljax pretrain RECIPE --workdir {workdir}"
 _MAKES_EVALUATION = "ssljax evaluate {workdir}"
@@ -35,12 +33,11 @@ def build_report(
     class_names: Sequence[str] | None = None,
     confusion: np.ndarray | None = None,
 ) -> Path:
-    """Write ``report.html`` and ``report/*.png`` from what a run left behind.
+    """Write ``report.html`` and ``report/*.png`` from the files of a run.
 
-    Read from the folder: ``metrics.jsonl``, and where they exist ``config.json``,
-    ``environment.json``, ``evaluation.json``, ``data.json``, ``alarms.jsonl`` and
-    ``skipped_files.txt``. Arrays passed here are kept in ``report/arrays.npz``; without
-    them that file is used, so a report can be rebuilt when the data is gone.
+    Only ``metrics.jsonl`` must exist; the other files of the folder are used where
+    they do. Arrays passed here are kept in ``report/arrays.npz``; without them that
+    file is used, so a report can be rebuilt when the data is gone.
 
     Args:
         workdir: the run folder.
@@ -53,32 +50,37 @@ def build_report(
 
     Returns:
         Path of the page. A section without its input says why and which command
-        makes it.
+        creates it.
 
     Raises:
         FileNotFoundError: if there is no ``metrics.jsonl``; the message names the
             command that writes it.
         ValueError: if the arrays do not fit together.
     """
+    # As it was given, since the page quotes commands with it.
     workdir = Path(workdir)
-    metrics = workdir / "metrics.jsonl"
-    if not metrics.is_file():
+    run = RunFolder(workdir)
+    if not run.metrics.is_file():
         raise FileNotFoundError(
-            f"{metrics} does not exist, so there is no run to report; "
-            f"`{_command(_MAKES_METRICS, workdir)}` writes it"
+            f"{workdir / run.metrics.name} does not exist, so there is no run to "
+            f"report; `{_command(_MAKES_METRICS, workdir)}` writes it"
         )
-    folder = workdir / "report"
-    folder.mkdir(exist_ok=True)
+    pictures_folder = workdir / "report"
+    pictures_folder.mkdir(exist_ok=True)
+    # Every damaged file costs a note and nothing else.
     notes: list[str] = []
-    records = read_records(metrics, notes)
-    alarms = read_alarms(workdir / "alarms.jsonl", records, notes)
-    config = read_object(workdir / "config.json", notes)
-    environment = read_object(workdir / "environment.json", notes)
-    data = read_object(workdir / "data.json", notes)
-    evaluation = read_object(workdir / "evaluation.json", notes)
-    read_skipped_files(workdir / "skipped_files.txt", notes)
+    records = run.load_metrics(notes)
+    alarms = alarms_of(run.load_alarms(notes), records)
+    notes += map(alarm_note, alarms)
+    # Not as a `Config`: a setting of another version must not cost the others.
+    settings = flatten_values(files.read_object(run.config, notes))
+    environment = run.load_environment(notes)
+    data = run.load_data(notes)
+    evaluation = run.load_evaluation(notes)
+    skipped = run.load_skipped()
+    notes += [skipped_note(skipped)] if skipped else []
     arrays, left_out = gather(
-        folder / "arrays.npz",
+        pictures_folder / "arrays.npz",
         contact=contact,
         features=features,
         labels=labels,
@@ -87,27 +89,30 @@ def build_report(
     )
     notes += left_out
     known = dict(arrays)
-    if "class_names" not in known and isinstance(data.get("class_names"), list):
-        known["class_names"] = np.array([str(name) for name in data["class_names"]])
+    if "class_names" not in known and data.class_names is not None:
+        known["class_names"] = np.array(data.class_names)
     figures = [
-        *_history(folder, records, alarms, workdir),
-        *_pictures(folder, known, workdir),
+        *_history(pictures_folder, records, alarms, workdir),
+        *_pictures(pictures_folder, known, workdir),
     ]
     # Stored once they could be drawn: a wrong array must not spoil later reports.
     if any(x is not None for x in (contact, features, class_names, confusion)):
-        store(folder / "arrays.npz", arrays)
-    rows = [row for row in evaluation.get("rows") or () if isinstance(row, Mapping)]
+        store(pictures_folder / "arrays.npz", arrays)
+    makes_evaluation = _command(_MAKES_EVALUATION, workdir)
     page = workdir / "report.html"
     write_html(
         page,
-        title=run_title(workdir, config),
-        summary=run_summary(config, environment, data, records),
+        title=run_title(workdir, settings),
+        summary=run_summary(settings, environment, data, records),
         figures=figures,
-        evaluation_rows=rows,
-        config=config,
-        environment=environment | ({"data": data} if data else {}),
+        evaluation=evaluation,
+        settings=settings,
+        environment=environment,
+        data=data,
         notes=notes,
-        evaluation_note=_evaluation_note(evaluation, rows, workdir),
+        evaluation_note=""
+        if evaluation.rows
+        else f"There are no results yet; `{makes_evaluation}` evaluates the encoder.",
     )
     return page
 
@@ -115,16 +120,18 @@ def build_report(
 def _history(
     folder: Path,
     records: list[dict[str, Any]],
-    alarms: list[dict[str, Any]],
+    alarms: list[Alarm],
     workdir: Path,
-) -> list[tuple[str, str, bytes | None]]:
+) -> list[Figure]:
     pretrain = _command(_MAKES_METRICS, workdir)
     no_panel = (
         "No spectrum was recorded: the monitor was off (monitor.every_epochs=0) or the "
         f"run ended before its first turn; `{pretrain} --monitor.every-epochs 1` "
         "records one each epoch."
     )
-    both = [{**record, "alarm": None} for record in records] + alarms
+    # An alarm in a metrics record is among the alarms already.
+    marked = [{**record, "alarm": None} for record in records]
+    marked += [{"step": alarm.step, "alarm": alarm.kind} for alarm in alarms]
     return [
         _section(
             folder / "curves.png",
@@ -137,7 +144,7 @@ def _history(
         _section(
             folder / "spectrum.png",
             "Spectrum",
-            functools.partial(plots.spectrum, both),
+            functools.partial(plots.spectrum, marked),
             "How many dimensions the embedding uses, and how it spreads. A std near 0, "
             "a mean cosine near 1 or a participation ratio near 1 mean "
             "collapse; the centred ranks can stay high on noise alone. Vertical lines "
@@ -157,16 +164,17 @@ def _history(
 
 def _pictures(
     folder: Path, arrays: Mapping[str, np.ndarray], workdir: Path
-) -> list[tuple[str, str, bytes | None]]:
+) -> list[Figure]:
     views = [
         arrays[name]
         for name in sorted(arrays, key=_natural)
         if name.startswith("view_")
     ]
     names = arrays["class_names"].tolist() if "class_names" in arrays else None
-    kept = "not passed, and report/arrays.npz does not hold them"
-    again = f"`{_command(_MAKES_ARRAYS, workdir)}` makes them while the data is at hand"
+    lost = "not passed, and report/arrays.npz does not hold them"
+    again = f"`{_command(_MAKES_ARRAYS, workdir)}` creates them while the data is there"
     sheet = map_ = matrix = None
+    matrix_names: list[str] | None = None
     if "originals" in arrays:
         titles = arrays["titles"].tolist() if "titles" in arrays else None
         sheet = functools.partial(
@@ -181,47 +189,48 @@ def _pictures(
             explained=arrays.get("explained"),
         )
     if "confusion" in arrays:
-        fits = names is not None and len(names) == len(arrays["confusion"])
+        if names is not None and len(names) == len(arrays["confusion"]):
+            matrix_names = names
         matrix = functools.partial(
-            pictures.confusion, arrays["confusion"], names if fits else None
+            pictures.confusion, arrays["confusion"], matrix_names
         )
-    evaluate = _command(_MAKES_EVALUATION, workdir)
     return [
         _section(
             folder / "contact_sheet.png",
             "Contact sheet",
             sheet,
             "Images beside the views the network was trained on.",
-            f"Images and views were {kept}; {again}.",
+            f"Images and views were {lost}; {again}.",
         ),
         _section(
             folder / "feature_map.png",
             "Map of the test features",
             map_,
             "First two principal components of the encoder's features: distances are "
-            "a shadow of the full space, not a measure of accuracy.",
-            f"Test features were {kept}; {again}.",
+            "a shadow of the full space, not a measure of accuracy."
+            + (_undrawn(names) if "labels" in arrays else ""),
+            f"Test features were {lost}; {again}.",
         ),
         _section(
             folder / "confusion.png",
             "Confusion matrix",
             matrix,
-            "Percent of each true class, by row; the diagonal holds the right answers.",
-            "No confusion matrix was passed or kept in report/arrays.npz; "
-            f"`{evaluate}` classifies the test set.",
+            "Percent of each true class, by row; the diagonal holds the right answers."
+            + _undrawn(matrix_names),
+            "The confusion matrix was not passed, and report/arrays.npz does not hold "
+            f"it; {again.replace('them', 'it')}.",
         ),
     ]
 
 
-def _evaluation_note(
-    evaluation: Mapping[str, Any], rows: Sequence[Any], workdir: Path
-) -> str:
-    if not rows:
-        command = _command(_MAKES_EVALUATION, workdir)
-        return f"evaluation.json holds no result; `{command}` makes it."
-    plain = {k: v for k, v in evaluation.items() if isinstance(v, (str, int, float))}
-    told = ", ".join(f"{key} {value}" for key, value in plain.items())
-    return f"Recorded with these results: {told}." if told else ""
+def _undrawn(names: Sequence[str] | None) -> str:
+    """Name the classes that the figure shows by number, for want of a font."""
+    lost = [(i, name) for i, name in enumerate(names or ()) if not fonts.drawable(name)]
+    # A figure of more classes names none of them.
+    if not lost or len(names or ()) > pictures.MAX_NAMED:
+        return ""
+    listed = ", ".join(f"class {i} is {name}" for i, name in lost)
+    return f" No font on this system can draw some of the names: {listed}."
 
 
 def _command(template: str, workdir: Path) -> str:
@@ -239,7 +248,7 @@ def _section(
     make: Callable[[], Any] | None,
     caption: str,
     missing: str,
-) -> tuple[str, str, bytes | None]:
+) -> Figure:
     """Draw and store one figure, or say why there is none."""
     try:
         figure = make() if make is not None else None
@@ -248,7 +257,7 @@ def _section(
     if figure is None:
         # A picture of an earlier build would contradict the page.
         path.unlink(missing_ok=True)
-        return heading, missing, None
+        return Figure(heading, missing, None)
     png = to_png(figure)
-    write_atomically(path, png)
-    return heading, caption, png
+    files.write_atomically(path, png)
+    return Figure(heading, caption, png)

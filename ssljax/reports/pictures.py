@@ -1,10 +1,12 @@
-"""Figures of arrays: views of images, the map of features, the confusion matrix."""
+"""Figures of arrays: image views, the feature map and the confusion matrix."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ssljax.reports.fonts import drawable, legible
+from ssljax.reports.pixels import channel_note, displayable
 from ssljax.reports.style import INK, house_style, new_figure
 
 if TYPE_CHECKING:
@@ -12,7 +14,8 @@ if TYPE_CHECKING:
 
 _MAX_ROWS = 16
 _MAX_COLUMNS = 12
-_MAX_NAMED = 20
+MAX_NAMED = 20
+"""Classes that a figure can name; with more it names none."""
 _MARKERS = "osD^vPhX<>"
 
 
@@ -22,7 +25,7 @@ def contact_sheet(
     *,
     titles: Sequence[str] | None = None,
 ) -> "Figure":
-    """Images beside the views that augmentation made of them, one row per image.
+    """Draw images beside the views that augmentation made of them, one row per image.
 
     Args:
         originals: images, uint8 ``[n, H, W, C]``.
@@ -58,17 +61,19 @@ def contact_sheet(
             )
     names = _column_names(titles, len(columns) - 1)
     rows, shown = min(len(originals), _MAX_ROWS), min(len(columns), _MAX_COLUMNS)
-    notes = [_channel_note(originals.shape[-1])]
+    notes = [channel_note(originals.shape[-1])]
     if rows < len(originals):
         notes.append(f"first {rows} of {len(originals)} images")
     if shown < len(columns):
         notes.append(f"first {shown - 1} of {len(columns) - 1} views")
-    with house_style():
+    with house_style(names):
         figure = new_figure(max(1.15 * shown, 3.4), 1.15 * rows + 0.7)
         grid = figure.subplots(rows, shown, squeeze=False)
         for j in range(shown):
-            pixels, note = _displayable(columns[j][:rows])
-            grid[0, j].set_title(names[j] + note, fontsize=8.5, loc="center", wrap=True)
+            pixels, note = displayable(columns[j][:rows])
+            grid[0, j].set_title(
+                legible(names[j]) + note, fontsize=8.5, loc="center", wrap=True
+            )
             for i in range(rows):
                 axes = grid[i, j]
                 axes.imshow(pixels[i], cmap="gray", vmin=0, vmax=1, aspect="equal")
@@ -89,13 +94,14 @@ def feature_map(
     *,
     explained: Sequence[float] | np.ndarray | None = None,
 ) -> "Figure":
-    """Features in two dimensions, coloured by class.
+    """Draw features in two dimensions, coloured by class.
 
     Args:
         points: first two principal components of the features, ``[N, 2]``.
         labels: integer classes ``[N]``; negative ones count as unlabelled. None draws
             all points alike.
-        class_names: name of each class, or None for their numbers.
+        class_names: name of each class, or None for their numbers. A name that no
+            font of the system can draw is replaced by the number.
         explained: fraction of the variance along each axis, 2 numbers, for the labels.
 
     Returns:
@@ -120,7 +126,7 @@ def feature_map(
                 f"labels must be [{len(points)}] like the points, got {labels.shape}"
             )
     size = float(np.clip(20000 / len(points), 6, 36))
-    with house_style():
+    with house_style(class_names if class_names is not None else ()):
         import matplotlib
         from matplotlib.collections import PathCollection
 
@@ -137,8 +143,8 @@ def feature_map(
         if labels is None or not known:
             axes.scatter(*points.T, color=INK, **look)
             title += ", no labels"
-        elif len(known) > _MAX_NAMED:
-            # Too many colours to tell apart by name; neighbours in colour still show.
+        elif len(known) > MAX_NAMED:
+            # Too many colours for a legend; classes of similar colour still show.
             hue = np.searchsorted(known, labels[labels >= 0])
             axes.scatter(*points[labels >= 0].T, c=hue, cmap="nipy_spectral", **look)
             title += f", {len(known)} classes by colour (too many for a legend)"
@@ -180,11 +186,12 @@ def feature_map(
 
 
 def confusion(matrix: np.ndarray, class_names: Sequence[str] | None = None) -> "Figure":
-    """Confusion matrix as percentages of each true class.
+    """Draw the confusion matrix as percentages of each true class.
 
     Args:
         matrix: counts, ``[K, K]``; row = true class, column = prediction.
-        class_names: K names, or None for numbers.
+        class_names: K names, or None for numbers; one that no font of the system can
+            draw is replaced by its number.
 
     Returns:
         A matplotlib figure without a window; the percentages are written in the cells
@@ -210,14 +217,14 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str] | None = None) -> "
     percent = 100 * np.divide(
         matrix, totals, out=np.full((k, k), np.nan), where=totals > 0
     )
-    with house_style():
-        side = 2.6 + 0.36 * min(k, _MAX_NAMED)
+    with house_style(class_names if class_names is not None else ()):
+        side = 2.6 + 0.36 * min(k, MAX_NAMED)
         figure = new_figure(side + 0.9, side)
         axes = figure.add_subplot()
         image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
         axes.grid(False)
         axes.spines[:].set_visible(False)
-        if k <= _MAX_NAMED:
+        if k <= MAX_NAMED:
             names = [_name(c, class_names) for c in range(k)]
             axes.set_xticks(range(k), names, rotation=45, ha="right")
             axes.set_yticks(range(k), names)
@@ -256,7 +263,8 @@ def _name(c: int, class_names: Sequence[str] | None) -> str:
     name = (
         str(class_names[c]) if class_names is not None and c < len(class_names) else ""
     )
-    name = name or f"class {c}"
+    # Boxes would make all such classes look alike.
+    name = name if name and drawable(name) else f"class {c}"
     return name if len(name) <= 24 else name[:23] + "…"
 
 
@@ -270,27 +278,3 @@ def _column_names(titles: Sequence[str] | None, views: int) -> list[str]:
     raise ValueError(
         f"titles must name {views + 1} columns or {views} views, got {len(titles)}"
     )
-
-
-def _channel_note(channels: int) -> str:
-    if channels == 2:
-        return "mean of 2 channels"
-    return f"channels 0, 1, 2 of {channels}" if channels > 3 else ""
-
-
-def _displayable(images: np.ndarray) -> tuple[np.ndarray, str]:
-    """``[n, h, w]`` or ``[n, h, w, 3]`` floats in [0, 1], and what was done to them."""
-    pixels, note = images.astype(np.float32), ""
-    if images.dtype == np.uint8:
-        pixels = pixels / 255.0
-    finite = np.isfinite(pixels)
-    if not finite.all():
-        note += "\n(black: not finite)"
-    low = float(pixels.min(initial=0.0, where=finite))
-    high = float(pixels.max(initial=1.0, where=finite))
-    if low < -0.05 or high > 1.05:
-        pixels = (pixels - low) / (high - low)
-        note += "\n(stretched)"
-    pixels = np.where(finite, pixels, 0.0).clip(0.0, 1.0)
-    channels = pixels.shape[-1]
-    return (pixels[..., :3] if channels >= 3 else pixels.mean(axis=-1)), note

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ssljax.reports.fonts import legible
 from ssljax.reports.pictures import confusion, contact_sheet, feature_map
 from ssljax.reports.style import (
     MARK,
@@ -62,7 +63,7 @@ _SPECTRUM = {
     "spectrum/uniformity": ("Uniformity", "log potential (nats)"),
     "spectrum/mean_cosine": ("Mean cosine", "cosine"),
 }
-# Bookkeeping that is no curve of its own.
+# Bookkeeping, not curves.
 _NOT_CURVES = ("step", "epoch", "alarm", "time", "timestamp", "startup_seconds")
 _NOT_SPECTRUM = ("spectrum/examples", "spectrum/dimensions")
 _LOG_SCALE = ("gradient_norm",)
@@ -71,7 +72,7 @@ _RANGE = 1e-12
 
 
 def curves(records: Records) -> "Figure":
-    """Training curves as small multiples, one panel for each metric present.
+    """Draw training curves as small multiples, one panel for each metric present.
 
     Known metrics come first; every other number in the records follows by name. A
     value that is not finite leaves a gap and a cross at the foot of its panel.
@@ -98,7 +99,7 @@ def curves(records: Records) -> "Figure":
 
 
 def spectrum(records: Records) -> "Figure":
-    """The collapse panel over training; alarms are vertical marks.
+    """Draw the collapse panel over training, with alarms as vertical marks.
 
     Args:
         records: metrics with ``"step"`` and any of ``"spectrum/effective_rank"``,
@@ -129,7 +130,7 @@ def spectrum(records: Records) -> "Figure":
 
 
 def eigenvalues(records: Records, *, top: int = 64) -> "Figure":
-    """Trajectories of the top eigenvalues of the embedding covariance, log scale.
+    """Draw the top covariance eigenvalues over training, on a log scale.
 
     Args:
         records: metrics with ``"step"`` and ``"spectrum/eigenvalues"``, a list of
@@ -235,7 +236,8 @@ def _small_multiples(
         raise NothingToDraw("nothing to draw: no record has a 'step' and a metric")
     columns = min(3, len(drawn)) if len(drawn) != 4 else 2
     rows = math.ceil(len(drawn) / columns)
-    with house_style():
+    # A user's metric and alarm may be named in any script.
+    with house_style([*keys, *alarms]):
         figure = new_figure(3.1 * max(columns, 2), 2.3 * rows + 0.25)
         grid = figure.subplots(rows, columns, squeeze=False)
         panels = list(grid.flat)
@@ -248,7 +250,7 @@ def _small_multiples(
             axes = panels[i]
             title, unit = labels.get(key, (key.removeprefix("spectrum/"), "value"))
             draw_series(axes, steps, values, log=key in _LOG_SCALE)
-            axes.set_title(title)
+            axes.set_title(legible(title))
             axes.set_ylabel(unit)
             axes.set_xlim(low - margin, high + margin)
             # Only the lowest panel of a column carries the label of the shared axis.
@@ -275,7 +277,7 @@ def _alarm_legend(figure: "Figure", alarms: Mapping[str, list[float]]) -> None:
         if len(steps) > 1:
             where = f"{len(steps)} times, first at {where}"
         line = Line2D([], [], color=MARK, linewidth=1.2, linestyle=style)
-        line.set_label(f"alarm: {kind} ({where})")
+        line.set_label(f"alarm: {legible(kind)} ({where})")
         handles.append(line)
     columns = 2 if len(handles) > 1 else 1
     figure.legend(handles=handles, loc="outside lower left", ncols=columns)

@@ -1,13 +1,14 @@
-"""The one look of every figure, and the small parts they share."""
+"""The one look of every figure, and the small parts that the figures share."""
 
 import contextlib
 import io
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ssljax.reports.fonts import families
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 # Any: the stubs of matplotlib 3.11 allow its own literals as keys only.
 _STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "axes.titlesize": 9.5,
     "axes.labelsize": 8.5,
@@ -46,15 +46,19 @@ MARK = "#b3261e"
 
 
 class NothingToDraw(ValueError):
-    """The records hold nothing of what the figure shows."""
+    """Raised where the records hold nothing that the figure shows."""
 
 
 _NOT_FINITE_WORDS = ("NaN", "Infinity", "-Infinity", "nan", "inf", "-inf")
 
 
 @contextlib.contextmanager
-def house_style() -> Iterator[None]:
-    """Matplotlib's defaults plus the house look, whatever the user's matplotlibrc.
+def house_style(texts: Iterable[str] = ()) -> Iterator[None]:
+    """Use matplotlib's defaults plus the house look, whatever the user's matplotlibrc.
+
+    Args:
+        texts: names in any script that are going to be drawn; fonts are chosen for
+            them.
 
     >>> import matplotlib
     >>> with house_style():
@@ -66,11 +70,12 @@ def house_style() -> Iterator[None]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams["font.family"] = families(texts)
         yield
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An Agg figure of ``width`` x ``height`` inches that pyplot knows nothing of.
+    """Create an Agg figure of ``width`` x ``height`` inches, unknown to pyplot.
 
     >>> new_figure(4, 3).get_size_inches().tolist()
     [4.0, 3.0]
@@ -84,22 +89,20 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def to_png(figure: "Figure") -> bytes:
-    """The figure as PNG bytes, the same bytes for the same figure, then cleared.
+    """Return the figure as PNG bytes, the same for the same figure, and clear it.
 
     >>> to_png(new_figure(1, 1))[1:4]
     b'PNG'
     """
     buffer = io.BytesIO()
-    with house_style(), warnings.catch_warnings():
-        # A class name in a script the font lacks is drawn as boxes, not refused.
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
+    with house_style():
         figure.savefig(buffer, format="png", metadata={"Software": None})
     figure.clear()
     return buffer.getvalue()
 
 
 def number(value: Any) -> float | None:
-    """``value`` as a float if it is a number or a word for a non-finite one.
+    """Return ``value`` as a float if it is a number or a word for a non-finite one.
 
     >>> number(3), number("NaN"), number("fast"), number(True)
     (3.0, nan, None, None)
@@ -116,7 +119,7 @@ def number(value: Any) -> float | None:
 def series(
     records: Sequence[Mapping[str, Any]], key: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one metric, ordered by step.
+    """Return steps and values of one metric, ordered by step.
 
     A resumed run writes some steps twice; the later record is the one that counts.
 
@@ -135,9 +138,11 @@ def series(
 def draw_series(
     axes: "Axes", steps: np.ndarray, values: np.ndarray, *, log: bool
 ) -> None:
-    """A line over steps, gaps and crosses where a value is not finite."""
+    """Draw a line over steps, with gaps and crosses where a value is not finite."""
+    from matplotlib.ticker import MaxNLocator
+
     finite = np.isfinite(values)
-    # A point between two gaps is no line; without a marker it would be invisible.
+    # A point between two gaps has no line; without a marker it would be invisible.
     before = np.concatenate([[False], finite[:-1]])
     after = np.concatenate([finite[1:], [False]])
     lonely = finite & ~before & ~after
@@ -146,6 +151,9 @@ def draw_series(
     if log and finite.any() and (values[finite] > 0).all():
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
+        if values[finite].max() < 30 * values[finite].min():
+            # There may be no power of ten in between to write at the axis.
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     if not finite.all():
         axes.plot(
             steps[~finite],
@@ -169,7 +177,7 @@ def draw_series(
 
 
 def step_axis(axes: "Axes", *, label: bool = True) -> None:
-    """Ticks in whole steps, thousands written 20k, and the label.
+    """Set ticks in whole steps, thousands written 20k, and the label.
 
     >>> axes = new_figure(2, 2).add_subplot()
     >>> step_axis(axes)

@@ -1,105 +1,126 @@
-"""What a run is, in a few lines, from the files it left."""
+"""Describe a run in a few lines, from its typed records."""
 
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssljax.reports.html import flatten_values
 from ssljax.reports.style import number, series
+from ssljax.runs.environment import Environment, Launch
+from ssljax.runs.records import DataRecord
 
-_VERSIONS = ("ssljax", "python", "jax", "jaxlib", "flax", "optax", "numpy")
-_UNKNOWN = "not recorded"
+UNKNOWN = "not recorded"
+_VERSIONS = ("ssljax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
-def run_title(workdir: Path, config: Mapping[str, Any]) -> str:
-    """Method, data and folder as one line.
+def run_title(workdir: Path, settings: Mapping[str, Any]) -> str:
+    """Return method, data and folder as one line.
 
-    >>> run_title(Path("runs/a"), {"method": {"name": "vicreg"}})
-    'vicreg (a)'
+    >>> run_title(Path("runs/a"), {"method.name": "vicreg", "data.name": "shapes"})
+    'vicreg on shapes (a)'
     """
-    flat = flatten_values(config)
-    method, data = (_first(flat, f"{part}.name", part) for part in ("method", "data"))
-    name = Path(workdir).absolute().name
-    words = [str(method or "Self-supervised run")]
-    words += [f"on {data}"] if data else []
-    return " ".join([*words, f"({name})"])
+    words = [str(settings.get("method.name") or "Self-supervised run")]
+    if settings.get("data.name"):
+        words.append(f"on {settings['data.name']}")
+    return " ".join([*words, f"({Path(workdir).absolute().name})"])
 
 
 def run_summary(
-    config: Mapping[str, Any],
-    environment: Mapping[str, Any],
-    data: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    environment: Environment,
+    data: DataRecord,
     records: Sequence[Mapping[str, Any]],
 ) -> list[tuple[str, str]]:
-    """Name and value of what someone needs to repeat the run.
+    """Return names and values of what someone needs to repeat the run.
 
     Args:
-        config: contents of ``config.json``, nested or flat.
-        environment: contents of ``environment.json``: command, commit, devices and
-            versions, under any parent.
-        data: contents of ``data.json``, or empty.
+        settings: the configuration by dotted keys.
+        environment: the launches; the first one is shown.
+        data: the training images.
         records: the metrics.
 
     Returns:
-        Pairs in reading order; what no file tells is ``not recorded``.
+        Pairs in reading order; a value that no file holds is ``not recorded``.
 
-    >>> dict(run_summary({"seed": 3}, {}, {}, []))["Seed"]
+    >>> dict(run_summary({"seed": 3}, Environment(), DataRecord(), []))["Seed"]
     '3'
     """
-    flat, around = flatten_values(config), flatten_values(environment)
-    command = _first(around, "command", "argv")
-    if isinstance(command, list):
-        command = shlex.join(str(word) for word in command)
+    launches = environment.launches
+    first = launches[0] if launches else Launch()
     options = {
         key.removeprefix("method.options."): value
-        for key, value in flat.items()
+        for key, value in settings.items()
         if key.startswith("method.options.")
     }
-    method = _first(flat, "method.name", "method")
-    return [
-        ("Command", _shown(command)),
-        ("Method", _shown(method) + _in_brackets(options)),
-        (
-            "Data",
-            _shown(_first(flat, "data.name", "data")) + _in_brackets(_plain(data)),
-        ),
-        ("Encoder", _encoder(flat)),
-        ("Epochs", _epochs(flat, records)),
-        ("Monitor", _monitor(records)),
-        ("Batch size", _shown(_first(flat, "batch_size"))),
-        ("Seed", _shown(_first(flat, "seed"))),
-        ("Commit", _shown(_first(around, "commit", "git_commit", "git"))),
-        ("Device", _device(around)),
-        ("Versions", _versions(around)),
-    ]
-
-
-def _first(flat: Mapping[str, Any], *keys: str) -> Any:
-    """Value of the first key present, whole or as the end of a dotted key."""
-    for key in keys:
-        if flat.get(key) is not None:
-            return flat[key]
-    for key in keys:
-        for name, value in flat.items():
-            if name.endswith(f".{key}") and value is not None:
-                return value
-    return None
-
-
-def _encoder(flat: Mapping[str, Any]) -> str:
-    arch = _first(flat, "model.arch", "encoder", "model")
-    details = {
-        k: flat[f"model.{k}"]
-        for k in ("width", "stem", "dtype")
-        if f"model.{k}" in flat
+    model = {
+        name: settings[f"model.{name}"]
+        for name in ("width", "stem", "dtype")
+        if settings.get(f"model.{name}") is not None
     }
-    return _shown(arch) + _in_brackets(details)
+    rows = [
+        ("Command", shlex.join(first.command) if first.command else UNKNOWN),
+        ("Method", _shown(settings.get("method.name")) + _in_brackets(options)),
+        ("Data", _data(settings, data)),
+        ("Encoder", _shown(settings.get("model.arch")) + _in_brackets(model)),
+        ("Epochs", _epochs(settings, records)),
+        ("Batch size", _shown(settings.get("batch_size"))),
+        ("Seed", _shown(settings.get("seed"))),
+        ("Monitor", _monitor(records)),
+        ("Commit", _shown(first.commit)),
+        ("Device", _device(first)),
+        ("Versions", _versions(first)),
+        ("Started", _time(first.started)),
+    ]
+    if launches:
+        rows.append(("Resumed", _resumed(launches)))
+    return rows
 
 
-def _epochs(flat: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
-    planned = _first(flat, "epochs")
-    text = _UNKNOWN if planned is None else f"{_shown(planned)} planned"
+def launch_name(number: int, launch: Launch) -> str:
+    """Return a heading: ``Launch 2, 2026-11-28 05:53:41 UTC``."""
+    return f"Launch {number}, {_time(launch.started)}"
+
+
+def launch_pairs(launch: Launch) -> list[tuple[str, str]]:
+    """Return all that is known of a launch, as names and values."""
+    versions = {k: v for k, v in launch.versions.items() if v is not None}
+    pairs = [
+        ("Command", shlex.join(launch.command) if launch.command else UNKNOWN),
+        ("Commit", _shown(launch.commit)),
+        ("Device", _device(launch)),
+        ("Processes", _shown(launch.process_count)),
+        ("Platform", _shown(launch.platform)),
+        ("Python", _shown(launch.python)),
+        ("Versions", ", ".join(f"{k} {v}" for k, v in versions.items()) or UNKNOWN),
+    ]
+    # Keys of a newer version are shown as they are.
+    return pairs + [(key, _shown(value)) for key, value in launch.extra.items()]
+
+
+def _data(settings: Mapping[str, Any], data: DataRecord) -> str:
+    name = data.name or settings.get("data.name")
+    if name is None:
+        return UNKNOWN
+    text = f"{name} ({data.split})" if data.split else str(name)
+    parts = []
+    if data.examples is not None:
+        parts.append(f"{grouped(data.examples)} images")
+    if data.image_shape is not None:
+        parts.append("x".join(map(str, data.image_shape)))
+    if data.num_classes is not None:
+        parts.append(f"{data.num_classes} classes")
+    elif data.complete:
+        parts.append("no labels")
+    if data.skipped:
+        parts.append(f"{data.skipped} unreadable files")
+    if data.note:
+        parts.append(data.note)
+    return ", ".join([text, *parts])
+
+
+def _epochs(settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
+    planned = settings.get("epochs")
+    text = UNKNOWN if planned is None else f"{_shown(planned)} planned"
     steps = [s for s in (number(r.get("step")) for r in records) if s is not None]
     if not steps:
         return f"{text}; no step was logged"
@@ -109,7 +130,7 @@ def _epochs(flat: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> st
 
 
 def _monitor(records: Sequence[Mapping[str, Any]]) -> str:
-    """What the spectrum panel and the kNN monitor cost."""
+    """Say what the spectrum panel and the kNN monitor cost."""
     seconds = [
         s for s in (number(r.get("monitor_seconds")) for r in records) if s is not None
     ]
@@ -123,31 +144,52 @@ def _monitor(records: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _device(around: Mapping[str, Any]) -> str:
-    device = _first(
-        around,
-        "device",
-        "devices",
-        "device_kind",
-        "devices.kind",
-        "backend",
-        "platform",
-    )
-    if isinstance(device, list):
-        kinds = [str(d) for d in device]
-        device = ", ".join(f"{kinds.count(k)} x {k}" for k in dict.fromkeys(kinds))
-    count = _first(around, "device_count", "devices.count")
-    return _shown(device) + (f" x {count}" if count is not None else "")
+def _device(launch: Launch) -> str:
+    if launch.device is None:
+        return UNKNOWN
+    count = launch.device_count
+    text = launch.device if count is None else f"{count} x {launch.device}"
+    several = launch.process_count is not None and launch.process_count > 1
+    return f"{text} in {launch.process_count} processes" if several else text
 
 
-def _versions(around: Mapping[str, Any]) -> str:
-    found = [(name, _first(around, f"versions.{name}", name)) for name in _VERSIONS]
-    return ", ".join(f"{name} {value}" for name, value in found if value) or _UNKNOWN
+def _versions(launch: Launch) -> str:
+    found = {name: launch.versions.get(name) for name in _VERSIONS}
+    found["Python"] = launch.python
+    return ", ".join(f"{k} {v}" for k, v in found.items() if v) or UNKNOWN
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    kinds = (str, int, float)
-    return {k: v for k, v in values.items() if isinstance(v, kinds) and k != "name"}
+def _resumed(launches: Sequence[Launch]) -> str:
+    """Say how often, and whether with other code or on another device."""
+    later = launches[1:]
+    if not later:
+        return "never"
+    times = "once" if len(later) == 1 else f"{len(later)} times"
+    last = "" if later[-1].started is None else f", last {_time(later[-1].started)}"
+    changed = [
+        name
+        for name, of in (("commit", lambda each: each.commit), ("device", _device))
+        if len({of(each) for each in launches}) > 1
+    ]
+    if len({str(sorted(each.versions.items())) for each in launches}) > 1:
+        changed.append("versions")
+    return f"{times}{last}" + (f"; changed: {', '.join(changed)}" if changed else "")
+
+
+def _time(iso: str | None) -> str:
+    """Return ``2026-11-28 05:53:41 UTC`` of ``2026-11-28T05:53:41+00:00``."""
+    if iso is None:
+        return f"time {UNKNOWN}"
+    return iso.replace("T", " ").replace("+00:00", " UTC")
+
+
+def grouped(count: int) -> str:
+    """Return a number with its thousands apart.
+
+    >>> grouped(50000) == "50\\N{NO-BREAK SPACE}000"
+    True
+    """
+    return f"{count:,}".replace(",", "\N{NO-BREAK SPACE}")
 
 
 def _in_brackets(values: Mapping[str, Any]) -> str:
@@ -158,4 +200,4 @@ def _in_brackets(values: Mapping[str, Any]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
-    return _UNKNOWN if value is None else str(value)
+    return UNKNOWN if value is None else str(value)

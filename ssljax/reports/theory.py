@@ -5,7 +5,6 @@ says as much as the screen. The same data give the same bytes.
 """
 
 import io
-import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ssljax.reports.style import house_style, new_figure, plain_numbers
+from ssljax.reports.svg import compact
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ _SVG: dict[Any, Any] = {"svg.hashsalt": "ssljax", "svg.fonttype": "none"}
 
 
 def draw(picture: "Picture") -> "Figure":
-    """A figure with one set of axes per panel.
+    """Draw a figure with one set of axes per panel.
 
     Args:
         picture: an `ssljax.analytic.checklist.Picture`. Labels are one per pair of x
@@ -104,7 +104,7 @@ def draw(picture: "Picture") -> "Figure":
 
 
 def to_bytes(figure: "Figure", kind: str = "svg") -> bytes:
-    """The figure as SVG or PNG, the same bytes for the same figure, then cleared.
+    """Return the figure as SVG or PNG, the same bytes each time, and clear it.
 
     >>> to_bytes(new_figure(1, 1), "png")[1:4]
     b'PNG'
@@ -119,40 +119,16 @@ def to_bytes(figure: "Figure", kind: str = "svg") -> bytes:
         matplotlib.rcParams.update(_SVG)
         figure.savefig(buffer, format=kind, metadata=dict.fromkeys(nothing))
     figure.clear()
-    return _compact(buffer.getvalue()) if kind == "svg" else buffer.getvalue()
+    return compact(buffer.getvalue()) if kind == "svg" else buffer.getvalue()
 
 
 def save(picture: "Picture", folder: Path, kind: str = "svg") -> Path:
-    """Draw a picture into ``folder / name.kind``; the folder is made."""
+    """Draw a picture into ``folder / name.kind``; the folder is created."""
     path = Path(folder) / f"{picture.name}.{kind}"
     data = to_bytes(draw(picture), kind)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
-
-
-def _compact(svg: bytes) -> bytes:
-    """The same drawing in a third of the bytes.
-
-    Hundredths of a point, one CSS class per style, and neither indentation nor the
-    names of groups, which nothing refers to.
-    """
-    text = re.sub(r">\s+<", "><", svg.decode("utf-8"))
-    text = re.sub(r'<g id="[^"]*"', "<g", text)
-
-    def rounded(match: re.Match) -> str:
-        body = re.sub(r"-?\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", match[2])
-        return f'{match[1]}="{" ".join(body.split())}"'
-
-    text = re.sub(r'( d| x| y)="([^"]*)"', rounded, text)
-    classes: dict[str, str] = {}
-
-    def named(match: re.Match) -> str:
-        return f' class="{classes.setdefault(match[1], f"s{len(classes)}")}"'
-
-    text = re.sub(r' style="([^"]*)"', named, text)
-    rules = "".join(f".{name}{{{style}}}" for style, name in classes.items())
-    return text.replace("</style>", rules + "</style>", 1).encode("utf-8")
 
 
 def _columns(panels: int) -> int:
@@ -209,7 +185,7 @@ def _draw_panel(axes: "Axes", panel: "Panel", *, size: float, points: int) -> No
 def _curves(
     pairs: Sequence[tuple[Any, Any]], labels: Sequence[str], default: str
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, str | None]]:
-    """Number, x, y and label of every column of every pair."""
+    """Yield number, x, y and label of every column of every pair."""
     labels = list(labels) or [default]
     per_curve = len(labels) == _curves_in(pairs)
     k = 0
@@ -239,7 +215,7 @@ def _matrix(y: Any) -> np.ndarray:
 
 
 def _spaced(x: np.ndarray, *, log: bool, most: int) -> np.ndarray:
-    """Indices of at most so many places, even along the axis as it is drawn."""
+    """Return at most ``most`` indices, evenly spaced along the axis as it is drawn."""
     if len(x) <= most:
         return np.arange(len(x))
     place = x
@@ -255,7 +231,7 @@ def _spaced(x: np.ndarray, *, log: bool, most: int) -> np.ndarray:
 
 
 def _bends(x: np.ndarray, y: np.ndarray, panel: "Panel") -> np.ndarray:
-    """Indices of the points that a line needs: the rest is straight to a thousandth."""
+    """Return the indices that a line needs: the rest is straight to a thousandth."""
     across = np.log(np.where(x > 0, x, np.nan)) if panel.log_x else x
     up = np.log(np.where(y > 0, y, np.nan)) if panel.log_y else y
     finite = np.isfinite(across).all() and np.isfinite(up).all()
@@ -276,12 +252,12 @@ def _bends(x: np.ndarray, y: np.ndarray, panel: "Panel") -> np.ndarray:
 
 
 def _grey(k: int, count: int) -> str:
-    """Dark first; the palest still stands out on white."""
+    """Return a grey, dark for the first curve; the palest still shows on white."""
     return f"{0.1 + 0.5 * k / max(count - 1, 1):.2f}"
 
 
 def _legend(axes: "Axes") -> None:
-    """Under the panel: inside, it would hide curves sooner or later."""
+    """Put the legend below the panel; inside, it would sooner or later hide curves."""
     handles, labels = axes.get_legend_handles_labels()
     if labels:
         axes.legend(
@@ -297,7 +273,7 @@ def _legend(axes: "Axes") -> None:
 
 
 def _legend_columns(labels: Sequence[str], *, widest: int = 68) -> int:
-    """As many columns, filled one after the other, as fit under a panel."""
+    """Return how many columns, filled one after the other, fit below a panel."""
     for columns in range(min(len(labels), 3), 1, -1):
         rows = -(-len(labels) // columns)
         starts = range(0, len(labels), rows)

@@ -1,4 +1,4 @@
-"""What the checks of the theories and the fingerprints found, as pages and as JSON."""
+"""Results of the theory checks and fingerprints, as pages and as JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ssljax.runs.files import plain
+
 if TYPE_CHECKING:
     from ssljax.analytic.checklist import Finding, Theory, Verdict
     from ssljax.analytic.fingerprint.measure import Fingerprint
+    from ssljax.runs.environment import Launch
 
 _COMPUTING = ("ssljax", "jax", "jaxlib", "diffrax", "numpy")
 _HEADER = (
@@ -26,7 +29,7 @@ _HEADER = (
 
 
 def fingerprint_table(found: Mapping[str, "Fingerprint"]) -> str:
-    """One row per loss, columns padded so that it reads as text too.
+    """Return one row per loss, columns padded so that the table reads as text too.
 
     >>> print(fingerprint_table({}).splitlines()[0][:23])
     | loss | completed by |
@@ -37,7 +40,7 @@ def fingerprint_table(found: Mapping[str, "Fingerprint"]) -> str:
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of text, the first of them the header.
+    """Return rows of text as a Markdown table; the first row is the header.
 
     >>> print(markdown_table([("a", "b"), ("long", "|x|")]))
     | a    | b     |
@@ -97,7 +100,7 @@ def _fixed(value: float) -> str:
 
 @dataclass
 class Outcome:
-    """What became of a theory's items."""
+    """Results of a theory's items."""
 
     theory: "Theory"
     verdicts: list["Verdict"] = field(default_factory=list)
@@ -116,7 +119,7 @@ class Outcome:
 
     @property
     def wrong(self) -> int:
-        """Items that were run and do not hold, and figures that could not be drawn."""
+        """Count items that ran and do not hold, and figures that failed to draw."""
         figures = sum(number.startswith("figures") for number in self.errors)
         return len(self.verdicts) - self.agreeing - self.missing + figures
 
@@ -146,18 +149,16 @@ def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
     return "\n".join([*lines, f"{'total':<{width}}  {seconds:7.1f} s  {verdict}"])
 
 
-def checklist_page(
-    outcomes: Sequence[Outcome], seed: int, made: Mapping[str, Any]
-) -> str:
-    """Markdown, a row per figure: item, what is measured, tolerance, measured.
+def checklist_page(outcomes: Sequence[Outcome], seed: int, made: "Launch") -> str:
+    """Write a Markdown page, a row per number: item, check, tolerance, measured.
 
     Args:
         outcomes: of the theories, in order.
         seed: of the run.
-        made: what made it: "command", "commit", "device", "python", "versions".
+        made: the launch that made it.
 
     Returns:
-        The page, with the figures of the theories below their tables.
+        The page, with each theory's figures below its table.
     """
     parts = ["# What each theory is held to", "", _stamp(seed, made), ""]
     for outcome in outcomes:
@@ -174,16 +175,16 @@ def checklist_page(
     return "\n".join(parts).rstrip("\n") + "\n"
 
 
-def _stamp(seed: int, made: Mapping[str, Any]) -> str:
+def _stamp(seed: int, made: "Launch") -> str:
     versions = ", ".join(
         f"{name} {number}"
-        for name, number in made["versions"].items()
+        for name, number in made.versions.items()
         if name in _COMPUTING and number is not None
     )
     return (
-        f"Written by `{' '.join(made['command'])}`: seed {seed}, float64, "
-        f"{made['device']}, Python {made['python']}, {versions}, "
-        f"commit {made['commit'] or 'unknown'}."
+        f"Written by `{' '.join(made.command or ())}`: seed {seed}, float64, "
+        f"{made.device}, Python {made.python}, {versions}, "
+        f"commit {made.commit or 'unknown'}."
     )
 
 
@@ -191,14 +192,13 @@ def _measured(finding: "Finding") -> str:
     return finding.shown + ("" if finding.passed else " **DISAGREES**")
 
 
-def as_json(outcomes: Sequence[Outcome], seed: int, made: Mapping[str, Any]) -> str:
-    """Every figure with its interval, and what made it; arguments: `checklist_page`.
+def as_json(outcomes: Sequence[Outcome], seed: int, made: "Launch") -> str:
+    """Return every number with its interval, and the launch that made it, as JSON.
 
-    Returns:
-        JSON text; a figure that is not finite is null.
+    The arguments are those of `checklist_page`. A number that is not finite is null.
     """
     record = {
-        "made": dict(made),
+        "made": plain(made),
         "seed": seed,
         "agrees": not any(outcome.wrong for outcome in outcomes),
         "theories": [
@@ -226,7 +226,7 @@ def _item_record(verdict: "Verdict") -> dict[str, Any]:
         "findings": [
             {
                 "what": finding.what,
-                # JSON has no NaN; null is a figure that is none.
+                # JSON has no NaN; null is a number that is not finite.
                 "measured": _number(finding.measured),
                 "low": _number(finding.low),
                 "high": _number(finding.high),

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ssljax.config.checks import ConfigError
-from ssljax.runs.folder import plain
+from ssljax.runs.files import plain
 
 _OURS = ("digest", "leaves", "seal")
 

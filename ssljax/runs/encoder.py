@@ -13,6 +13,7 @@ from ssljax.config.checks import ConfigError
 from ssljax.runs.checkpoint import Checkpoints
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.monitor import encode
+from ssljax.runs.records import DataRecord
 from ssljax.runs.resolved import load_resolved
 from ssljax.runs.setup import assemble
 from ssljax.training import devices
@@ -29,7 +30,7 @@ class Restored:
     state: TrainState
     step: int
     config: Config
-    data: dict
+    data: DataRecord
 
 
 def restore(workdir: str | Path, *, untrained: bool = False) -> Restored:
@@ -45,19 +46,19 @@ def restore(workdir: str | Path, *, untrained: bool = False) -> Restored:
     folder = RunFolder(workdir)
     config = load_resolved(folder)
     data = folder.load_data()
-    needed = ("image_shape", "num_classes", "examples", "mean", "std")
-    if any(key not in data for key in needed):
+    shape, mean, std = data.image_shape, data.mean, data.std
+    if shape is None or data.examples is None or mean is None or std is None:
         raise ConfigError(
             f"{folder.data} is missing or damaged; the same ssljax pretrain command "
             "writes it again"
         )
     setup = assemble(
         config,
-        image_shape=tuple(data["image_shape"]),
-        num_classes=data["num_classes"],
-        examples=data["examples"],
-        mean=tuple(data["mean"]),
-        std=tuple(data["std"]),
+        image_shape=(shape[0], shape[1], shape[2]),
+        num_classes=data.num_classes,
+        examples=data.examples,
+        mean=mean,
+        std=std,
     )
     create = creator(setup)
     if untrained:

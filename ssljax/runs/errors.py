@@ -1,4 +1,4 @@
-"""What ended a run, as one line: full disk, read-only folder, lost file, no memory."""
+"""Explain in one line what ended a run: full disk, lost file, no memory, ..."""
 
 import errno
 import os
@@ -19,34 +19,34 @@ _WORKER = "Worker process was terminated unexpectedly"
 
 
 def explain(error: BaseException, folder: RunFolder) -> str | None:
-    """What happened to a run and what to do, in one line; None where it is not known.
+    """Say in one line what happened to a run and what to do; None if unknown.
 
     Args:
-        error: what ended the run; what caused it is looked at too.
-        folder: the run's folder, whose newest checkpoint the line names.
+        error: what ended the run; its causes are examined too.
+        folder: the run's folder; the line names its newest checkpoint.
 
     >>> folder = RunFolder("runs/first")
     >>> explain(OSError(errno.ENOSPC, "No space left on device", "/tmp/x"), folder)
-    'no space left to write /tmp/x (No space left on device): free some; nothing was \
-saved yet, so the same command starts afresh'
+    'no space left to write /tmp/x (No space left on device); free some space, then \
+rerun the same command; nothing was saved yet, so it starts from step 0'
     >>> explain(TypeError("a bug"), folder) is None
     True
     """
     for each in _causes(error):
-        told = _of_memory(each) or _of_data(each) or _of_disk(each, folder)
-        if told is not None:
-            return " ".join(f"{told}; {_goes_on(folder)}".split())
+        line = _of_memory(each) or _of_data(each) or _of_disk(each, folder)
+        if line is not None:
+            return " ".join(f"{line}, then {_rerun(folder)}".split())
     return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what led to it, the nearest first."""
+    """Yield the error and what led to it, the nearest first."""
     seen: set[int] = set()
     each: BaseException | None = error
     while each is not None and id(each) not in seen:
         seen.add(id(each))
         yield each
-        # Handling an error may uncover a mistake of ours, which is then what matters.
+        # Handling an error may uncover a bug of ours, which is then what matters.
         followed = isinstance(each, OSError | ValueError | RuntimeError)
         context = None if each.__suppress_context__ else each.__context__
         each = each.__cause__ or (context if followed else None)
@@ -59,21 +59,24 @@ def _of_memory(error: BaseException) -> str | None:
         "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
     ):
         return (
-            f"the device is out of memory ({_short(text)}): stop what else uses it; "
-            "or start another run, in another --workdir, with --devices.microbatch, "
-            "a smaller --batch-size or --model.dtype bfloat16"
+            f"the device is out of memory ({_short(text)}); use --devices.microbatch, "
+            "a smaller --batch-size or --model.dtype bfloat16 in another --workdir, or "
+            "stop other programs on the device"
         )
     if isinstance(error, MemoryError):
         return (
-            f"the host is out of memory ({_short(text) or 'no more was given'}): stop "
-            "what else uses it, lower --data.workers or use --data.store stream"
+            f"the host is out of memory ({_short(text) or 'an allocation failed'}); "
+            "lower --data.workers, use --data.store stream or stop other programs"
         )
-    # One that ends by itself (a positive code) says why, and that is a mistake.
+    # A positive code means that the process ended itself with an error of its own,
+    # which is a bug and keeps its traceback.
     ended = re.search(rf"^{_WORKER} with exit code -(\d+)", text)
     if isinstance(error, RuntimeError) and ended:
+        # The kernel picks a process to kill when memory runs out.
+        usually = " (usually out of memory)" if ended[1] == "9" else ""
         return (
-            f"a process that reads images was killed by signal {ended[1]}, by 9 mostly "
-            "for want of memory: lower --data.workers"
+            f"an image-reading process was killed by signal {ended[1]}{usually}; "
+            "lower --data.workers"
         )
     return None
 
@@ -85,15 +88,16 @@ def _of_data(error: BaseException) -> str | None:
 def _of_disk(error: BaseException, folder: RunFolder) -> str | None:
     number, where = _number_and_place(error, folder)
     if number in _FULL:
-        return f"no space left to write {where} ({os.strerror(number)}): free some"
+        reason = os.strerror(number)
+        return f"no space left to write {where} ({reason}); free some space"
     if number in _REFUSED:
-        return (
-            f"{where} cannot be written ({os.strerror(number)}): make it writable again"
-        )
+        reason = os.strerror(number)
+        return f"{where} cannot be written ({reason}); make it writable again"
     if number in _LOST:
-        return f"the disk of {where} does not answer ({os.strerror(number)})"
+        reason = os.strerror(number)
+        return f"the disk of {where} does not respond ({reason}); reconnect it"
     if number in (errno.ENOENT, errno.ENOTDIR) and not folder.config.exists():
-        return f"the run folder {folder.path} has vanished: bring it back"
+        return f"the run folder {folder.path} has vanished; bring it back"
     return None
 
 
@@ -103,7 +107,7 @@ def _number_and_place(
     if isinstance(error, OSError) and error.errno is not None:
         name = error.filename
         where = os.fsdecode(name) if isinstance(name, str | bytes) else ""
-        # Of a file in the run folder the folder says enough; some are temporary.
+        # Inside the run folder the folder's name is enough; some files are temporary.
         inside = not where or os.path.abspath(where).startswith(str(folder.path))
         return error.errno, str(folder.path) if inside else where
     if isinstance(error, ValueError | RuntimeError) and str(folder.path) in str(error):
@@ -113,21 +117,21 @@ def _number_and_place(
     return None, ""
 
 
-def _goes_on(folder: RunFolder) -> str:
-    """Where the same command goes on: the newest checkpoint that was committed."""
+def _rerun(folder: RunFolder) -> str:
+    """Say from which step a rerun resumes: that of the newest finished checkpoint."""
     try:
         names = os.listdir(folder.checkpoints)
     except OSError:
         names = []
-    # What is not finished has a longer name.
+    # An unfinished checkpoint has a longer name.
     steps = [int(name) for name in names if name.isdigit()]
     if not steps:
-        return "nothing was saved yet, so the same command starts afresh"
-    return f"the same command goes on from step {max(steps)}"
+        return "rerun the same command; nothing was saved yet, so it starts from step 0"
+    return f"rerun the same command to resume from step {max(steps)}"
 
 
 def _short(text: str) -> str:
-    """The first sentence, without the kinds of error that it begins with."""
+    """Return the first sentence, without the error names that it begins with."""
     line = " ".join(text.split())
     line = re.sub(r"^(?:(?:[A-Z_]{4,}|Error \w+ \w+): )+", "", line)
     line = re.split(r"(?<=\w)[.:;] ", line)[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""The state of a failed step, kept so that the step can be run again."""
+"""Keep the state of a failed step, so that the step can be replayed."""
 
 import json
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ import jax
 from ssljax.config.checks import ConfigError
 from ssljax.runs.checkpoint import attempt, quieten_orbax
 from ssljax.runs.digest import not_empty, record_of, table, verified
-from ssljax.runs.folder import write_json_atomically
+from ssljax.runs.files import write_json
 
 
 def save_failure(folder: Path, state: Any, info: Mapping[str, Any]) -> None:
-    """Keep the state of a failed step; a former one in the folder is replaced.
+    """Save the state of a failed step, in place of an earlier one in the folder.
 
     Args:
         folder: gets ``state/`` and ``info.json``.
@@ -28,27 +28,29 @@ def save_failure(folder: Path, state: Any, info: Mapping[str, Any]) -> None:
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder / "state", not_empty(table(state)), force=True)
         checkpointer.wait_until_finished()
-    # Last, so that info.json says that the state beside it is whole.
+    # Last, so that an info.json means that the state beside it is complete.
     if jax.process_index() == 0:
-        write_json_atomically(folder / "info.json", record_of(state, info))
+        write_json(folder / "info.json", record_of(state, info))
 
 
 def load_failure(folder: Path, abstract_state: Any) -> tuple[Any, dict[str, Any]]:
-    """What `save_failure` kept: the state and the info.
+    """Load what `save_failure` saved: the state and the info.
 
     Args:
-        folder: the folder that was given to `save_failure`.
+        folder: the folder given to `save_failure`.
         abstract_state: tree of `jax.ShapeDtypeStruct` with shardings.
 
     Raises:
-        ConfigError: if there is nothing, or it is damaged or of another state.
+        ConfigError: if it is missing, damaged or of a different state.
     """
     import orbax.checkpoint as ocp
 
     quieten_orbax()
     folder = Path(folder).absolute()
     if not (folder / "info.json").exists():
-        raise ConfigError(f"{folder} holds no failure (no info.json)")
+        raise ConfigError(
+            f"{folder} holds no failure (no info.json), so there is nothing to replay"
+        )
 
     def restore() -> tuple[Any, dict[str, Any]]:
         record = json.loads((folder / "info.json").read_text("utf-8"))
@@ -62,5 +64,8 @@ def load_failure(folder: Path, abstract_state: Any) -> tuple[Any, dict[str, Any]
 
     found, reason = attempt(restore)
     if found is None:
-        raise ConfigError(f"{folder} is damaged ({reason})")
+        raise ConfigError(
+            f"{folder} is damaged ({reason}), so the step cannot be replayed; rerun "
+            "ssljax pretrain to reach it again"
+        )
     return found

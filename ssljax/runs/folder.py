@@ -1,44 +1,25 @@
-"""The folder of a run: where its files lie, and how they are written whole."""
+"""The folder of a run: its files, who may use it, and what they hold."""
 
 import contextlib
-import datetime
 import errno
-import importlib.metadata
-import json
-import math
 import os
-import platform
-import subprocess
 import tempfile
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import jax
-import numpy as np
 
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
 from ssljax.config.serialize import differences, from_json, to_json
-
-_PACKAGES = (
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "chex",
-    "diffrax",
-    "numpy",
-    "ssljax",
-)
+from ssljax.runs import environment, files
+from ssljax.runs.environment import Environment
+from ssljax.runs.records import Alarm, DataRecord, Evaluation, SkippedFile
 
 
 class RunFolder:
     """All paths of a run in one place.
 
-    With several processes on a shared file system, process 0 alone writes.
+    With several processes on a shared file system, only process 0 writes.
 
     Args:
         path: the folder; it need not exist before `claim`.
@@ -48,7 +29,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path):
-        # Absolute, since orbax takes nothing else and a later chdir changes nothing.
+        # Absolute: orbax accepts nothing else, and a later chdir changes nothing.
         self.path = Path(path).expanduser().absolute()
         self.config = self.path / "config.json"
         self.metrics = self.path / "metrics.jsonl"
@@ -64,7 +45,7 @@ class RunFolder:
     def claim(
         self, config: Config, *, fill_gaps: Callable[[Config], Config] = lambda c: c
     ) -> bool:
-        """Make the folder for a new run, or check that an old one may go on.
+        """Create the folder of a new run, or check that an old run can be resumed.
 
         Args:
             config: the settings wanted, every default filled in; a new run keeps
@@ -72,7 +53,7 @@ class RunFolder:
             fill_gaps: fills in settings that are newer than the saved file.
 
         Returns:
-            True if the run existed, False if it was made now.
+            True if the run existed, False if it was created now.
 
         Raises:
             ConfigError: if the saved settings differ where they decide the
@@ -91,21 +72,22 @@ class RunFolder:
                     f"{others[0]!r} but no config.json); use another --workdir"
                 )
             if not existed:
-                write_text_atomically(self.config, to_json(config))
+                files.write_atomically(self.config, to_json(config))
                 return False
-            # Asking for the permission would not say why it is refused.
+            # A question about permissions would not say why they are refused.
             tempfile.TemporaryFile(dir=self.path).close()
+        # The file of an older version lacks settings that came later.
         changed = differences(fill_gaps(self.load_config()), config)
         if changed:
             raise ConfigError(
-                f"{self.path} holds a run with other settings "
-                f"({'; '.join(changed)}); use another --workdir or the same settings"
+                f"{self.path} holds a run with different settings "
+                f"({'; '.join(changed)}); use the same settings or another --workdir"
             )
         return True
 
     @contextlib.contextmanager
     def refusing(self) -> Iterator[None]:
-        """While entered, an error of the disk becomes a `ConfigError` of one line."""
+        """Turn an error of the disk inside the block into a one-line `ConfigError`."""
         try:
             yield
         except OSError as error:
@@ -117,7 +99,7 @@ class RunFolder:
             ) from error
 
     def load_config(self) -> Config:
-        """The settings the run was made with.
+        """Read the settings that the run was created with.
 
         Raises:
             ConfigError: if ``config.json`` is missing or cannot be used.
@@ -127,7 +109,7 @@ class RunFolder:
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.path} holds no run (no config.json); "
-                f"`ssljax pretrain RECIPE --workdir {self.path}` makes one"
+                f"`ssljax pretrain RECIPE --workdir {self.path}` creates one"
             ) from None
         except ConfigError as error:
             raise ConfigError(
@@ -146,169 +128,56 @@ class RunFolder:
         Args:
             command: the command line, word by word.
         """
-        saved = _read_object(self.environment).get("launches")
-        launches = saved if isinstance(saved, list) else []
-        write_json_atomically(
-            self.environment, {"launches": [*launches, this_launch(command)]}
-        )
+        environment.append(self.environment, environment.this_launch(command))
 
-    def write_data(self, info: Mapping[str, Any]) -> None:
-        """Keep what is known of the data set in ``data.json``."""
-        write_json_atomically(self.data, dict(info))
+    def write_data(self, data: DataRecord) -> None:
+        """Record the training images in ``data.json``."""
+        data.save(self.data)
 
-    def load_data(self) -> dict[str, Any]:
-        """What `write_data` kept; empty if nothing was kept or the file is damaged."""
-        return _read_object(self.data)
+    def write_evaluation(self, evaluation: Evaluation) -> None:
+        """Record a table of results in ``evaluation.json``."""
+        evaluation.save(self.evaluation)
 
     def write_skipped(self, skipped: Sequence[tuple[str | Path, str]]) -> None:
         """List files that could not be used, one a line: path, tab, reason."""
-        write_text_atomically(self.skipped, "".join(map(skipped_line, skipped)))
+        lines = [SkippedFile(str(name), reason).line for name, reason in skipped]
+        files.write_atomically(self.skipped, "".join(lines))
 
+    # Below, a missing or damaged file gives an empty record, and ``notes`` gets a
+    # sentence about the damage: a report shows what is left.
 
-def this_launch(command: Sequence[str]) -> dict[str, Any]:
-    """What made a result: command, commit, device, versions and the time.
+    def load_environment(self, notes: list[str] | None = None) -> Environment:
+        """Read the launches of the run."""
+        return environment.load(self.environment, notes)
 
-    Args:
-        command: the command line, word by word.
+    def load_data(self, notes: list[str] | None = None) -> DataRecord:
+        """Read what is known of the training images."""
+        return DataRecord.load(self.data, notes)
 
-    >>> this_launch(["ssljax", "pretrain"])["command"]
-    ['ssljax', 'pretrain']
-    """
-    device = jax.local_devices()[0]
-    return {
-        "command": list(command),
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": device.device_kind,
-        "device_count": jax.device_count(),
-        "process_count": jax.process_count(),
-        "versions": {name: _version(name) for name in _PACKAGES},
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
+    def load_evaluation(self, notes: list[str] | None = None) -> Evaluation:
+        """Read the last evaluation."""
+        return Evaluation.load(self.evaluation, notes)
 
+    def load_skipped(self) -> list[SkippedFile]:
+        """Read which files could not be used."""
+        return SkippedFile.load_all(self.skipped)
 
-def plain(value: Any) -> Any:
-    """A value as strict JSON can hold it; NaN and infinity become None.
+    # Below, damage inside a file is refused unless ``notes`` is given: a run that is
+    # resumed must not lose lines without a word.
 
-    Arrays and their scalars become lists, floats and ints.
+    def load_metrics(self, notes: list[str] | None = None) -> list[dict[str, Any]]:
+        """Read the logged metrics, each with its ``"step"``.
 
-    >>> plain({"loss": np.float32(0.5), "panel": np.array([1.0, np.nan])})
-    {'loss': 0.5, 'panel': [1.0, None]}
-    """
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, jax.Array | np.ndarray | np.generic):
-        array = np.asarray(value)
-        # bfloat16 has no Python scalar of its own; float32 holds it exactly.
-        if array.dtype.kind == "V":
-            array = array.astype(np.float32)
-        return plain(array.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Path):
-        return str(value)
-    return value
+        Raises:
+            ConfigError: if a line is damaged and ``notes`` is None.
+        """
+        return files.read_json_lines(self.metrics, notes)
 
+    def load_alarms(self, notes: list[str] | None = None) -> list[Alarm]:
+        """Read the alarms.
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Replace a file in one move, so that a kill leaves the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
-            file.flush()
-            # Without it, a power cut after the renaming can leave an empty file.
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json_atomically(path: Path, obj: Any) -> None:
-    """Replace a file by an object as strict, indented JSON."""
-    text = json.dumps(plain(obj), indent=2, allow_nan=False)
-    write_text_atomically(path, text + "\n")
-
-
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Objects of a JSON-lines file; a half-written last line is left out.
-
-    Args:
-        path: the file; a missing one counts as empty.
-
-    Raises:
-        ConfigError: if a line before the last is damaged.
-    """
-    try:
-        lines = path.read_text("utf-8", errors="replace").split("\n")
-    except FileNotFoundError:
-        return []
-    records = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            if not isinstance(record, dict):
-                raise ValueError("not an object")
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise ConfigError(
-                f"{path} line {number} is damaged; remove the line to go on"
-            ) from error
-        # Only the line feed makes a line whole: "12" may be the start of "123".
-        if number < len(lines):
-            records.append(record)
-    return records
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def skipped_line(each: tuple[str | Path, str]) -> str:
-    """A line of ``skipped_files.txt``."""
-    return f"{_one_line(each[0])}\t{_one_line(each[1])}\n"
-
-
-def _one_line(text: str | Path) -> str:
-    return " ".join(str(text).split())
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    """Commit of the checkout this package lies in, None for an installed one."""
-    root = Path(__file__).absolute().parents[2]
-    # An installed package inside someone else's checkout must not take its commit.
-    if not (root / ".git").exists():
-        return None
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *words],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
-
-    try:
-        dirty = "-dirty" if git("status", "--porcelain") else ""
-        return git("rev-parse", "HEAD") + dirty
-    except (OSError, subprocess.SubprocessError):
-        return None
+        Raises:
+            ConfigError: if a line is damaged and ``notes`` is None.
+        """
+        lines = files.read_json_lines(self.alarms, notes)
+        return [Alarm.from_object(line) for line in lines]

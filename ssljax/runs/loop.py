@@ -12,7 +12,7 @@ from ssljax.data import Source, batch_indices, batches, process_share
 from ssljax.runs import errors, processes
 from ssljax.runs.checkpoint import Checkpoints
 from ssljax.runs.failed_step import save_failure
-from ssljax.runs.folder import RunFolder, read_json_lines
+from ssljax.runs.folder import RunFolder
 from ssljax.runs.monitor import Monitor
 from ssljax.runs.preemption import Preempted, Preemption
 from ssljax.runs.progress import Progress
@@ -72,7 +72,7 @@ class Session:
             self.monitor.history += past_panels(folder)
         self.delayed = DelayedMetrics()
         self.last: dict[str, Any] = {}
-        self.alarmed = folder.alarms.exists() and bool(read_json_lines(folder.alarms))
+        self.alarmed = bool(folder.load_alarms())
 
     def __enter__(self) -> "Session":
         return self
@@ -262,10 +262,8 @@ class Session:
 
 def past_panels(folder: RunFolder) -> list[dict[str, float]]:
     """Spectrum panels that the run has logged before, oldest first."""
-    if not folder.metrics.exists():
-        return []
     panels = []
-    for record in read_json_lines(folder.metrics):
+    for record in folder.load_metrics():
         panel = {
             name.removeprefix("spectrum/"): float("nan") if value is None else value
             for name, value in record.items()

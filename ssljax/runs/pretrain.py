@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ssljax import methods
 from ssljax.config import Config
@@ -14,6 +13,7 @@ from ssljax.runs.describe import describe
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.loop import Run, Session, TrainingFailed
 from ssljax.runs.preemption import Preempted
+from ssljax.runs.records import DataRecord
 from ssljax.runs.setup import load_split, prepare
 from ssljax.runs.unreadable_images import add_to_list
 from ssljax.runs.writers import check_loggers
@@ -117,14 +117,17 @@ def _claim(folder: RunFolder, setup: Setup, source: Source, words: list[str]) ->
             folder.write_skipped(source.skipped)
 
 
-def _check_same_data(folder: RunFolder, record: dict[str, Any]) -> None:
+def _check_same_data(folder: RunFolder, record: DataRecord) -> None:
     """A resumed run must see the images it started with."""
     saved = folder.load_data()
     for key in ("examples", "image_shape", "num_classes", "fingerprint"):
-        if key in saved and saved[key] != record[key]:
+        before, now = getattr(saved, key), getattr(record, key)
+        # None: not recorded, except where unlabelled images have no classes.
+        unknown = before is None and (key != "num_classes" or not saved.complete)
+        if before != now and not unknown:
             raise ConfigError(
-                f"{folder.path} was trained on other data ({key}: {saved[key]} -> "
-                f"{record[key]}); bring back that data or use another --workdir"
+                f"{folder.path} was trained on other data ({key}: {before} -> "
+                f"{now}); bring back that data or use another --workdir"
             )
 
 
@@ -138,17 +141,17 @@ def _optional_test(setup: Setup, source: Source) -> Source | None:
         return None
 
 
-def _data_record(setup: Setup, source: Source) -> dict[str, Any]:
-    return {
-        "name": source.name,
-        "split": source.split,
-        "examples": source.size,
-        "image_shape": list(source.image_shape),
-        "num_classes": source.num_classes,
-        "class_names": list(source.class_names) if source.class_names else None,
-        "mean": list(setup.mean),
-        "std": list(setup.std),
-        "fingerprint": source.fingerprint(),
-        "skipped": len(source.skipped),
-        "note": source.note,
-    }
+def _data_record(setup: Setup, source: Source) -> DataRecord:
+    return DataRecord(
+        name=source.name,
+        split=source.split,
+        examples=source.size,
+        image_shape=source.image_shape,
+        num_classes=source.num_classes,
+        class_names=source.class_names,
+        mean=setup.mean,
+        std=setup.std,
+        fingerprint=source.fingerprint(),
+        skipped=len(source.skipped),
+        note=source.note,
+    )

@@ -1,15 +1,19 @@
-"""Images that a streamed run could not decode: told once, listed, counted."""
+"""Images that could not be decoded: the first is reported, all are listed and counted.
+
+The list is ``skipped_files.txt``: one file a line, with the reason.
+"""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ssljax.runs import processes
-from ssljax.runs.folder import RunFolder, skipped_line
+from ssljax.runs.folder import RunFolder
+from ssljax.runs.records import SkippedFile
 
 
 def add_to_list(folder: RunFolder, skipped: Sequence[tuple[str | Path, str]]) -> None:
-    """Add files to ``skipped_files.txt`` that are not in it, with the reasons.
+    """Add files and reasons to ``skipped_files.txt``, each file only once.
 
     >>> import tempfile
     >>> folder = RunFolder(tempfile.mkdtemp())
@@ -18,26 +22,22 @@ def add_to_list(folder: RunFolder, skipped: Sequence[tuple[str | Path, str]]) ->
     >>> folder.skipped.read_text()
     'cat/1.png\\tnot an image\\n'
     """
-    try:
-        old = folder.skipped.read_text("utf-8", errors="surrogateescape")
-    except FileNotFoundError:
-        old = ""
-    known = {line.split("\t")[0] for line in old.split("\n")}
-    lines = map(skipped_line, skipped)
+    known = {each.name for each in folder.load_skipped()}
+    lines = [SkippedFile(str(name), reason).line for name, reason in skipped]
     new = [line for line in lines if line.split("\t")[0] not in known]
     if new:
-        text = "".join(new)
+        # File names need not be text.
         with folder.skipped.open(
             "a", encoding="utf-8", errors="surrogateescape"
         ) as file:
-            file.write(text)
+            file.write("".join(new))
 
 
 class SkippedImages:
-    """Keeps ``skipped_files.txt`` while training comes upon damaged images.
+    """Keep ``skipped_files.txt`` while training meets damaged images.
 
     The first one is printed, the others are only listed. A process that does not write
-    names its own on stderr.
+    files names its own on stderr.
 
     Args:
         folder: the run's folder.
@@ -49,17 +49,20 @@ class SkippedImages:
         self._names: set[str] = set()
 
     def add(self, name: str, reason: str) -> None:
-        """Note an image in whose place another one was used; again changes nothing."""
+        """Note an image that was replaced by another; the same one again is ignored."""
         if name in self._names:
             return
         self._names.add(name)
-        line = f"{name} cannot be read ({reason}): another of its class stands for it"
+        line = (
+            f"{name} cannot be read ({reason}); replaced by another image of the same "
+            "class"
+        )
         if not processes.is_first():
             print(line, file=sys.stderr, flush=True)
             return
         add_to_list(self._folder, [(name, reason)])
         if not self._quiet and len(self._names) == 1:
-            print(f"{line}; listed in {self._folder.skipped}, as others will be")
+            print(f"{line}. This and any others are listed in {self._folder.skipped}")
 
     def sum_up(self) -> None:
         """Print how many there were."""

@@ -1,10 +1,9 @@
-"""Where the numbers of a run go: JSON lines and CSV always, other loggers on wish."""
+"""Write a run's metrics: JSON lines and CSV always, other loggers if asked for."""
 
 import contextlib
 import csv
 import importlib
 import io
-import json
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,25 +15,27 @@ import numpy as np
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
 from ssljax.config.serialize import flatten
-from ssljax.runs.folder import RunFolder, plain, read_json_lines, write_text_atomically
+from ssljax.runs import files
+from ssljax.runs.folder import RunFolder
+from ssljax.runs.records import Alarm
 
 
 class MetricWriter:
-    """Writes the metrics and alarms of a run; no step ever has two lines.
+    """Write the metrics and alarms of a run; no step ever has two lines.
 
-    Opening drops what lies beyond ``resume_step``, since the resumed run writes those
+    Opening drops the lines after ``resume_step``, since the resumed run writes those
     steps again.
 
     Args:
         folder: the run's folder.
-        resume_step: step of the restored checkpoint; 0 for a run from the start.
+        resume_step: step of the restored checkpoint; 0 for a new run.
         tensorboard: also write TensorBoard events, into ``tensorboard/``.
         wandb: also write to Weights & Biases; WANDB_MODE is respected.
         wandb_project: the project there.
-        config: the settings, shown by Weights & Biases.
+        config: the settings, for Weights & Biases to show.
 
     Raises:
-        ConfigError: if a wanted logger's package is missing.
+        ConfigError: if a requested logger's package is missing.
 
     >>> import tempfile
     >>> folder = RunFolder(tempfile.mkdtemp())
@@ -59,7 +60,7 @@ class MetricWriter:
         self._events: Any = None
         self._wandb: Any = None
         self._metrics: io.TextIOBase | None = None
-        # First, so that a missing package leaves the files as they are.
+        # First, so that a missing package leaves the files unchanged.
         modules = check_loggers(tensorboard=tensorboard, wandb=wandb)
         folder.path.mkdir(parents=True, exist_ok=True)
         _drop_after(folder.metrics, resume_step)
@@ -96,10 +97,10 @@ class MetricWriter:
                 f"step {step} was written after step {self._last_step}; "
                 "steps must increase"
             )
-        values = {k: v for k, v in plain(record).items() if k != "step"}
-        line = json.dumps({"step": step, **values}, allow_nan=False)
+        values = {k: v for k, v in files.plain(record).items() if k != "step"}
         assert self._metrics is not None
-        self._metrics.write(line + "\n")
+        self._metrics.write(files.json_lines([{"step": step, **values}]))
+        # At once, so that a killed run loses no line.
         self._metrics.flush()
         self._last_step = step
         scalars = {k: v for k, v in values.items() if _is_number(v)}
@@ -112,13 +113,13 @@ class MetricWriter:
 
     def alarm(self, step: int, kind: str, message: str, advice: str) -> None:
         """Append one line to ``alarms.jsonl``: what was seen and what to do."""
-        record = {"step": int(step), "kind": kind, "message": message, "advice": advice}
+        record = Alarm(int(step), kind, message, advice)
         with self._folder.alarms.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(files.json_lines([record.as_object()]))
 
     def write_csv(self) -> None:
         """Rebuild ``metrics.csv`` from the JSON lines: a column for every scalar."""
-        records = read_json_lines(self._folder.metrics)
+        records = self._folder.load_metrics()
         # A column that is null at first is a scalar; one that is ever a list is not.
         columns: dict[str, bool] = {}
         for record in records:
@@ -133,12 +134,12 @@ class MetricWriter:
         )
         table.writeheader()
         table.writerows(records)
-        write_text_atomically(self._folder.metrics_csv, text.getvalue())
+        files.write_atomically(self._folder.metrics_csv, text.getvalue())
 
     def close(self) -> None:
         """Rebuild the CSV and close every logger; a second call does nothing.
 
-        One that cannot be closed, as on a full disk, does not keep the others open.
+        A logger that fails to close, as on a full disk, does not keep the others open.
         """
         if self._metrics is None:
             return
@@ -159,10 +160,10 @@ class MetricWriter:
 
 
 class DelayedMetrics:
-    """Holds device metrics until a step later, so that logging never waits for one.
+    """Hold device metrics for one step, so that logging never waits for the device.
 
-    By the time they are asked for, the next step is already queued and the device
-    does not stand idle while the host reads.
+    When they are read, the next step is already queued, and the device does not idle
+    while the host reads.
 
     >>> held = DelayedMetrics()
     >>> held.push(1, {"loss": jax.numpy.float32(0.5)}, {"epoch": 0.1})
@@ -181,15 +182,15 @@ class DelayedMetrics:
         device_metrics: Mapping[str, Any],
         host_metrics: Mapping[str, Any],
     ) -> None:
-        """Hold the metrics of a step.
+        """Keep the metrics of a step.
 
         Args:
             step: the step they belong to.
-            device_metrics: names with arrays, which may still be computed.
-            host_metrics: names with numbers known already.
+            device_metrics: arrays by name, which may still be in computation.
+            host_metrics: numbers by name that are known already.
 
         Raises:
-            RuntimeError: if another step is still held; it would be lost.
+            RuntimeError: if another step is still held, which would be lost.
         """
         if self._held is not None:
             raise RuntimeError(
@@ -198,7 +199,7 @@ class DelayedMetrics:
         self._held = (step, dict(device_metrics), dict(host_metrics))
 
     def pop(self) -> tuple[int, dict[str, Any]] | None:
-        """The held step and its numbers, None if nothing is held; waits for them.
+        """Wait for the held metrics and return the step and its numbers, or None.
 
         NaN and infinity are kept, so that the caller can look for them.
         """
@@ -214,7 +215,7 @@ class DelayedMetrics:
 
 
 def check_loggers(*, tensorboard: bool, wandb: bool) -> dict[str, Any]:
-    """The packages of the wanted loggers, by name.
+    """Import the packages of the requested loggers and return them by name.
 
     Raises:
         ConfigError: if one is missing; the message says how to install it.
@@ -225,9 +226,9 @@ def check_loggers(*, tensorboard: bool, wandb: bool) -> dict[str, Any]:
 
 def _drop_after(path: Path, step: int) -> None:
     if path.exists():
-        kept = [r for r in read_json_lines(path) if r.get("step", 0) <= step]
-        text = "".join(json.dumps(r, allow_nan=False) + "\n" for r in map(plain, kept))
-        write_text_atomically(path, text)
+        lines = files.read_json_lines(path)
+        kept = [line for line in lines if line.get("step", 0) <= step]
+        files.write_atomically(path, files.json_lines(kept))
 
 
 def _is_number(value: Any) -> bool:
@@ -235,12 +236,12 @@ def _is_number(value: Any) -> bool:
 
 
 def _wandb_run_id(folder: RunFolder) -> str:
-    """The run's id, made on first use, so that a resumed run goes on in its plot."""
+    """Return the run's id, created on first use: a resumed run keeps its plot."""
     path = folder.path / "wandb_run_id.txt"
     if path.exists() and path.read_text("utf-8").strip():
         return path.read_text("utf-8").strip()
     run_id = uuid.uuid4().hex[:12]
-    write_text_atomically(path, run_id + "\n")
+    files.write_atomically(path, run_id + "\n")
     return run_id
 
 
@@ -249,5 +250,5 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise ConfigError(
-            f'{name} is not installed; pip install "ssljax[log]" or leave it off'
+            f'{name} is not installed; pip install "ssljax[log]" or turn it off'
         ) from error

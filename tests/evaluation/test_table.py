@@ -34,7 +34,7 @@ def test_a_row_for_every_representation_and_protocol(rows):
             "knn k=20 (cosine, T=0.1)",
             "linear (logistic regression, L-BFGS)",
         )
-    ]
+    ] + [("majority class", "majority (constant answer)")]
     assert all(row["split"] == "test" for row in rows)
     assert all(
         (row["train_examples"], row["test_examples"]) == (60, 30) for row in rows
@@ -51,6 +51,20 @@ def test_the_numbers_are_those_of_the_protocols(data, rows):
         got = [row["accuracy"] for row in rows[offset : offset + 4]]
         assert got == [round(100 * value, 2) for value in expected]
     assert rows[0]["accuracy"] > rows[4]["accuracy"]
+
+
+def test_the_majority_class_is_that_of_the_training_labels(data):
+    named, _, test_y = data
+    train_y = np.array([2] * 31 + [0] * 29)
+    rows = evaluate_features(named, train_y, test_y, num_classes=3, protocols=("knn",))
+    assert rows[-1]["representation"] == "majority class"
+    assert rows[-1]["accuracy"] == round(100 * np.mean(test_y == 2), 2)
+    assert rows[-1]["detail"] == "always class 2, 51.67 % of the training images"
+    # A spectrum has no accuracy to compare with.
+    ranks = evaluate_features(
+        named, train_y, test_y, num_classes=3, protocols=("spectrum",)
+    )
+    assert [row["protocol"] for row in ranks] == ["spectrum", "spectrum"]
 
 
 def test_a_k_beyond_the_bank_is_named_and_not_answered(rows):

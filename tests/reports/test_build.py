@@ -1,13 +1,24 @@
+import html
 import html.parser
 import json
 import math
+import platform
+import re
+from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
+from faulty import TINY
+from interrupted import images
 
-from ssljax.reports import build_report
+from ssljax.config import MonitorConfig
+from ssljax.reports import build_report, fonts
 from ssljax.reports.arrays import gather, principal_components
-from ssljax.reports.runfiles import read_records
+from ssljax.reports.report import report
+from ssljax.runs.evaluate import evaluate
+from ssljax.runs.folder import RunFolder
+from ssljax.runs.pretrain import pretrain
 
 SECTIONS = [
     "What this run is",
@@ -59,14 +70,19 @@ CONFIG = {
     "epochs": 10.0,
     "batch_size": 256,
     "seed": 7,
+    # Of another version, which must not cost the settings that are known.
     "remark": "<script>alert(1)</script>",
 }
-ENVIRONMENT = {
+LAUNCH = {
     "command": ["ssljax", "pretrain", "--remark", "two words"],
     "commit": "0123abc",
-    "devices": ["TPU v4", "TPU v4"],
+    "device": "TPU v4",
+    "device_count": 2,
     "versions": {"ssljax": "0.1.0", "jax": "0.10.2", "flax": "0.12.8"},
+    "started": "2030-01-02T03:04:05+00:00",
 }
+LATER = LAUNCH | {"commit": "456def", "started": "2030-02-03T04:05:06+00:00"}
+ENVIRONMENT = {"launches": [LAUNCH, LAUNCH, LATER]}
 EVALUATION = {
     "step": 1950,
     "rows": [
@@ -98,7 +114,7 @@ def run(tmp_path):
     (folder / "config.json").write_text(json.dumps(CONFIG))
     (folder / "environment.json").write_text(json.dumps(ENVIRONMENT))
     (folder / "evaluation.json").write_text(json.dumps(EVALUATION))
-    data = {"name": "shapes", "train_examples": 50000, "class_names": CLASSES}
+    data = {"name": "shapes", "examples": 50000, "class_names": CLASSES, "note": ""}
     (folder / "data.json").write_text(json.dumps(data))
     alarm = {
         "step": 400,
@@ -169,14 +185,21 @@ def test_a_whole_run_becomes_one_page_and_six_pictures(run):
     )
     assert "2 file(s) could not be used as images: broken/a.png" in page
     assert "<strong>81.20</strong>" in page and "<strong>87.90</strong>" in page
+    text = " ".join(html.unescape(re.sub("<[^>]*>", " ", page)).split())
+    assert "ssljax pretrain --remark 'two words'" in text
+    assert "3 launches" in text and "Launch 3, 2030-02-03 04:05:06 UTC" in text
+    # What is empty, such as the note here, is not named.
+    assert " Data shapes, 50 000 images Encoder " in text
     for fact in (
         "<title>vicreg on shapes (vicreg-0)</title>",
-        "ssljax pretrain --remark &#x27;two words&#x27;",
         "vicreg (variance_weight 25)",
         "resnet18 (width 1, stem small)",
         "10 planned; last logged step 1950 (epoch 9.75)",
+        "50\N{NO-BREAK SPACE}000 images",
         "0123abc",
         "2 x TPU v4",
+        "2030-01-02 03:04:05 UTC",
+        "2 times, last 2030-02-03 04:05:06 UTC; changed: commit",
         "ssljax 0.1.0, jax 0.10.2, flax 0.12.8",
     ):
         assert fact in page
@@ -245,11 +268,11 @@ def test_a_damaged_line_inside_is_counted(tmp_path):
         "5",
         '{"step": 4}',
     ]
-    path = tmp_path / "metrics.jsonl"
-    path.write_text("\n".join(lines) + "\n")
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     notes = []
-    assert [r["step"] for r in read_records(path, notes)] == [1, 4]
-    assert notes == ["metrics.jsonl: 2 damaged line(s) were left out."]
+    assert [r["step"] for r in RunFolder(tmp_path).load_metrics(notes)] == [1, 4]
+    assert notes == ["metrics.jsonl: 2 damaged lines were left out."]
+    assert notes[0] in build_report(tmp_path).read_text("utf-8")
 
 
 def test_not_a_number_tokens_are_read(tmp_path):
@@ -260,7 +283,12 @@ def test_not_a_number_tokens_are_read(tmp_path):
 
 @pytest.mark.parametrize(
     "name, content",
-    [("config.json", "\x00"), ("evaluation.json", '{"rows": ['), ("data.json", "[1]")],
+    [
+        ("config.json", "\x00"),
+        ("evaluation.json", '{"rows": ['),
+        ("data.json", "[1]"),
+        ("environment.json", '{"launches": [{'),
+    ],
 )
 def test_a_damaged_file_costs_no_more_than_itself(brief, name, content):
     (brief / name).write_text(content)
@@ -365,3 +393,71 @@ def test_bfloat16_views_are_kept_as_float32(brief):
     with np.load(brief / "report" / "arrays.npz") as kept:
         assert kept["view_0"].dtype == np.float32
     assert Headings(build_report(brief).read_text("utf-8")).images == 2
+
+
+def test_names_that_no_font_can_draw_are_in_the_caption(brief, monkeypatch):
+    monkeypatch.setattr(fonts, "_system_families", lambda: [])
+    fonts._fallbacks.cache_clear()
+    names = ["disc", "猫", "ring", "犬"]
+    page = build_report(brief, **inputs(), class_names=names).read_text("utf-8")
+    fonts._fallbacks.cache_clear()
+    told = (
+        "No font on this system can draw some of the names: class 1 is 猫, class 3 is"
+    )
+    # Below the map and the confusion matrix, and not where the names can be drawn.
+    assert page.count(told) == 2
+    assert "No font" not in build_report(brief, class_names=CLASSES).read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """A run of the program, resumed once, with its evaluation."""
+    workdir = tmp_path_factory.mktemp("real") / "run"
+    config = replace(TINY, epochs=1, monitor=MonitorConfig(every_epochs=0))
+    words = ["ssljax", "pretrain", "a recipe.py"]
+    for _ in range(2):
+        pretrain(config, workdir, train=images(), command=words, quiet=True)
+    evaluate(workdir, protocols=("knn",), train=images(), test=images())
+    return workdir
+
+
+def test_a_real_run_says_what_it_was_made_with(real):
+    page = report(real, train=images(), test=images()).read_text("utf-8")
+    text = " ".join(html.unescape(re.sub("<[^>]*>", " ", page)).split())
+    first, second = RunFolder(real).load_environment().launches
+    assert first.commit and re.fullmatch("[0-9a-f]{40}(-dirty)?", first.commit)
+    for fact in (
+        "Command ssljax pretrain 'a recipe.py'",
+        f"Commit {first.commit}",
+        f"Device {jax.device_count()} x {jax.local_devices()[0].device_kind}",
+        f"jax {jax.__version__}",
+        f"numpy {np.__version__}",
+        f"Python {platform.python_version()}",
+        f"Started {first.started[:10]}",
+        "Resumed once, last",
+        "All 2 launches",
+        f"Launch 2, {second.started[:10]}",
+        "Data arrays (train), 64 images, 12x12x3, 3 classes Encoder micro (width 1",
+        "Method simclr (temperature 0.1)",
+        "Epochs 1 planned; last logged step 4",
+    ):
+        assert fact in text, fact
+    assert "not recorded" not in text
+    assert Headings(page).found == SECTIONS
+
+
+def test_a_real_run_has_its_evaluation_as_one_table(real):
+    page = report(real, train=images(), test=images()).read_text("utf-8")
+    (table,) = re.findall(r'<table class="scores">.*?</table>', page, re.DOTALL)
+    heads = re.findall(r'<th scope="col">(.*?)</th>', table)
+    assert heads == ["Representation", "knn k=1", "knn k=5", "knn k=20"]
+    names = re.findall(r'<th scope="row">(.*?)</th>', table)
+    assert names == ["encoder", "untrained network", "raw pixels", "majority class"]
+    cells = re.findall(r"<td.*?>(?:<strong>)?([0-9.]+)<", table)
+    rows = RunFolder(real).load_evaluation().rows
+    expected = [f"{row.accuracy:.2f}" for row in rows]
+    # The last row of the file is shown in every column.
+    assert cells == expected[:-1] + 3 * expected[-1:]
+    assert float(expected[-1]) == round(
+        100 * np.bincount(images().labels).max() / 64, 2
+    )

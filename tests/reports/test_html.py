@@ -3,7 +3,11 @@ import re
 
 import pytest
 
-from ssljax.reports.html import evaluation_table, write_atomically, write_html
+from ssljax.reports.html import Figure, write_html
+from ssljax.reports.scores import Score, scores
+from ssljax.runs.environment import Environment, Launch
+from ssljax.runs.files import write_atomically
+from ssljax.runs.records import DataRecord, Evaluation, EvaluationRow
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 
@@ -39,10 +43,11 @@ def write(path, **changes):
     arguments = {
         "title": "vicreg on shapes",
         "summary": [("Method", "vicreg"), ("Seed", 0)],
-        "figures": [("Training curves", "as logged", b"\x89PNG")],
-        "evaluation_rows": [],
-        "config": {"method": {"name": "vicreg"}, "seed": 0},
-        "environment": {"python": "3.11"},
+        "figures": [Figure("Training curves", "as logged", b"\x89PNG")],
+        "evaluation": Evaluation(),
+        "settings": {"method.name": "vicreg", "seed": 0},
+        "environment": Environment((Launch(python="3.11"),)),
+        "data": DataRecord(),
         "notes": [],
     }
     write_html(path, **(arguments | changes))
@@ -50,12 +55,19 @@ def write(path, **changes):
 
 
 def row(representation, accuracy, protocol="kNN", **others):
-    return {
-        "representation": representation,
-        "protocol": protocol,
-        "accuracy": accuracy,
-        **others,
-    }
+    others = {"split": "test"} | others
+    return EvaluationRow(representation, protocol, accuracy=accuracy, **others)
+
+
+def table(*rows, **others):
+    made = scores(Evaluation(rows=rows, **others))
+    assert made is not None
+    return made
+
+
+def shown(made):
+    """Text of every cell, by representation."""
+    return {name: [cell.text for cell in cells] for name, cells in made.rows}
 
 
 def test_the_page_is_well_formed_and_stands_alone(tmp_path):
@@ -86,13 +98,18 @@ HOSTILE = "<script>alert('x')</script> & \"quoted\""
     [
         {"title": HOSTILE},
         {"summary": [(HOSTILE, HOSTILE)]},
-        {"figures": [("Curves", HOSTILE, b"png")]},
-        {"figures": [(HOSTILE, "caption", None)]},
-        {"evaluation_rows": [row(HOSTILE, HOSTILE, HOSTILE, split=HOSTILE)]},
-        {"evaluation_rows": [row("a", 1.0, detail=HOSTILE, train_examples=HOSTILE)]},
+        {"summary": [("Command", HOSTILE)]},
+        {"figures": [Figure("Curves", HOSTILE, b"png")]},
+        {"figures": [Figure(HOSTILE, "caption", None)]},
+        {"figures": [Figure("Curves", f"`{HOSTILE}`", None)]},
+        {"evaluation": Evaluation(rows=(row(HOSTILE, 1.0, HOSTILE, split=HOSTILE),))},
+        {"evaluation": Evaluation(rows=(row("a", 1.0, detail=HOSTILE),))},
+        {"evaluation": Evaluation(rows=(row(HOSTILE, None, detail=HOSTILE),))},
         {"evaluation_note": HOSTILE},
-        {"config": {HOSTILE: {"a": HOSTILE}, "list": [HOSTILE]}},
-        {"environment": {"a": {"b": HOSTILE}}},
+        {"settings": {HOSTILE: HOSTILE, "list": [HOSTILE]}},
+        {"environment": Environment((Launch(commit=HOSTILE, extra={"a": HOSTILE}),))},
+        {"environment": Environment((Launch(command=(HOSTILE,)),))},
+        {"data": DataRecord(name=HOSTILE, class_names=(HOSTILE,))},
         {"notes": [HOSTILE]},
     ],
 )
@@ -101,46 +118,108 @@ def test_nothing_that_was_recorded_becomes_markup(tmp_path, changes):
     parsed = Balance(page)
     assert "script" not in parsed.tags
     assert "<script" not in page
-    assert "<script>alert('x')" in parsed.text
+    # A shell's quoting of the command puts more quotes around the inner ones.
+    assert "<script>alert(" in parsed.text and "'x'" in parsed.text
 
 
 def test_nested_settings_are_told_by_dotted_name(tmp_path):
     text = Balance(write(tmp_path / "report.html")).text
     assert "method.name vicreg" in text
+    assert "Launch 1, time not recorded" in text and "Python 3.11" in text
+
+
+def test_empty_values_of_the_data_are_left_out(tmp_path):
+    data = DataRecord(name="shapes", note="", examples=3)
+    text = Balance(write(tmp_path / "report.html", data=data)).text
+    assert text.endswith("Training images name shapes examples 3")
 
 
 def test_figures_are_inside_the_page_and_missing_ones_explained(tmp_path):
-    figures = [("Curves", "as logged", b"abc"), ("Map", "no features", None)]
+    figures = [
+        Figure("Curves", "as logged", b"abc"),
+        Figure("Map", "no features; `ssljax report` makes them", None),
+    ]
     page = write(tmp_path / "report.html", figures=figures)
     assert page.count("<img") == 1 and "data:image/png;base64,YWJj" in page
-    assert "no features" in page
+    assert "no features" in page and "<code>ssljax report</code>" in page
+
+
+def test_representations_are_rows_and_protocols_columns(tmp_path):
+    made = table(
+        row("encoder", 81.254),
+        row("encoder", 90.0, "linear (L-BFGS)", detail="l2=0.1"),
+        row("raw pixels", 35.0),
+        row("majority class", 10.0, "majority (constant answer)"),
+    )
+    assert made.columns == ["kNN", "linear"]
+    assert shown(made) == {
+        "encoder": ["81.25", "90.00"],
+        "raw pixels": ["35.00", "–"],
+        # It holds for every protocol.
+        "majority class": ["10.00", "10.00"],
+    }
+    assert ("linear (L-BFGS)", ["encoder: l2=0.1"]) in made.details
+    rows = (row("encoder", 81.254), row("raw pixels", 35.0))
+    page = write(tmp_path / "report.html", evaluation=Evaluation(rows=rows))
+    assert page.count('scope="row">encoder') == 1
+    assert re.findall(r"<strong>(.*?)</strong>", page) == ["81.25"]
 
 
 def test_the_best_accuracy_of_a_protocol_and_split_is_bold():
-    table = evaluation_table(
-        [
-            row("encoder", 81.254, split="test"),
-            row("raw pixels", 35.0, split="test"),
-            row("encoder", 99.0, split="train"),
-            row("encoder", 85.0, "linear probe", split="test"),
-            row("supervised", 85.0, "linear probe", split="test"),
-            row("random encoder", float("nan"), "linear probe", split="test"),
-        ]
+    made = table(
+        row("encoder", 81.254),
+        row("raw pixels", 35.0),
+        row("encoder", 99.0, split="train"),
+        row("encoder", 85.0, "linear probe"),
+        row("supervised", 85.0, "linear probe"),
+        row("random encoder", float("nan"), "linear probe"),
     )
-    bold = re.findall(r"<strong>(.*?)</strong>", table)
+    assert made.columns == ["kNN, test", "kNN, train", "linear probe, test"]
+    bold = [cell.text for _, cells in made.rows for cell in cells if cell.best]
     assert bold == ["81.25", "99.00", "85.00", "85.00"]
-    assert "not finite" in table
-    assert table.count('class="group"') == 2
+    assert shown(made)["random encoder"] == ["–", "–", "not finite"]
+
+
+def test_equal_details_are_told_once():
+    left_out = "k=200 left out"
+    made = table(
+        *(
+            row(name, 50.0, f"knn k={k} (cosine)", detail=left_out)
+            for name in ("encoder", "raw pixels")
+            for k in (1, 5)
+        )
+    )
+    assert made.columns == ["knn k=1", "knn k=5"]
+    assert made.details == [
+        ("knn k=1, knn k=5 (cosine)", [f"encoder, raw pixels: {left_out}"])
+    ]
+
+
+def test_ranks_are_listed_and_have_no_column():
+    ranks = [row(n, None, "spectrum", detail=f"rank of {n}") for n in ("a", "b")]
+    made = table(row("a", 50.0), *ranks)
+    assert made.columns == ["kNN"]
+    assert made.measures == [("a", "rank of a"), ("b", "rank of b")]
+    without = table(*ranks)
+    assert without.rows == [] and len(without.measures) == 2
 
 
 def test_absent_fields_of_an_evaluation_are_dashes():
-    table = evaluation_table([{"representation": "encoder", "protocol": "kNN"}])
-    assert table.count("–") == 4 and "<strong>" not in table
+    made = table(EvaluationRow("encoder", "kNN"), EvaluationRow("pixels"))
+    assert shown(made) == {"encoder": ["–", "–"], "pixels": ["–", "–"]}
+    assert not any(cell.best for _, cells in made.rows for cell in cells)
+    assert scores(Evaluation(rows=(EvaluationRow(),))) is None
+    assert Score("–") in made.rows[0][1]
 
 
 def test_counts_are_grouped_by_thousands():
-    table = evaluation_table([row("encoder", 50.0, train_examples=50000)])
-    assert "50\N{NO-BREAK SPACE}000" in table
+    examples = {"train_examples": 50000, "test_examples": 10000}
+    caption = table(row("encoder", 50.0, **examples), step=7).caption
+    assert "on 10\N{NO-BREAK SPACE}000 images (test)" in caption
+    assert "fitted on 50\N{NO-BREAK SPACE}000 images" in caption
+    assert "step 7" in caption
+    # Rows of different numbers of images have no common one.
+    assert "images" not in table(row("a", 1.0, **examples), row("b", 1.0)).caption
 
 
 def test_an_odd_file_name_does_not_stop_the_report(tmp_path):
@@ -155,7 +234,7 @@ def test_a_failed_write_leaves_the_old_page(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("ssljax.reports.html.os.replace", fail)
+    monkeypatch.setattr("ssljax.runs.files.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         write_atomically(path, b"second")
     assert "<h1>first</h1>" in path.read_text()

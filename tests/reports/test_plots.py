@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from ssljax.reports import fonts
 from ssljax.reports.plots import (
     confusion,
     contact_sheet,
@@ -117,7 +118,7 @@ import ssljax.reports.plots as plots
 assert "matplotlib" not in sys.modules
 import matplotlib
 matplotlib.rcParams["lines.linewidth"] = 7.0
-from ssljax.report.style import to_png
+from ssljax.reports.style import to_png
 to_png(plots.curves([{"step": 1, "loss": 1.0}]))
 to_png(plots.confusion(np.eye(2)))
 assert "matplotlib.pyplot" not in sys.modules
@@ -297,11 +298,53 @@ def test_unlabelled_points_are_drawn_apart(classes):
 
 def test_names_are_data_and_never_formulas():
     points, labels = blobs(2)
-    figure = feature_map(points, labels, ["$\\alpha", "猫_$x$"])
+    figure = feature_map(points, labels, ["$\\alpha", "é_$x$"])
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["$\\alpha", "猫_$x$"]
+    assert texts == ["$\\alpha", "é_$x$"]
     assert pixels(figure).std() > 5
-    assert pixels(confusion(np.eye(2), ["$\\frac", "猫"])).std() > 5
+    assert pixels(confusion(np.eye(2), ["$\\frac", "é"])).std() > 5
+
+
+@pytest.fixture
+def no_more_fonts(monkeypatch):
+    """A system that has only the font that matplotlib brings."""
+    monkeypatch.setattr(fonts, "_system_families", lambda: [])
+    fonts._fallbacks.cache_clear()
+    yield
+    fonts._fallbacks.cache_clear()
+
+
+def test_a_name_without_a_font_is_a_number_and_never_boxes(no_more_fonts):
+    # A missing glyph is a warning of matplotlib, which fails a test.
+    points, labels = blobs(3)
+    names = ["disc", "猫", "bad\udcff"]
+    figure = feature_map(points, labels, names)
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["disc", "class 1", "class 2"]
+    to_png(figure)
+    figure = confusion(np.eye(3), names)
+    shown = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert shown == ["disc", "class 1", "class 2"]
+    to_png(figure)
+    records = [{"step": i, "損失": 1.0, "alarm": "崩壊"} for i in range(3)]
+    assert titles(curves(records)) == ["\\u640d\\u5931"]
+    to_png(curves(records))
+    to_png(spectrum([record | {"spectrum/rankme": 2.0} for record in records]))
+    to_png(contact_sheet(IMAGES, [IMAGES], titles=["元", "図"]))
+
+
+def test_a_name_is_drawn_with_a_font_of_the_system_that_has_it(
+    no_more_fonts, monkeypatch
+):
+    # Matplotlib brings this one, too; its main font lacks the letter.
+    monkeypatch.setattr(fonts, "_system_families", lambda: ["STIXGeneral"])
+    assert fonts.families(["disc", "ℊ"]) == ["DejaVu Sans", "STIXGeneral"]
+    points, labels = blobs(2)
+    figure = feature_map(points, labels, ["disc", "ℊ"])
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["disc", "ℊ"]
+    assert pixels(figure).std() > 5
+    assert pixels(confusion(np.eye(2), ["disc", "ℊ"])).std() > 5
 
 
 def test_a_map_refuses_what_does_not_fit():

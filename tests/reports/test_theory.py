@@ -31,6 +31,7 @@ from ssljax.reports.theory_tables import (
     markdown_table,
     summary,
 )
+from ssljax.runs.environment import Launch
 
 X = np.linspace(0.0, 4.0, 400)
 MODES = np.exp(-X[:, None] * np.array([0.5, 1.0, 2.0])[None, :])
@@ -261,13 +262,13 @@ def test_fingerprints_read_as_a_table():
     assert rows[5][8] == "collapse: small modes shrink"
 
 
-MADE = {
-    "command": ["ssljax", "theory", "toy"],
-    "commit": "abc",
-    "device": "a chip",
-    "python": "3.11.7",
-    "versions": {"jax": "1.2", "optax": "3.4", "numpy": None},
-}
+MADE = Launch(
+    command=("ssljax", "theory", "toy"),
+    commit="abc",
+    device="a chip",
+    python="3.11.7",
+    versions={"jax": "1.2", "optax": "3.4", "numpy": None},
+)
 
 
 def outcome(*findings, number="1", missing=None):
@@ -326,7 +327,7 @@ def test_outcomes_as_json():
     ]
     read = json.loads(as_json(found, seed=2, made=MADE))
     assert read["agrees"] is False and read["seed"] == 2
-    assert read["made"] == MADE
+    assert Launch.from_object(read["made"]) == MADE
     first, second = (theory["items"][0] for theory in read["theories"])
     assert first["agrees"] is False
     assert first["findings"] == [

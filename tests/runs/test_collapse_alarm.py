@@ -3,7 +3,8 @@
 import pytest
 from commands import ssljax
 
-from ssljax.runs.folder import RunFolder, read_json_lines
+from ssljax.runs.files import read_json_lines
+from ssljax.runs.folder import RunFolder
 
 # The warm-up of the recipe, and no decay before the two epochs are over.
 RUN = """--epochs 2 --optimizer.final-fraction 1 --monitor.every-epochs 0.5

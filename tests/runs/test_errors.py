@@ -1,4 +1,4 @@
-"""Every fault ends with one line that docs/faults.md shows, and the run goes on."""
+"""Every fault ends with one line that docs/faults.md shows, and the run resumes."""
 
 import errno
 import os
@@ -27,7 +27,7 @@ from interrupted import STEPS, images, lines, losses
 from ssljax.config import MethodConfig
 from ssljax.data import DataError
 from ssljax.methods import resolve
-from ssljax.runs import folder, loop
+from ssljax.runs import files, loop
 from ssljax.runs.errors import explain
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.pretrain import pretrain
@@ -51,8 +51,8 @@ def run(tmp_path):
     return Runs(tmp_path / "run")
 
 
-def goes_on(run, whole):
-    """The same call ends the run, with the losses of one that met no fault."""
+def resumes(run, whole):
+    """Rerun the same call: it ends the run, with the losses of one without a fault."""
     run()
     assert [record["step"] for record in lines(run.workdir)] == STEPS
     assert losses(run.workdir) == whole
@@ -66,10 +66,10 @@ def caused(error, cause):
 @pytest.mark.parametrize(
     "error, words",
     [
-        (FULL, "no space left to write .*run .*free some"),
+        (FULL, "no space left to write .*run .*free some space, then rerun"),
         (OSError(errno.EDQUOT, "Quota", "/tmp/other"), "left to write /tmp/other"),
         (READ_ONLY, "run cannot be written .*Read-only file system.*writable again"),
-        (OSError(errno.EIO, "I/O"), "does not answer"),
+        (OSError(errno.EIO, "I/O"), "does not respond"),
         (caused(ValueError("orbax says"), FULL), "no space left"),
         (MemoryError(), "host is out of memory .*--data.workers"),
         (jax.errors.JaxRuntimeError(OUT_OF_MEMORY), "allocating 703.* bytes.*microb"),
@@ -82,10 +82,10 @@ def test_what_is_known_is_one_line_with_advice(tmp_path, error, words):
     text = explain(error, folder)
     assert text is not None and "\n" not in text
     assert re.search(words, text), text
-    assert text.endswith("nothing was saved yet, so the same command starts afresh")
+    assert text.endswith("nothing was saved yet, so it starts from step 0")
     for name in ("4", "12", "16.orbax-checkpoint-tmp"):
         (folder.checkpoints / name).mkdir(parents=True)
-    assert str(explain(error, folder)).endswith("same command goes on from step 12")
+    assert str(explain(error, folder)).endswith("same command to resume from step 12")
 
 
 def test_what_tensorstore_says_of_a_disk_is_no_lack_of_memory(tmp_path):
@@ -127,7 +127,7 @@ def test_a_bug_in_the_step_is_raised_as_it_is(run, monkeypatch):
 def test_a_run_folder_that_vanished_is_named(tmp_path):
     folder = RunFolder(tmp_path / "run")
     gone = FileNotFoundError(errno.ENOENT, "gone", str(folder.path / "metrics.csv"))
-    assert "run has vanished: bring it back" in str(explain(gone, folder))
+    assert "run has vanished; bring it back" in str(explain(gone, folder))
 
 
 class Wall:
@@ -165,7 +165,7 @@ def test_a_disk_that_fills_up_under_the_metrics(run, whole, capfd, monkeypatch):
     assert on_the_page(line, code, {run.workdir: "DIR"})
     assert not (run.workdir / "metrics.jsonl").read_text().endswith("\n")
     assert saved(run.workdir) == [4, 6]
-    goes_on(run, whole)
+    resumes(run, whole)
 
 
 def test_a_disk_that_fills_up_under_a_checkpoint(run, whole, capfd, monkeypatch):
@@ -187,25 +187,25 @@ def test_a_disk_that_fills_up_under_a_checkpoint(run, whole, capfd, monkeypatch)
     assert code == 1 and "no space left" in line and "from step 4" in line
     assert on_the_page(line, code, {run.workdir: "DIR"})
     assert saved(run.workdir) == [2, 4]
-    goes_on(run, whole)
+    resumes(run, whole)
 
 
 @pytest.mark.parametrize("name", ["config.json", "data.json", "skipped_files.txt"])
 def test_a_disk_that_is_full_when_the_run_starts(name, run, whole, capfd, monkeypatch):
-    write = folder.write_text_atomically
+    write = files.write_atomically
 
-    def full(path, text):
+    def full(path, content):
         if path.name == name:
             raise FULL
-        write(path, text)
+        write(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(folder, "write_text_atomically", full)
+        patch.setattr(files, "write_atomically", full)
         code, line = ended(run, capfd, patch)
     assert code == 2 and "free some space or use another --workdir" in line
     assert on_the_page(line, code, {run.workdir: "DIR"})
     if name == "data.json":
-        goes_on(run, whole)
+        resumes(run, whole)
 
 
 @pytest.mark.slow
@@ -226,10 +226,11 @@ def test_a_folder_that_is_read_only(run, whole, capfd, monkeypatch):
             patch, 5, lambda state: patch.setattr(tempfile, "mkdtemp", refuse) or state
         )
         code, line = ended(run, capfd, patch)
-    assert code == 1 and "writable again; the same command goes on from step 4" in line
+    assert code == 1 and "writable again, then rerun the same command to" in line
+    assert "to resume from step 4" in line
     assert on_the_page(line, code, {run.workdir: "DIR"})
     assert saved(run.workdir) == [2, 4]
-    goes_on(run, whole)
+    resumes(run, whole)
 
 
 def spoil(state):
@@ -249,7 +250,7 @@ def test_a_loss_that_turns_nan(full, run, whole, capfd, monkeypatch):
     assert "lower the learning rate" in line and ("no space left" in line) == full
     assert on_the_page(line, code, {run.workdir: "DIR"})
     assert saved(run.workdir) == [4, 6]
-    goes_on(run, whole)
+    resumes(run, whole)
 
 
 @pytest.mark.slow
@@ -266,7 +267,7 @@ def test_memory_that_runs_out_in_a_step(run, whole, capfd, monkeypatch):
         assert word in line
     assert on_the_page(line, code, {run.workdir: "DIR"})
     assert saved(run.workdir) == [4, 6]
-    goes_on(run, whole)
+    resumes(run, whole)
 
 
 def test_a_network_that_never_fits_into_memory(run, capfd, monkeypatch):
@@ -297,7 +298,7 @@ def test_on_a_disk_of_its_own(fault, code, words, kept, tmp_path):
     assert first == code and re.search(words, line), line
     assert on_the_page(line, code, {tmp_path / "run": "DIR"}), line
     assert told["saved"] == kept
-    # The line that met the end of the disk is cut, and goes when the run goes on.
+    # The line that met the end of the disk is cut, and dropped when the run resumes.
     assert told["tail"].endswith("\n") == (fault != "full_metrics") or not kept
     assert told["again"] == [0, ""]
     assert len(told["whole"]) == 12 and told["losses"] == told["whole"]

@@ -17,13 +17,10 @@ from ssljax.config import (
     OptimizerConfig,
 )
 from ssljax.config.checks import ConfigError
-from ssljax.runs.folder import (
-    RunFolder,
-    plain,
-    read_json_lines,
-    write_json_atomically,
-    write_text_atomically,
-)
+from ssljax.runs.environment import Launch
+from ssljax.runs.files import plain, read_json_lines, write_atomically, write_json
+from ssljax.runs.folder import RunFolder
+from ssljax.runs.records import DataRecord, Evaluation, EvaluationRow, SkippedFile
 
 
 def test_claim_makes_the_folder_then_recognises_it(tmp_path):
@@ -36,7 +33,7 @@ def test_claim_makes_the_folder_then_recognises_it(tmp_path):
 
 
 @pytest.mark.parametrize("name", methods.METHODS)
-def test_claim_goes_on_with_the_run_of_an_older_version(name, tmp_path):
+def test_claim_resumes_the_run_of_an_older_version(name, tmp_path):
     """Settings that came later have the value that the older version worked with."""
     folder = RunFolder(tmp_path / "run")
     config = methods.resolve(Config(method=MethodConfig(name)))
@@ -63,7 +60,7 @@ def test_claim_names_every_setting_that_differs(tmp_path):
     text = str(caught.value)
     assert "\n" not in text
     assert "seed: 0 -> 1" in text and "batch_size: 256 -> 128" in text
-    assert "another --workdir or the same settings" in text
+    assert "use the same settings or another --workdir" in text
     assert folder.load_config() == Config()
 
 
@@ -83,7 +80,7 @@ def test_claim_refuses_a_folder_of_someone_else(tmp_path):
     assert os.listdir(tmp_path) == ["thesis.txt"]
 
 
-def test_claim_goes_on_after_a_kill_while_it_wrote(tmp_path):
+def test_claim_works_after_a_kill_while_it_wrote(tmp_path):
     (tmp_path / ".config.json.0123abcd").write_text("{")
     assert RunFolder(tmp_path).claim(Config()) is False
 
@@ -143,22 +140,53 @@ def test_environment_survives_its_own_damage(tmp_path):
     folder.environment.write_text('{"launches": [{"comm')
     folder.write_environment(["ssljax"])
     assert len(json.loads(folder.environment.read_text())["launches"]) == 1
+    notes = []
+    folder.environment.write_text('{"launches": [{"comm')
+    assert folder.load_environment(notes).launches == ()
+    assert len(notes) == 1 and "environment.json could not be read" in notes[0]
 
 
 def test_data_and_skipped_files(tmp_path):
     folder = RunFolder(tmp_path)
-    assert folder.load_data() == {}
-    folder.write_data({"classes": np.int64(10), "mean": np.array([0.5, 0.25])})
-    assert folder.load_data() == {"classes": 10, "mean": [0.5, 0.25]}
+    assert folder.load_data() == DataRecord()
+    folder.write_data(DataRecord(num_classes=np.int64(10), mean=np.array([0.5, 0.25])))
+    assert folder.load_data() == DataRecord(num_classes=10, mean=(0.5, 0.25))
     folder.write_skipped([(tmp_path / "a b.png", "not an\nimage"), ("c.jpg", "empty")])
     assert folder.skipped.read_text().split("\n") == [
         f"{tmp_path}/a b.png\tnot an image",
         "c.jpg\tempty",
         "",
     ]
+    assert folder.load_skipped()[1] == SkippedFile("c.jpg", "empty")
     # File names need not be text.
     folder.write_skipped([(os.fsdecode(b"\xff.png"), "empty")])
     assert folder.skipped.read_bytes() == b"\xff.png\tempty\n"
+    assert folder.load_skipped() == [SkippedFile(os.fsdecode(b"\xff.png"), "empty")]
+
+
+def test_what_is_read_is_what_was_written(tmp_path):
+    folder = RunFolder(tmp_path)
+    row = EvaluationRow("encoder", "knn k=5", "test", 60, 30, 81.25, "")
+    folder.write_evaluation(Evaluation(step=3, rows=(row, row)))
+    assert folder.load_evaluation() == Evaluation(step=3, rows=(row, row))
+    folder.write_environment(["ssljax", "two words"])
+    (launch,) = folder.load_environment().launches
+    assert launch.command == ("ssljax", "two words")
+    assert Launch.from_object(json.loads(json.dumps(plain(launch)))) == launch
+
+
+def test_keys_of_another_version_are_kept_and_missing_ones_are_none(tmp_path):
+    folder = RunFolder(tmp_path)
+    old = {"command": ["ssljax"], "gpu_driver": "12.3", "device_count": "many"}
+    folder.environment.write_text(json.dumps({"launches": [old, 5], "host": "a"}))
+    folder.data.write_text('{"name": "shapes", "examples": true, "mean": [0.5, "x"]}')
+    (launch,) = folder.load_environment().launches
+    assert launch == Launch(command=("ssljax",), extra={"gpu_driver": "12.3"})
+    assert folder.load_data() == DataRecord(name="shapes")
+    folder.write_environment(["ssljax", "again"])
+    kept = json.loads(folder.environment.read_text())
+    assert kept["host"] == "a" and kept["launches"][0]["gpu_driver"] == "12.3"
+    assert len(kept["launches"]) == 2
 
 
 def test_plain_makes_strict_json():
@@ -184,11 +212,11 @@ def test_plain_makes_strict_json():
 
 def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path):
     path = tmp_path / "x.json"
-    write_json_atomically(path, {"a": 1})
+    write_json(path, {"a": 1})
     with pytest.raises(TypeError):
-        write_json_atomically(path, {"a": object()})
+        write_json(path, {"a": object()})
     with pytest.raises(TypeError):
-        write_text_atomically(path, 3)
+        write_atomically(path, 3)
     assert json.loads(path.read_text()) == {"a": 1}
     assert os.listdir(tmp_path) == ["x.json"]
 
@@ -204,3 +232,7 @@ def test_json_lines_ignore_only_a_broken_last_line(tmp_path):
     path.write_text('{"step": 1}\n{"st\n{"step": 2}\n')
     with pytest.raises(ConfigError, match="line 2 is damaged"):
         read_json_lines(path)
+    notes = []
+    path.write_text('{"step": 1}\n{"st\n5\n{"step": 2}\n{"step": 3')
+    assert read_json_lines(path, notes) == [{"step": 1}, {"step": 2}]
+    assert notes == ["m.jsonl: 2 damaged lines were left out."]

@@ -80,7 +80,7 @@ def test_a_file_that_vanishes_and_one_that_is_damaged(
         meets(patch, 2, lose)
         code, line = ended(lambda: run(config, stream(mine)), capfd, patch)
     assert code == 1 and f"{lost} cannot be opened (No such file" in line
-    assert "bring it back; the same command goes on from step" in line
+    assert "bring it back, then rerun the same command to resume from step" in line
     assert on_the_page(line, code, {mine: "DATA", run.workdir: "DIR"})
     assert saved(run.workdir)[-1] >= 2
     # Without it this is another data set, which is refused.
@@ -96,7 +96,7 @@ def test_a_file_that_vanishes_and_one_that_is_damaged(
     for workdir in (run.workdir, tmp_path / "whole"):
         (listed,) = (workdir / "skipped_files.txt").read_text().splitlines()
         assert listed.startswith("train/b/07.png\t")
-    (told,) = [line for line in said.splitlines() if "stands for it" in line]
+    (told,) = [line for line in said.splitlines() if "replaced by another" in line]
     assert told.startswith("train/b/07.png cannot be read (")
     assert on_the_page(told, 0, {run.workdir: "DIR"})
     assert "1 damaged images were replaced by others" in said

@@ -11,7 +11,8 @@ import pytest
 
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
-from ssljax.runs.folder import RunFolder, read_json_lines
+from ssljax.runs.files import read_json_lines
+from ssljax.runs.folder import RunFolder
 from ssljax.runs.writers import DelayedMetrics, MetricWriter
 
 
@@ -138,7 +139,7 @@ def test_a_missing_logger_is_one_line_and_touches_nothing(
 
 
 class _Recorder(types.ModuleType):
-    """Stands for a logger's package and keeps what it is told."""
+    """Replaces a logger's package and keeps its calls."""
 
     def __init__(self, name):
         super().__init__(name)
@@ -155,7 +156,7 @@ class _Recorder(types.ModuleType):
         self.finished += 1
 
 
-def test_wandb_goes_on_in_the_same_run(folder, monkeypatch):
+def test_wandb_resumes_the_same_run(folder, monkeypatch):
     wandb = _Recorder("wandb")
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     for resume_step in (0, 1):

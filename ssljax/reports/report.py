@@ -1,0 +1,88 @@
+"""Report a run: encode its test images, then build the page."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax.config.checks import ConfigError
+from ssljax.data import DataError, Source
+from ssljax.data.augment import make_views
+from ssljax.data.subsets import subset_indices
+from ssljax.evaluation import confusion, extract, knn_predict
+from ssljax.reports.build import build_report
+from ssljax.runs.encoder import Restored, as_function, restore
+from ssljax.runs.evaluate import evaluation_images, features, labels
+from ssljax.runs.folder import RunFolder
+
+SHEET = 12
+"""Images on the contact sheet."""
+NEIGHBOURS = 20
+"""Of the kNN classifier behind the confusion matrix."""
+BANK = 10_000
+"""Training images that it looks at, at most."""
+
+
+def report(
+    workdir: str | Path, *, train: Source | None = None, test: Source | None = None
+) -> Path:
+    """Write ``report.html`` and ``report/*.png`` into a run folder.
+
+    Where the images or a checkpoint are gone, the page says so and shows the rest.
+
+    Args:
+        workdir: folder of a run.
+        train: training images; None loads the config's.
+        test: held-out images; None loads the config's.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        ConfigError: if there is no run, or its ``config.json`` cannot be used.
+        FileNotFoundError: if the run has no metrics yet.
+    """
+    folder = RunFolder(workdir)
+    folder.load_config()
+    try:
+        run = restore(workdir)
+        train, test = evaluation_images(run, train, test)
+    except (ConfigError, DataError) as error:
+        print(f"the report has no images and no features: {error}")
+        return build_report(folder.path)
+    encode = as_function(run)
+    encoded = features(encode, test)
+    extra: dict[str, Any] = {"contact": _contact_sheet(run, train), "features": encoded}
+    classes = train.num_classes
+    if test.labelled and train.labelled and classes:
+        extra["labels"] = labels(test)
+        extra["class_names"] = test.class_names
+        # A random part: a folder's images are sorted by class.
+        part = subset_indices(train.size, min(train.size, BANK), seed=0)
+        bank_images, bank_labels = train.take(part)
+        predicted = knn_predict(
+            extract(encode, bank_images),
+            bank_labels,
+            encoded,
+            k=min(NEIGHBOURS, len(bank_labels)),
+            num_classes=classes,
+        )
+        extra["confusion"] = confusion(labels(test), predicted, classes)
+    return build_report(folder.path, **extra)
+
+
+def _contact_sheet(run: Restored, source: Source):
+    """Return a few images, the views of three draws, and a title for each view."""
+    images, _ = source.take(np.arange(min(SHEET, source.size)))
+    setup, views = run.setup, []
+    for draw in range(3):
+        key = jax.random.fold_in(jax.random.key(run.config.seed), draw)
+        made = make_views(key, jnp.asarray(images), setup.views, size=setup.view_sizes)
+        views += [np.asarray(view) for view in made]
+    titles = [
+        f"view {i % len(setup.views) + 1}, draw {i // len(setup.views) + 1}"
+        for i in range(len(views))
+    ]
+    return images, views, titles

@@ -1,0 +1,145 @@
+"""Read and write the small files of a run: whole or not at all, in strict JSON."""
+
+import json
+import math
+import os
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ssljax.config.checks import ConfigError
+
+
+def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Replace a file in one move, so that a kill leaves the old or the new content.
+
+    Args:
+        path: the file; its folder is created.
+        content: bytes, or text that becomes UTF-8. File names that are not text
+            (surrogate escapes) keep their bytes.
+    """
+    path = Path(path)
+    data = content
+    if isinstance(data, str):
+        data = data.encode("utf-8", errors="surrogateescape")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, since a rename across file systems is a copy.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            # Without it, a power cut after the renaming can leave an empty file.
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Replace a file by a value as strict, indented JSON."""
+    text = json.dumps(plain(value), indent=2, allow_nan=False)
+    write_atomically(path, text + "\n")
+
+
+def json_lines(records: Iterable[Mapping[str, Any]]) -> str:
+    """Return records as strict JSON, one a line.
+
+    >>> json_lines([{"step": 1, "loss": float("nan")}])
+    '{"step": 1, "loss": null}\\n'
+    """
+    return "".join(json.dumps(plain(r), allow_nan=False) + "\n" for r in records)
+
+
+def read_object(path: Path, notes: list[str] | None = None) -> dict[str, Any]:
+    """Return the JSON object in a file, empty if it is missing or damaged.
+
+    Args:
+        path: the file.
+        notes: gets a sentence about a damaged file.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        if notes is not None:
+            notes.append(f"{path.name} could not be read and was ignored: {error}")
+        return {}
+    if isinstance(value, dict):
+        return value
+    if notes is not None:
+        notes.append(f"{path.name} is not a JSON object and was ignored.")
+    return {}
+
+
+def read_json_lines(path: Path, notes: list[str] | None = None) -> list[dict[str, Any]]:
+    """Return the objects of a JSON-lines file, without a half-written last line.
+
+    Args:
+        path: the file; a missing one counts as empty.
+        notes: gets a sentence that counts the damaged lines, which are left out. None
+            refuses them.
+
+    Raises:
+        ConfigError: if a line before the last is damaged and ``notes`` is None.
+    """
+    try:
+        lines = path.read_text("utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
+        return []
+    records, damaged = [], 0
+    # Only the line feed makes a line whole: "12" may be the start of "123".
+    for number, line in enumerate(lines[:-1], start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise ValueError("not an object")
+        except ValueError as error:
+            if notes is None:
+                raise ConfigError(
+                    f"{path} line {number} is damaged; remove the line to continue"
+                ) from error
+            damaged += 1
+            continue
+        records.append(record)
+    if damaged and notes is not None:
+        lines_are = (
+            "1 damaged line was" if damaged == 1 else f"{damaged} damaged lines were"
+        )
+        notes.append(f"{path.name}: {lines_are} left out.")
+    return records
+
+
+def plain(value: Any) -> Any:
+    """Return a value as strict JSON can hold it; NaN and infinity become None.
+
+    Arrays and their scalars become lists, floats and ints; records
+    (`ssljax.runs.records`) become the objects that their files hold.
+
+    >>> plain({"loss": np.float32(0.5), "panel": np.array([1.0, np.nan])})
+    {'loss': 0.5, 'panel': [1.0, None]}
+    """
+    if hasattr(value, "as_object"):
+        return plain(value.as_object())
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, jax.Array | np.ndarray | np.generic):
+        array = np.asarray(value)
+        # bfloat16 has no Python scalar of its own; float32 holds it exactly.
+        if array.dtype.kind == "V":
+            array = array.astype(np.float32)
+        return plain(array.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    return value
