@@ -225,9 +225,7 @@ def test_the_curvature_of_the_euclidean_isoloss_is_the_identity(float64):
 def test_gradients_turn_with_the_embeddings(float64):
     z1, z2, predictor = problem()
     q = rotation(5, seed=1)
-    found, turned = evaluate(
-        (z1, z2, predictor), (z1 @ q, z2 @ q, q.T @ predictor @ q)
-    )
+    found, turned = evaluate((z1, z2, predictor), (z1 @ q, z2 @ q, q.T @ predictor @ q))
     for name in NAMES:
         expected = descent(name, found) @ q
         actual = descent(name, turned)

@@ -13,7 +13,6 @@ from loss_contract import CASES
 
 from ssljax import losses
 
-
 # Whose calls without vmap are compiled as well: every loss, two of those that whiten.
 PLAIN = [
     name

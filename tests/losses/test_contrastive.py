@@ -42,9 +42,9 @@ def everything(z1, z2):
         return {str(name): value for name, value in found.items()}
 
     found = jax.vmap(at)(jnp.array(TEMPERATURES))
-    found["spectral"] = jax.vmap(
-        lambda mu: losses.spectral_contrastive(z1, z2, mu=mu)
-    )(jnp.array(RADII))
+    found["spectral"] = jax.vmap(lambda mu: losses.spectral_contrastive(z1, z2, mu=mu))(
+        jnp.array(RADII)
+    )
     return found
 
 
@@ -119,8 +119,12 @@ def by_loops(z1, z2):
         )
     at[named("info_nce", "one way")] = info_nce_by_loops
     at["info_nce"] = lambda z1, z2, temperature: (
-        info_nce_by_loops(z1, z2, temperature) + info_nce_by_loops(z2, z1, temperature)
-    ) / 2
+        (
+            info_nce_by_loops(z1, z2, temperature)
+            + info_nce_by_loops(z2, z1, temperature)
+        )
+        / 2
+    )
     decoupled = partial(
         softmax_by_loops, negatives="cosine", pairs="all", partner=False
     )
@@ -266,9 +270,7 @@ def test_squares_and_absolute_values_are_lowest_for_orthogonal_rows(float64):
         np.array(unit_rows(np.random.default_rng(seed).normal(size=(n, d))))
         for seed in range(100)
     ]
-    values, criterion = (
-        np.asarray(x) for x in repulsions(np.stack([frame, *random]))
-    )
+    values, criterion = (np.asarray(x) for x in repulsions(np.stack([frame, *random])))
     floor = np.log(n - 1)
     np.testing.assert_allclose(values[0], floor, rtol=0, atol=1e-12)
     assert (values[1:] > floor + 1e-3).all()

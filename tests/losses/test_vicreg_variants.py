@@ -205,9 +205,7 @@ def test_rotations_keep_the_repulsion_of_ctr(float64):
     assert abs(float(loss(z1 @ q, z2 @ q) - loss(z1, z2))) > 1e-3
 
 
-@pytest.mark.parametrize(
-    "loss", [losses.vicreg, losses.vicreg_exp, losses.vicreg_ctr]
-)
+@pytest.mark.parametrize("loss", [losses.vicreg, losses.vicreg_exp, losses.vicreg_ctr])
 def test_wrong_arguments_are_named(loss):
     z = np.eye(3)
     for name in NAMES:
