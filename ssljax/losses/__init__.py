@@ -1,6 +1,6 @@
 """Self-supervised losses: pure functions of ``[N, D]`` embeddings.
 
-They know nothing of networks, devices or data. Under ``jax.jit`` with a sharded batch
+They do not depend on networks, devices or data. Under ``jax.jit`` with a sharded batch
 they see the global batch; under ``pmap`` or ``shard_map`` gather the embeddings first.
 """
 

@@ -1,22 +1,30 @@
 """Losses between a prediction and a target, without any repulsion.
 
-What keeps them from collapsing is the asymmetry around them: predictor, stop-gradient,
-moving target. `negative_cosine` and `normalized_mse` have none of it inside: gradients
-flow through both arguments, and a method that wants a constant target passes
-``jax.lax.stop_gradient(z)``. The other four take the predictor as a matrix, a constant
-that multiplies from the right, and hold the stop-gradients that define them.
+The asymmetry around them prevents collapse: predictor, stop-gradient, moving target.
+`negative_cosine` and `normalized_mse` contain none of it. Gradients flow through both
+arguments, and a method that wants a constant target passes
+``jax.lax.stop_gradient(z)``. The other four take the predictor as a constant matrix
+that multiplies from the right, and contain the stop-gradients that define them.
 """
 
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses.numerics import at_least_float32, l2_normalize, matmul, paired
+from ssljax.losses.numerics import (
+    Embeddings,
+    Predictor,
+    Scalar,
+    at_least_float32,
+    l2_normalize,
+    matmul,
+    paired,
+)
 
 _EPS = 1e-12  # smallest squared norm that a prediction is divided by
 
 
-def negative_cosine(p: jax.Array, z: jax.Array) -> jax.Array:
-    """SimSiam's loss: minus the mean cosine similarity of prediction and target.
+def negative_cosine(p: Embeddings, z: Embeddings) -> Scalar:
+    """Compute SimSiam's loss, minus the mean cosine of prediction and target.
 
     Args:
         p: predictions, ``[N, D]``, any float type.
@@ -40,8 +48,8 @@ def negative_cosine(p: jax.Array, z: jax.Array) -> jax.Array:
     return -jnp.mean(jnp.sum(l2_normalize(p) * l2_normalize(z), axis=1))
 
 
-def normalized_mse(p: jax.Array, z: jax.Array) -> jax.Array:
-    """BYOL's loss: squared distance of the L2-normalised prediction and target.
+def normalized_mse(p: Embeddings, z: Embeddings) -> Scalar:
+    """Compute BYOL's loss, the squared distance of normalised prediction and target.
 
     Args:
         p: predictions, ``[N, D]``, any float type.
@@ -68,12 +76,12 @@ def normalized_mse(p: jax.Array, z: jax.Array) -> jax.Array:
 
 
 def asymmetric_euclidean(
-    z1: jax.Array, z2: jax.Array, predictor: jax.Array
-) -> jax.Array:
-    """Euclidean loss of non-contrastive learning with a closed-form linear predictor.
+    z1: Embeddings, z2: Embeddings, predictor: Predictor
+) -> Scalar:
+    """Compute the Euclidean loss with a closed-form linear predictor.
 
-    In the eigenbasis of the predictor every mode is on its own and learns at the rate
-    ``lambda (1 - lambda)``: small eigenvalues are recruited late. Compare
+    In the predictor's eigenbasis the modes are independent. Each learns at the rate
+    ``lambda (1 - lambda)``, so small eigenvalues are recruited late. Compare
     `isoloss_euclidean`.
 
     Args:
@@ -103,12 +111,11 @@ def asymmetric_euclidean(
     return 0.5 * jnp.mean(jnp.sum((p - jax.lax.stop_gradient(z2)) ** 2, axis=1))
 
 
-def asymmetric_cosine(z1: jax.Array, z2: jax.Array, predictor: jax.Array) -> jax.Array:
-    """Cosine loss of non-contrastive learning with a closed-form linear predictor.
+def asymmetric_cosine(z1: Embeddings, z2: Embeddings, predictor: Predictor) -> Scalar:
+    """Compute the cosine loss with a closed-form linear predictor.
 
     A mode grows while it is below a weighted mean of the others, at a rate proportional
-    to its own eigenvalue. Neither the scale of the predictor nor that of the embeddings
-    matters. Compare `isoloss_cosine`.
+    to its own eigenvalue. The scales of predictor and embeddings do not matter. Compare `isoloss_cosine`.
 
     Args:
         z1: embeddings of the online branch, ``[N, D]``, any float type.
@@ -138,12 +145,12 @@ def asymmetric_cosine(z1: jax.Array, z2: jax.Array, predictor: jax.Array) -> jax
     return negative_cosine(p, jax.lax.stop_gradient(z2))
 
 
-def isoloss_euclidean(z1: jax.Array, z2: jax.Array, predictor: jax.Array) -> jax.Array:
-    """Euclidean IsoLoss: all modes learn at one rate, whatever their eigenvalue.
+def isoloss_euclidean(z1: Embeddings, z2: Embeddings, predictor: Predictor) -> Scalar:
+    """Compute the Euclidean IsoLoss: all modes learn at the same rate.
 
-    The value is that of `asymmetric_euclidean`. Its gradient with respect to ``z1`` is
-    the one which that loss has with respect to the prediction: ``(z1 W - z2) / N``,
-    without the factor ``W`` that slows small modes.
+    The value equals `asymmetric_euclidean`. The gradient with respect to ``z1`` equals
+    that loss's gradient with respect to the prediction, ``(z1 W - z2) / N``, without
+    the factor ``W`` that slows small modes.
 
     Args:
         z1: embeddings of the online branch, ``[N, D]``, any float type.
@@ -170,18 +177,18 @@ def isoloss_euclidean(z1: jax.Array, z2: jax.Array, predictor: jax.Array) -> jax
     """
     z1, z2 = paired(z1, z2, least=1)
     p = matmul(z1, _constant(predictor, z1.shape[1]))
-    # z1 less itself carries the gradient and is an exact zero. The published order,
+    # z1 minus itself is exactly zero and carries the gradient. The published order,
     # z1 - (z2 + z1 - p), would round the residual to the precision of z1.
     residual = (z1 - jax.lax.stop_gradient(z1)) + jax.lax.stop_gradient(p - z2)
     return 0.5 * jnp.mean(jnp.sum(residual**2, axis=1))
 
 
-def isoloss_cosine(z1: jax.Array, z2: jax.Array, predictor: jax.Array) -> jax.Array:
-    """Cosine IsoLoss: the cosine gradient without the eigenvalue in front of it.
+def isoloss_cosine(z1: Embeddings, z2: Embeddings, predictor: Predictor) -> Scalar:
+    """Compute the cosine IsoLoss: the cosine gradient without the eigenvalue factor.
 
-    The gradient with respect to ``z1`` is the one that `asymmetric_cosine` has with
-    respect to the prediction. Unlike that loss it depends on the scale of the
-    predictor: ``c W`` gives ``1/c`` of the gradient.
+    The gradient with respect to ``z1`` equals the gradient of `asymmetric_cosine` with
+    respect to the prediction. Unlike that loss it depends on the predictor's scale:
+    ``c W`` gives ``1/c`` of the gradient.
 
     Args:
         z1: embeddings of the online branch, ``[N, D]``, any float type.
@@ -218,15 +225,15 @@ def isoloss_cosine(z1: jax.Array, z2: jax.Array, predictor: jax.Array) -> jax.Ar
     inverse_norm = jax.lax.rsqrt(jnp.maximum(squared_norm, _EPS))
     cosine = inverse_norm * jnp.sum(fixed * target, axis=1)
     pull = inverse_norm * jnp.sum(z1 * target, axis=1)
-    # Where the norm is held at its floor the cosine has no such term either.
+    # Below the floor the norm is constant, so the cosine has no such term either.
     curb = jnp.where(squared_norm > _EPS, cosine * inverse_norm**2, 0.0)
     # p is not held fixed here: for a symmetric predictor, half of z1 W z1 has the
-    # gradient p. The paper's |W^(1/2) z1|^2 is the same number, at the price of a root.
+    # gradient p. The paper's |W^(1/2) z1|^2 is the same number but needs a root.
     return jnp.mean(0.5 * curb * jnp.sum(z1 * p, axis=1) - pull)
 
 
-def _constant(predictor: jax.Array, width: int) -> jax.Array:
-    """The predictor checked, widened and held fixed."""
+def _constant(predictor: Predictor, width: int) -> jax.Array:
+    """Check and widen the predictor, and stop its gradient."""
     predictor = jnp.asarray(predictor)
     if predictor.shape != (width, width):
         raise ValueError(

@@ -6,6 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.losses.numerics import (
+    Embeddings,
+    Number,
+    Scalar,
     l2_normalize,
     matmul,
     off_diagonal_square_sum,
@@ -22,17 +25,17 @@ _PAIRS = ("all", "within_view")
 
 
 def nt_xent(
-    z1: jax.Array,
-    z2: jax.Array,
+    z1: Embeddings,
+    z2: Embeddings,
     *,
-    temperature: float = 0.5,
+    temperature: Number = 0.5,
     negatives: str = "cosine",
-) -> jax.Array:
-    """SimCLR's loss: find the partner among all other embeddings of both views.
+) -> Scalar:
+    """Compute SimCLR's loss: find the partner among all other embeddings.
 
     Rows are L2-normalised. Each of the 2N embeddings is an anchor; the softmax runs
-    over the 2N - 1 others, the partner included, by cosine similarity ``s``. The
-    google-research code returns the sum over the two views, twice this mean.
+    over the 2N - 1 others of both views, the partner included, by cosine similarity
+    ``s``. The google-research code returns the sum over the two views, twice this mean.
 
     Args:
         z1: embeddings of the first view, ``[N, D]``, any float type.
@@ -73,13 +76,13 @@ def nt_xent(
 
 
 def info_nce(
-    z1: jax.Array,
-    z2: jax.Array,
+    z1: Embeddings,
+    z2: Embeddings,
     *,
-    temperature: float = 0.1,
+    temperature: Number = 0.1,
     symmetric: bool = True,
-) -> jax.Array:
-    """Cross-view softmax: find the partner among the embeddings of the other view.
+) -> Scalar:
+    """Compute the cross-view softmax: find the partner in the other view.
 
     Rows are L2-normalised. Unlike `nt_xent` there are no negatives within a view.
 
@@ -118,17 +121,17 @@ def info_nce(
 
 
 def dcl(
-    z1: jax.Array,
-    z2: jax.Array,
+    z1: Embeddings,
+    z2: Embeddings,
     *,
-    temperature: float = 0.1,
+    temperature: Number = 0.1,
     negatives: str = "cosine",
     pairs: str = "all",
-) -> jax.Array:
-    """Decoupled contrastive loss: `nt_xent` without the partner in the denominator.
+) -> Scalar:
+    """Compute the decoupled contrastive loss: no partner in the denominator.
 
-    Rows are L2-normalised. A pair that agrees already keeps its full gradient, which
-    NT-Xent scales down in small batches.
+    Otherwise as `nt_xent`, on L2-normalised rows. A pair that already agrees keeps its
+    full gradient, which NT-Xent scales down in small batches.
 
     Args:
         z1: embeddings of the first view, ``[N, D]``, any float type.
@@ -166,9 +169,9 @@ def dcl(
 
 
 def dclw(
-    z1: jax.Array, z2: jax.Array, *, temperature: float = 0.1, sigma: float = 0.5
-) -> jax.Array:
-    """Weighted decoupled contrastive loss: pairs that disagree attract more.
+    z1: Embeddings, z2: Embeddings, *, temperature: Number = 0.1, sigma: Number = 0.5
+) -> Scalar:
+    """Compute DCLW, the decoupled contrastive loss where bad pairs attract more.
 
     `dcl` with pair i's attraction multiplied by
     ``w_i = 2 - exp(s_i / sigma) / mean_j exp(s_j / sigma)``, ``s_i`` the cosine of its
@@ -206,10 +209,10 @@ def dclw(
     return jnp.mean(repulsion - jnp.tile(weight, 2) * positive / temperature)
 
 
-def spectral_contrastive(z1: jax.Array, z2: jax.Array, *, mu: float = 1.0) -> jax.Array:
-    """Spectral contrastive loss: attract partners, square the similarity of the rest.
+def spectral_contrastive(z1: Embeddings, z2: Embeddings, *, mu: Number = 1.0) -> Scalar:
+    """Compute the spectral contrastive loss: squared similarity of negatives.
 
-    Rows longer than ``sqrt(mu)`` are projected onto that sphere, shorter ones are kept.
+    Partners attract. Rows longer than ``sqrt(mu)`` are projected onto that sphere, shorter ones are kept.
     Neither logarithm nor temperature; the negatives are cross-view only.
 
     Args:
@@ -243,20 +246,20 @@ def spectral_contrastive(z1: jax.Array, z2: jax.Array, *, mu: float = 1.0) -> ja
 
 
 def _similarities(z1: jax.Array, z2: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Cosines ``[2N, 2N]`` of all embeddings, and ``[2N]`` those with the partner."""
+    """Return all cosines ``[2N, 2N]``, and those with the partner ``[2N]``."""
     z = jnp.concatenate([l2_normalize(z1), l2_normalize(z2)])  # [2N, D]
     similarity = matmul(z, z.T)
     return similarity, jnp.tile(jnp.diagonal(similarity, z1.shape[0]), 2)
 
 
 def _masks(n: int) -> tuple[jax.Array, jax.Array]:
-    """Where the anchor itself stands among 2N embeddings, and where its partner."""
+    """Return masks ``[2N, 2N]`` of the anchor itself and of its partner."""
     self_mask = jnp.eye(2 * n, dtype=bool)
     return self_mask, jnp.roll(self_mask, n, axis=1)
 
 
-def _repulsion(similarity: jax.Array, temperature: float, pairs: str) -> jax.Array:
-    """Logsumexp ``[2N]`` over every anchor's negatives, the partner not among them."""
+def _repulsion(similarity: jax.Array, temperature: Number, pairs: str) -> jax.Array:
+    """Return the logsumexp ``[2N]`` over every anchor's negatives."""
     n = similarity.shape[0] // 2
     self_mask, partner_mask = _masks(n)
     excluded = self_mask | partner_mask
@@ -268,7 +271,7 @@ def _repulsion(similarity: jax.Array, temperature: float, pairs: str) -> jax.Arr
     )
 
 
-def _project_to_ball(z: jax.Array, mu: float) -> jax.Array:
+def _project_to_ball(z: jax.Array, mu: Number) -> jax.Array:
     squared_norm = jnp.sum(z**2, axis=1, keepdims=True)
     outside = squared_norm > mu
     # The inner where keeps the gradient of a zero row finite; it is never projected.

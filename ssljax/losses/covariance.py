@@ -4,6 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.losses.numerics import (
+    Embeddings,
+    Number,
+    Scalar,
     center,
     l2_normalize,
     matmul,
@@ -15,9 +18,9 @@ from ssljax.losses.numerics import (
 
 
 def barlow_twins(
-    z1: jax.Array, z2: jax.Array, *, off_diagonal_weight: float = 0.0051
-) -> jax.Array:
-    """Barlow Twins: drive the cross-correlation of the two views to the identity.
+    z1: Embeddings, z2: Embeddings, *, off_diagonal_weight: Number = 0.0051
+) -> Scalar:
+    """Compute Barlow Twins: drive the views' cross-correlation to the identity.
 
     Every dimension is standardised over the batch, view by view, with the biased
     variance and ``eps = 1e-5`` inside the root (BatchNorm without scale and bias).
@@ -52,14 +55,15 @@ def barlow_twins(
 
 
 def linearized_barlow_twins(
-    z1: jax.Array, z2: jax.Array, *, off_diagonal_weight: float = 1.0
-) -> jax.Array:
-    """Barlow Twins without normalisation, whose training has a closed form.
+    z1: Embeddings, z2: Embeddings, *, off_diagonal_weight: Number = 1.0
+) -> Scalar:
+    """Compute Barlow Twins without normalisation, whose training has a closed form.
 
-    Three things set it apart from `barlow_twins`: embeddings are neither centred nor
+    It differs from `barlow_twins` in three ways: embeddings are neither centred nor
     scaled, the cross moment is symmetrised over the views, and both parts of the loss
-    weigh the same. On a linear network gradient descent then learns one eigenvector of
-    the data's cross moment after the other. At weight 1 a rotation changes nothing.
+    have the same weight. Gradient descent on a linear network then learns the
+    eigenvectors of the data's cross moment one after another. At weight 1 the loss is
+    invariant under rotations.
 
     Args:
         z1: embeddings of the first view, ``[N, D]``, any float type.
@@ -92,13 +96,13 @@ def linearized_barlow_twins(
 
 
 def tcr(
-    z1: jax.Array,
-    z2: jax.Array,
+    z1: Embeddings,
+    z2: Embeddings,
     *,
-    eps_squared: float = 0.2,
-    invariance_weight: float = 30.0,
-) -> jax.Array:
-    """Total coding rate: spread each view over all directions, align the pairs.
+    eps_squared: Number = 0.2,
+    invariance_weight: Number = 30.0,
+) -> Scalar:
+    """Compute the total coding rate loss: spread each view, align the pairs.
 
     Rows are L2-normalised, so that the rate is largest where the second moment is a
     multiple of the identity (N >= D) or the rows are orthonormal (N <= D). The rate
@@ -107,8 +111,8 @@ def tcr(
     Args:
         z1: embeddings of the first view, ``[N, D]``, any float type.
         z2: embeddings of the second view, ``[N, D]``; row i is ``z1[i]``'s partner.
-        eps_squared: squared distortion of the coding, > 0. The authors' codes call this
-            square ``eps``. In float32 keep it above about ``1e-5 D``: below, rounding
+        eps_squared: squared distortion of the coding, > 0. The authors' implementations
+            call this square ``eps``. In float32 keep it above about ``1e-5 D``: below, rounding
             can make the matrix under the determinant indefinite, and the loss NaN.
         invariance_weight: weight of the mean cosine of the pairs, >= 0.
 
@@ -138,7 +142,7 @@ def tcr(
     return -rate - invariance_weight * jnp.mean(jnp.sum(z1 * z2, axis=1))
 
 
-def _coding_rate(z: jax.Array, eps_squared: float) -> jax.Array:
+def _coding_rate(z: jax.Array, eps_squared: Number) -> jax.Array:
     n, d = z.shape
     # The determinant is the same on either side; the smaller matrix is cheaper.
     gram = matmul(z.T, z) if d <= n else matmul(z, z.T)

@@ -8,17 +8,23 @@ columns of ``K`` are the rows of ``z``, and ``K^T K`` is the Gram matrix ``z z^T
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses.numerics import at_least_float32, matmul, off_diagonal_square_sum
+from ssljax.losses.numerics import (
+    Embeddings,
+    Scalar,
+    at_least_float32,
+    matmul,
+    off_diagonal_square_sum,
+)
 
 
-def sample_contrastive(z: jax.Array) -> jax.Array:
-    """Criterion ``L_c``: how far the samples are from being orthogonal to each other.
+def sample_contrastive(z: Embeddings) -> Scalar:
+    """Compute criterion ``L_c``: squared products between different samples.
 
-    It differs from `dimension_contrastive` by norms only, whatever ``z``:
+    It differs from `dimension_contrastive` by norms only, for every ``z``:
 
         L_nc + sum_j |column j of z|^4 = L_c + sum_i |row i of z|^4
 
-    so the two are minimised alike where the norms of rows *and* columns are held, at
+    so they have the same minimisers where the norms of rows *and* columns are fixed, to
     ``a`` and ``b``: then ``L_nc = L_c + N a^4 - D b^4``, with ``N a^2 = D b^2``.
 
     Args:
@@ -43,11 +49,10 @@ def sample_contrastive(z: jax.Array) -> jax.Array:
     return off_diagonal_square_sum(matmul(z, z.T))
 
 
-def dimension_contrastive(z: jax.Array) -> jax.Array:
-    """Criterion ``L_nc``: how far the dimensions are from being uncorrelated.
+def dimension_contrastive(z: Embeddings) -> Scalar:
+    """Compute criterion ``L_nc``: squared products between different dimensions.
 
-    The same function of the transpose: ``dimension_contrastive(z)`` is
-    ``sample_contrastive(z.T)``; what that means is said there.
+    It equals ``sample_contrastive(z.T)``; see there for how the two are related.
 
     Args:
         z: embeddings of one view, ``[N, D]``, any float type; taken as they are. On
@@ -71,7 +76,7 @@ def dimension_contrastive(z: jax.Array) -> jax.Array:
     return off_diagonal_square_sum(matmul(z.T, z))
 
 
-def _checked(z: jax.Array) -> jax.Array:
+def _checked(z: Embeddings) -> jax.Array:
     z = jnp.asarray(z)
     if z.ndim != 2 or 0 in z.shape:
         raise ValueError(

@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.losses.asymmetric import negative_cosine
-from ssljax.losses.numerics import checked_views
+from ssljax.losses.numerics import Embeddings, Number, Scalar, checked_views
 from ssljax.losses.spectral_transforms import (
     iterative_normalization,
     observations,
 )
 
 
-def trace_loss(t: jax.Array, *, axis: str = "channel") -> jax.Array:
-    """Distance of the variances of a transformed embedding from one.
+def trace_loss(t: Embeddings, *, axis: str = "channel") -> Scalar:
+    """Compute the squared distance of an embedding's variances from one.
 
     On the output of `iterative_normalization` it is smallest where all eigenvalues of
     the embedding are equal: ``n (1 - h_T(1/n))^2``, with n the side of the covariance.
@@ -44,13 +44,13 @@ def trace_loss(t: jax.Array, *, axis: str = "channel") -> jax.Array:
 
 
 def intl(
-    views: Sequence[jax.Array],
+    views: Sequence[Embeddings],
     *,
     iterations: int = 4,
     axis: str = "channel",
-    trace_weight: float | jax.Array | None = None,
-) -> jax.Array:
-    """INTL: agreement of iteratively normalised views and equal eigenvalues.
+    trace_weight: Number | None = None,
+) -> Scalar:
+    """Compute INTL: agreement of iteratively normalised views, equal eigenvalues.
 
     Every view is normalised on its own, ``t_v = iterative_normalization(view_v)``, and
     compared with the anchor ``t_0``. Gradients flow through all of them.
@@ -94,17 +94,17 @@ def intl(
 
 
 def intl_ema(
-    teacher_view: jax.Array,
-    student_views: Sequence[jax.Array],
+    teacher_view: Embeddings,
+    student_views: Sequence[Embeddings],
     *,
     iterations: int = 4,
     axis: str = "channel",
-    trace_weight: float | jax.Array | None = None,
-) -> jax.Array:
-    """INTL with a moving-average teacher: students against one constant target.
+    trace_weight: Number | None = None,
+) -> Scalar:
+    """Compute INTL with a moving-average teacher as a constant target.
 
-    The teacher's embedding is held constant here (no gradient) and pays no trace loss;
-    the moving average of its weights is the caller's. Not symmetrised: in the paper
+    The teacher's embedding is constant here (no gradient) and has no trace loss; the
+    caller computes the moving average of its weights. Not symmetrised: in the paper
     the students never see the teacher's view.
 
     Args:

@@ -25,9 +25,9 @@ def matrix_function(
     floor: float | jax.Array = 0.0,
     terms: int | None = None,
 ) -> jax.Array:
-    """``U g(Lambda) U^T`` of a symmetric ``[n, n]`` matrix, ``g`` a scalar function.
+    """Compute ``U g(Lambda) U^T`` of a symmetric ``[n, n]`` matrix.
 
-    The derivative with respect to the matrix is the Daleckii-Krein formula, in divided
+    ``g`` is a scalar function. The derivative with respect to the matrix is the Daleckii-Krein formula, in divided
     differences of ``g`` instead of derivatives of eigenvectors: exact at repeated
     eigenvalues, in reverse mode to every order (forward mode raises). ``g`` must not
     close over values that are being differentiated.
@@ -47,7 +47,7 @@ def matrix_function(
 def null_bound(
     values: jax.Array, floor: float | jax.Array, terms: int | None = None
 ) -> jax.Array:
-    """Rounding of the smallest of these eigenvalues: ``n eps max|values|`` or floor."""
+    """Return the rounding of these eigenvalues: ``n eps max|values|`` or floor."""
     relative = max(values.size, terms or 0) * jnp.finfo(values.dtype).eps
     return jnp.maximum(relative * jnp.max(jnp.abs(values)), floor)
 
@@ -58,13 +58,13 @@ def over_blocks(
     *,
     at_once: Callable[[jax.Array], Any] | None = None,
 ) -> Any:
-    """``jax.vmap(function)(blocks)`` for functions that decompose a matrix.
+    """Compute ``jax.vmap(function)(blocks)`` for functions that decompose a matrix.
 
-    ``at_once`` stands in for the vmap where there is a batched form.
+    ``at_once`` replaces the vmap where there is a batched form.
 
     On a CPU one block after the other: jaxlib's LAPACK calls on a batch wait for the
     very threads that they occupy, so that two of them at a time (two views, or two
-    devices of a process) can wait for ever.
+    devices of a process) can wait forever.
     """
     return jax.lax.platform_dependent(
         blocks,
@@ -75,7 +75,7 @@ def over_blocks(
 
 @jax.custom_batching.custom_vmap
 def _decompose(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Eigenvalues and vectors; of a batch one after the other, see `over_blocks`."""
+    """Return eigenvalues and vectors; of a batch one by one, see `over_blocks`."""
     values, vectors = jnp.linalg.eigh(matrix)
     return values, vectors
 
@@ -92,9 +92,10 @@ def _decompose_blocks(size: int, batched: list[bool], matrices: jax.Array):
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _frechet(g, matrix, values, vectors, directions):
-    """k-th derivative of the matrix function along k symmetric directions.
+    """Compute the k-th derivative of the matrix function along k directions.
 
-    Computed from the decomposition; ``matrix`` is here to receive the gradient.
+    The directions are symmetric. Computed from the decomposition; ``matrix`` is an
+    argument only to receive the gradient.
     """
     del matrix
     if not directions:
@@ -123,7 +124,7 @@ def _frechet_forward(g, matrix, values, vectors, directions):
 
 def _frechet_backward(g, residuals, cotangent):
     # The derivatives are symmetric multilinear forms, so the cotangent is one more
-    # direction, or stands in for one, and nothing is ever transposed.
+    # direction, or replaces one, and nothing is ever transposed.
     matrix, values, vectors, directions = residuals
     cotangent = 0.5 * (cotangent + cotangent.T)
 
@@ -147,7 +148,7 @@ _frechet.defvjp(_frechet_forward, _frechet_backward)
 
 
 def _divided_difference(g: Callable, points: jax.Array) -> jax.Array:
-    """``g[x_0, ..., x_k]`` along the last axis, also where points coincide."""
+    """Compute ``g[x_0, ..., x_k]`` along the last axis, also at equal points."""
     if points.shape[-1] == 1:
         return _pointwise(g, 0, points[..., 0])
     points = jnp.sort(points, axis=-1)
@@ -164,7 +165,10 @@ def _divided_difference(g: Callable, points: jax.Array) -> jax.Array:
 
 
 def _mean_derivative(g: Callable, points: jax.Array) -> jax.Array:
-    """Divided difference of close points: Hermite-Genocchi by Gauss-Legendre nodes."""
+    """Compute the divided difference of close points, by quadrature.
+
+    The Hermite-Genocchi integral, at Gauss-Legendre nodes.
+    """
     order = points.shape[-1] - 1
     nodes, weights = np.polynomial.legendre.leggauss(4)
     corners = np.array(list(itertools.product((nodes + 1) / 2, repeat=order)))
@@ -180,7 +184,7 @@ def _mean_derivative(g: Callable, points: jax.Array) -> jax.Array:
 
 
 def _pointwise(g: Callable, order: int, points: jax.Array) -> jax.Array:
-    """A derivative of ``g`` at every point; 0 where it is not finite at zero."""
+    """Compute a derivative of ``g`` at every point; 0 where not finite at zero."""
 
     def derivative(x):
         return jnp.asarray(g(x), dtype=x.dtype)  # g may return a Python constant
@@ -193,7 +197,7 @@ def _pointwise(g: Callable, order: int, points: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Eigenvalues, ascending, and eigenvectors, with a finite derivative.
+    """Return ascending eigenvalues and eigenvectors, with a finite derivative.
 
     Exact for distinct eigenvalues. Within an eigenspace the basis is arbitrary and its
     rotation carries no gradient.
@@ -218,7 +222,7 @@ def _eigh_jvp(primals, tangents):
 
 
 def cholesky(matrix: jax.Array, *, floor: float | jax.Array = 0.0) -> jax.Array:
-    """Cholesky factor; a numerically singular matrix is first moved off singularity.
+    """Compute the Cholesky factor, of a singular matrix after a small shift.
 
     Where a pivot is not above `null_bound` (or does not exist), four times that bound
     is added to the diagonal; the zero matrix becomes the identity.
@@ -235,14 +239,14 @@ def cholesky(matrix: jax.Array, *, floor: float | jax.Array = 0.0) -> jax.Array:
 
 
 def iterated_inverse_root(matrix: jax.Array, iterations: int) -> jax.Array:
-    """Newton's iterates towards ``matrix^(-1/2)``, eigenvalues in [0, 1]."""
+    """Iterate Newton's method towards ``matrix^(-1/2)``, eigenvalues in [0, 1]."""
     if iterations <= _MOST_PLAIN_STEPS:
         return plain_iteration(matrix, iterations)
     return coupled_iteration(matrix, iterations)
 
 
 def plain_iteration(matrix: jax.Array, iterations: int) -> jax.Array:
-    """``P <- (3 P - P^3 matrix) / 2`` from the identity; unstable for many steps."""
+    """Iterate ``P <- (3 P - P^3 matrix) / 2``; unstable for many steps."""
     p = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
     for _ in range(iterations):
         # All factors commute in exact arithmetic. With the matrix in the middle the
@@ -253,7 +257,7 @@ def plain_iteration(matrix: jax.Array, iterations: int) -> jax.Array:
 
 
 def coupled_iteration(matrix: jax.Array, iterations: int) -> jax.Array:
-    """The same iterates by the coupled Newton-Schulz form, stable for any number."""
+    """Iterate the coupled Newton-Schulz form: the same map, always stable."""
     identity = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
     y, q = matrix, identity
     for _ in range(iterations):

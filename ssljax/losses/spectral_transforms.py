@@ -12,12 +12,19 @@ from ssljax.losses.matrix_functions import (
     matrix_function,
     null_bound,
 )
-from ssljax.losses.numerics import at_least_float32, matmul, require_not_negative
+from ssljax.losses.numerics import (
+    Embeddings,
+    Number,
+    Transformed,
+    at_least_float32,
+    matmul,
+    require_not_negative,
+)
 
 
 def spectral_transform(
-    z: jax.Array, g: Callable[[jax.Array], jax.Array], *, axis: str = "batch"
-) -> jax.Array:
+    z: Embeddings, g: Callable[[jax.Array], jax.Array], *, axis: str = "batch"
+) -> Transformed:
     """Apply a scalar function to the spectrum of the embedding's covariance.
 
     With the covariance ``U diag(lambda) U^T`` of the centred embedding, the output has
@@ -54,9 +61,9 @@ def spectral_transform(
 
 
 def whiten(
-    z: jax.Array, *, method: str = "zca", axis: str = "batch", eps: float = 0.0
-) -> jax.Array:
-    """Linear map of the embedding whose output has the identity as its covariance.
+    z: Embeddings, *, method: str = "zca", axis: str = "batch", eps: Number = 0.0
+) -> Transformed:
+    """Whiten the embedding: map it linearly to an identity covariance.
 
     Args:
         z: embeddings, ``[N, D]``, any float type.
@@ -94,9 +101,9 @@ def whiten(
 
 
 def iterative_normalization(
-    z: jax.Array, *, iterations: int = 4, axis: str = "channel"
-) -> jax.Array:
-    """IterNorm: a few Newton steps from the embedding towards its ZCA whitening.
+    z: Embeddings, *, iterations: int = 4, axis: str = "channel"
+) -> Transformed:
+    """Apply IterNorm: a few Newton steps towards ZCA whitening.
 
     The covariance is divided by its trace and ``P <- (3 P - P^3 S) / 2`` started at the
     identity; ``P / sqrt(trace)`` is applied. An eigenvalue that is the fraction ``x``
@@ -133,7 +140,7 @@ def iterative_normalization(
     def root(matrix: jax.Array) -> jax.Array:
         trace = jnp.trace(matrix)
         varies = trace > floor
-        # Divided as if the trace were 1 where nothing is to normalise: no 0 / 0.
+        # Dividing by 1 where there is nothing to normalise avoids 0 / 0.
         trace = jnp.where(varies, trace, 1.0)
         iterated = iterated_inverse_root(matrix / trace, iterations)
         return jnp.where(varies, iterated * jax.lax.rsqrt(trace), 0.0)
@@ -141,8 +148,8 @@ def iterative_normalization(
     return restore(by_covariance(x, root), axis)
 
 
-def observations(z: jax.Array, axis: str) -> tuple[jax.Array, jax.Array]:
-    """Centred rows to take a covariance of, and the variance that is mere rounding."""
+def observations(z: Embeddings, axis: str) -> tuple[jax.Array, jax.Array]:
+    """Return centred observations as rows, and the variance below which is rounding."""
     if axis not in ("batch", "channel"):
         raise ValueError(f"axis must be batch or channel, got {axis!r}")
     z = jnp.asarray(z)
@@ -160,22 +167,22 @@ def observations(z: jax.Array, axis: str) -> tuple[jax.Array, jax.Array]:
 
 
 def restore(x: jax.Array, axis: str) -> jax.Array:
-    """Observations back to embeddings ``[N, D]``."""
+    """Turn observations back into embeddings ``[N, D]``."""
     return x if axis == "batch" else x.T
 
 
 def covariance(x: jax.Array) -> jax.Array:
-    """Covariance of the columns of centred rows, over one less than their number."""
+    """Compute the unbiased covariance of the columns of centred rows."""
     return matmul(x.T, x) / (x.shape[0] - 1)
 
 
 def by_covariance(
     x: jax.Array, function: Callable[[jax.Array], jax.Array]
 ) -> jax.Array:
-    """``x f(C)`` of centred rows, ``f`` acting on the eigenvalues of the covariance.
+    """Compute ``x f(C)``, where ``f`` acts on the covariance's eigenvalues.
 
-    Columns and rows have the same eigenvalues but for zeros, whose directions ``x``
-    lacks: ``x f(x^T x) = f(x x^T) x``. The smaller of the two matrices is transformed.
+    Rows are centred. Columns and rows have the same eigenvalues except for zeros, whose
+    directions ``x`` lacks: ``x f(x^T x) = f(x x^T) x``. The smaller of the two matrices is transformed.
     """
     observed, channels = x.shape
     if channels <= observed:
@@ -184,9 +191,9 @@ def by_covariance(
 
 
 def _by_spectrum(
-    x: jax.Array, g: Callable, eps: float, floor: float | jax.Array
+    x: jax.Array, g: Callable, eps: Number, floor: float | jax.Array
 ) -> jax.Array:
-    """``x g(C + eps I)``."""
+    """Compute ``x g(C + eps I)``."""
 
     def function(matrix: jax.Array) -> jax.Array:
         # The rows are centred: where they are few, their Gram matrix has a null
@@ -198,15 +205,16 @@ def _by_spectrum(
     return by_covariance(x, function)
 
 
-def zca(x: jax.Array, eps: float, floor: float | jax.Array) -> jax.Array:
+def zca(x: jax.Array, eps: Number, floor: float | jax.Array) -> jax.Array:
+    """Whiten centred rows symmetrically: the output nearest to the input."""
     return _by_spectrum(x, jax.lax.rsqrt, eps, floor)
 
 
-def _shifted(matrix: jax.Array, eps: float) -> jax.Array:
+def _shifted(matrix: jax.Array, eps: Number) -> jax.Array:
     return matrix + eps * jnp.eye(matrix.shape[0], dtype=matrix.dtype)
 
 
-def _pca(x: jax.Array, eps: float, floor: float | jax.Array) -> jax.Array:
+def _pca(x: jax.Array, eps: Number, floor: float | jax.Array) -> jax.Array:
     values, vectors = eigh(_shifted(covariance(x), eps))
     values, vectors = values[::-1], vectors[:, ::-1]
     positive = values > null_bound(values, floor)
@@ -215,11 +223,12 @@ def _pca(x: jax.Array, eps: float, floor: float | jax.Array) -> jax.Array:
 
 
 def by_cholesky(x: jax.Array, matrix: jax.Array, floor: float | jax.Array) -> jax.Array:
+    """Multiply rows by ``L^-T``, where the matrix is ``L L^T``."""
     lower = cholesky(matrix, floor=floor)
     return jax.scipy.linalg.solve_triangular(lower, x.T, lower=True).T
 
 
-def _cholesky(x: jax.Array, eps: float, floor: float | jax.Array) -> jax.Array:
+def _cholesky(x: jax.Array, eps: Number, floor: float | jax.Array) -> jax.Array:
     return by_cholesky(x, _shifted(covariance(x), eps), floor)
 
 

@@ -4,6 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.losses.numerics import (
+    Embeddings,
+    Number,
+    Scalar,
     center,
     matmul,
     off_diagonal_square_sum,
@@ -20,16 +23,16 @@ _CENTERING = {
 
 
 def vicreg(
-    z1: jax.Array,
-    z2: jax.Array,
+    z1: Embeddings,
+    z2: Embeddings,
     *,
-    invariance_weight: float = 25.0,
-    variance_weight: float = 25.0,
-    covariance_weight: float = 1.0,
-) -> jax.Array:
-    """VICReg: equal views, unit spread of every dimension, no correlation among them.
+    invariance_weight: Number = 25.0,
+    variance_weight: Number = 25.0,
+    covariance_weight: Number = 1.0,
+) -> Scalar:
+    """Compute VICReg: equal views, unit spread per dimension, no correlation.
 
-    The scale of each term is the official code's, where other libraries differ:
+    The terms are scaled as in the official code; other libraries differ:
 
     - invariance: squared difference, mean over all N x D entries;
     - variance: ``mean_j max(0, 1 - std_j)``, *averaged* over the views (solo-learn sums
@@ -77,15 +80,15 @@ def vicreg(
 
 
 def vicreg_exp(
-    z1: jax.Array,
-    z2: jax.Array,
+    z1: Embeddings,
+    z2: Embeddings,
     *,
-    temperature: float = 0.1,
-    invariance_weight: float = 25.0,
-    variance_weight: float = 25.0,
-    covariance_weight: float = 1.0,
-) -> jax.Array:
-    """VICReg with a logsumexp of the covariances in the place of their squares.
+    temperature: Number = 0.1,
+    invariance_weight: Number = 25.0,
+    variance_weight: Number = 25.0,
+    covariance_weight: Number = 1.0,
+) -> Scalar:
+    """Compute VICReg with a logsumexp of the covariances instead of their squares.
 
     The invariance and the variance are those of `vicreg`. Covariances keep their sign,
     so dimensions are pushed towards *negative* correlation, as `dcl` pushes samples.
@@ -133,16 +136,16 @@ def vicreg_exp(
 
 
 def vicreg_ctr(
-    z1: jax.Array,
-    z2: jax.Array,
+    z1: Embeddings,
+    z2: Embeddings,
     *,
-    temperature: float = 0.1,
+    temperature: Number = 0.1,
     centering: str = "batch",
-    invariance_weight: float = 25.0,
-    variance_weight: float = 25.0,
-    covariance_weight: float = 1.0,
-) -> jax.Array:
-    """`vicreg_exp` with its regulariser on the transpose: samples repel each other.
+    invariance_weight: Number = 25.0,
+    variance_weight: Number = 25.0,
+    covariance_weight: Number = 1.0,
+) -> Scalar:
+    """Compute `vicreg_exp` with its regulariser on the transpose: samples repel.
 
     The variance hinge holds each embedding's norm near ``sqrt(D)`` and the covariance
     term becomes `dcl`'s repulsion within each view. On rows of norm ``sqrt(D - 1)``,
@@ -210,8 +213,8 @@ def _variance_hinge(z: jax.Array, *, eps: float = 1e-4) -> jax.Array:
     return jnp.mean(jax.nn.relu(1.0 - std))
 
 
-def _off_diagonal_logsumexp(matrix: jax.Array, temperature: float) -> jax.Array:
-    """Mean over the rows of a square matrix of the logsumexp of the rest of the row."""
+def _off_diagonal_logsumexp(matrix: jax.Array, temperature: Number) -> jax.Array:
+    """Average, over the rows, the logsumexp of a row's off-diagonal entries."""
     diagonal = jnp.eye(matrix.shape[0], dtype=bool)
     # Masked before the exponential: exp of -inf is an exact zero with zero gradient.
     logits = jnp.where(diagonal, -jnp.inf, matrix / temperature)
@@ -228,7 +231,7 @@ def _at_least_two_dimensions(
     return z1, z2
 
 
-def _require_weights(invariance: float, variance: float, covariance: float) -> None:
+def _require_weights(invariance: Number, variance: Number, covariance: Number) -> None:
     require_not_negative("invariance_weight", invariance)
     require_not_negative("variance_weight", variance)
     require_not_negative("covariance_weight", covariance)

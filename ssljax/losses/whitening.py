@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ssljax.losses.asymmetric import negative_cosine
 from ssljax.losses.matrix_functions import over_blocks
-from ssljax.losses.numerics import checked_views
+from ssljax.losses.numerics import Embeddings, Scalar, checked_views
 from ssljax.losses.spectral_transforms import (
     by_cholesky,
     covariance,
@@ -20,15 +20,15 @@ from ssljax.losses.spectral_transforms import (
 
 
 def w_mse(
-    views: Sequence[jax.Array],
+    views: Sequence[Embeddings],
     *,
     key: jax.Array,
     sub_batch: int | None = None,
     repetitions: int = 1,
     normalize: bool = True,
     eps: float = 0.0,
-) -> jax.Array:
-    """W-MSE: views whitened over random parts of the batch must agree.
+) -> Scalar:
+    """Compute W-MSE: agreement of views whitened over random parts of the batch.
 
     The batch is permuted, the same way in all views, and cut into sub-batches. Every
     view of every sub-batch is whitened by the Cholesky factor of its own covariance.
@@ -77,14 +77,14 @@ def w_mse(
 
 
 def cw_rgp(
-    views: Sequence[jax.Array],
+    views: Sequence[Embeddings],
     *,
     key: jax.Array,
     sub_batch: int | None = None,
     groups: int = 4,
     normalize: bool = True,
-) -> jax.Array:
-    """CW-RGP: views whitened over random groups of channels must agree.
+) -> Scalar:
+    """Compute CW-RGP: agreement of views whitened over random channel groups.
 
     Every sample is centred over all its channels. In each sub-batch of each view the
     channels are permuted anew and cut into groups; the samples of a group, its
@@ -133,14 +133,14 @@ def cw_rgp(
 
 
 def shuffled_dbn(
-    views: Sequence[jax.Array],
+    views: Sequence[Embeddings],
     *,
     key: jax.Array,
     groups: int = 4,
     normalize: bool = True,
     eps: float = 0.0,
-) -> jax.Array:
-    """Shuffled-DBN: views whitened over the batch, in random groups of channels.
+) -> Scalar:
+    """Compute Shuffled-DBN: agreement of views whitened in random channel groups.
 
     For every view the channels are permuted anew and cut into groups; each group is
     whitened over the batch by ZCA, and the permutation is undone.
@@ -184,21 +184,21 @@ def shuffled_dbn(
 
 
 def cholesky_whiten(z: jax.Array, eps: float) -> jax.Array:
-    """W-MSE's whitening of one sub-batch; ``eps`` shrinks its covariance."""
+    """Whiten one sub-batch as in W-MSE; ``eps`` shrinks its covariance."""
     x, floor = observations(z, "batch")
     identity = jnp.eye(x.shape[1], dtype=x.dtype)
     return by_cholesky(x, (1.0 - eps) * covariance(x) + eps * identity, floor)
 
 
 def channel_group_whiten(z: jax.Array, *, floor: float | jax.Array = 0.0) -> jax.Array:
-    """CW-RGP's whitening of one group of channels ``[n, s]``, as centred before."""
+    """Whiten one group of channels ``[n, s]`` as in CW-RGP, already centred."""
     return zca(z.T, 0.0, floor).T
 
 
 def in_random_groups(
     transform: Callable, groups: int, keys: jax.Array, blocks: jax.Array
 ) -> jax.Array:
-    """Transform random groups of channels and put every channel back in its place.
+    """Transform random channel groups and put every channel back in its place.
 
     Blocks ``[B, n, d]`` are permuted each by its own key.
     """
