@@ -36,7 +36,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {}
 LONGEST = 300
 # Longer files, each with the reason why it is one file.
 LONG = {
-    "ssljax/config/schema.py": "every setting once, with the text that --help prints",
     "ssljax/methods/table.py": "one row per method",
 }
 
