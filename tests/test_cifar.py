@@ -15,7 +15,9 @@ def test_the_smoke_run_on_cifar10_learns(tmp_path):
     if "cifar10" not in {entry.name for entry in catalogue() if entry.present}:
         pytest.skip("cifar10 is not prepared; set TFDS_DATA_DIR")
     folder = tmp_path / "run"
-    ssljax("pretrain", RECIPE, "--smoke", "--workdir", folder, "--devices.count", 1)
+    words = ["--smoke", "--workdir", folder, "--devices.count", 1, "--epochs", 8]
+    ssljax("pretrain", RECIPE, *words)
+    assert not (folder / "alarms.jsonl").exists()
     ssljax("evaluate", folder, "--protocol", "knn")
     ssljax("report", folder)
     rows = json.loads((folder / "evaluation.json").read_text())["rows"]

@@ -17,7 +17,8 @@ def launch(workdir):
     port = free_port()
     words = ["pretrain", "cifar10/simclr", "--smoke"]
     words += ["--workdir", str(workdir), "--epochs", "3", "--log.every-steps", "5"]
-    words += ["--data.examples", "2000", "--monitor.knn-examples", "1000"]
+    words += ["--data.examples", "1000", "--monitor.knn-examples", "500"]
+    words += ["--batch-size", "64", "--model.width", "0.25"]
     words += ["--devices.coordinator", f"localhost:{port}", "--devices.processes", "2"]
     return [
         subprocess.Popen(

@@ -8,9 +8,9 @@ from ssljax.runs.folder import RunFolder
 
 # The warm-up of the recipe, and no decay before the two epochs are over.
 RUN = """--epochs 2 --optimizer.final-fraction 1 --monitor.every-epochs 0.5
-    --monitor.knn-examples 0 --devices.count 1""".split()
+    --monitor.knn-examples 0 --devices.count 1 --data.image-size 16""".split()
+# SimCLR raises no alarm either: tests/test_cifar.py, on real images.
 HEADS = {
-    "simclr": ("256-64", "None"),
     "byol": ("512-128", "512-128"),
     "simsiam": ("256-256-256", "64-256"),
     "barlow_twins": ("512-512-512", "None"),
