@@ -18,9 +18,7 @@ def test_every_embedding_and_result_is_annotated(name):
     views = [h for k, h in hints.items() if "view" in k]
     assert embeddings or views
     assert all(hint == Embeddings for hint in embeddings)
-    assert all(
-        hint == Embeddings or hint.__args__ == (Embeddings,) for hint in views
-    )
+    assert all(hint == Embeddings or hint.__args__ == (Embeddings,) for hint in views)
     assert hints["return"] in (Scalar, Transformed)
     assert hints.get("predictor", Predictor) == Predictor
 
