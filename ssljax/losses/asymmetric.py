@@ -115,7 +115,8 @@ def asymmetric_cosine(z1: Embeddings, z2: Embeddings, predictor: Predictor) -> S
     """Compute the cosine loss with a closed-form linear predictor.
 
     A mode grows while it is below a weighted mean of the others, at a rate proportional
-    to its own eigenvalue. The scales of predictor and embeddings do not matter. Compare `isoloss_cosine`.
+    to its own eigenvalue. The scales of predictor and embeddings do not matter. Compare
+    `isoloss_cosine`.
 
     Args:
         z1: embeddings of the online branch, ``[N, D]``, any float type.

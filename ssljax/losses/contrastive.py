@@ -212,8 +212,9 @@ def dclw(
 def spectral_contrastive(z1: Embeddings, z2: Embeddings, *, mu: Number = 1.0) -> Scalar:
     """Compute the spectral contrastive loss: squared similarity of negatives.
 
-    Partners attract. Rows longer than ``sqrt(mu)`` are projected onto that sphere, shorter ones are kept.
-    Neither logarithm nor temperature; the negatives are cross-view only.
+    Partners attract. Rows longer than ``sqrt(mu)`` are projected onto that sphere,
+    shorter ones are kept. There is no logarithm and no temperature, and the negatives
+    are cross-view only.
 
     Args:
         z1: embeddings of the first view, ``[N, D]``, any float type.

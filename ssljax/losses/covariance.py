@@ -112,8 +112,9 @@ def tcr(
         z1: embeddings of the first view, ``[N, D]``, any float type.
         z2: embeddings of the second view, ``[N, D]``; row i is ``z1[i]``'s partner.
         eps_squared: squared distortion of the coding, > 0. The authors' implementations
-            call this square ``eps``. In float32 keep it above about ``1e-5 D``: below, rounding
-            can make the matrix under the determinant indefinite, and the loss NaN.
+            call this square ``eps``. In float32 keep it above about ``1e-5 D``: below,
+            rounding can make the matrix under the determinant indefinite, and the loss
+            NaN.
         invariance_weight: weight of the mean cosine of the pairs, >= 0.
 
     Returns:

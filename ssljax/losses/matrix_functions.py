@@ -27,10 +27,10 @@ def matrix_function(
 ) -> jax.Array:
     """Compute ``U g(Lambda) U^T`` of a symmetric ``[n, n]`` matrix.
 
-    ``g`` is a scalar function. The derivative with respect to the matrix is the Daleckii-Krein formula, in divided
-    differences of ``g`` instead of derivatives of eigenvectors: exact at repeated
-    eigenvalues, in reverse mode to every order (forward mode raises). ``g`` must not
-    close over values that are being differentiated.
+    ``g`` is a scalar function. The derivative with respect to the matrix is the
+    Daleckii-Krein formula, in divided differences of ``g`` instead of derivatives of
+    eigenvectors: exact at repeated eigenvalues, in reverse mode to every order (forward
+    mode raises). ``g`` must not close over values that are being differentiated.
 
     Eigenvalues within `null_bound` of zero count as zero; ``terms`` is the number of
     products summed in an entry of the matrix, where that is more than its side. Where

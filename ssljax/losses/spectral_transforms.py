@@ -182,7 +182,7 @@ def by_covariance(
     """Compute ``x f(C)``, where ``f`` acts on the covariance's eigenvalues.
 
     Rows are centred. Columns and rows have the same eigenvalues except for zeros, whose
-    directions ``x`` lacks: ``x f(x^T x) = f(x x^T) x``. The smaller of the two matrices is transformed.
+    directions ``x`` lacks: ``x f(x^T x) = f(x x^T) x``. The smaller matrix is used.
     """
     observed, channels = x.shape
     if channels <= observed:

@@ -12,8 +12,8 @@ def checked(function):
     """Wrap a function so that arguments and result must match its annotations.
 
     A size that is named twice (``n d``) must be one size within a call. Arguments that
-    do not match are first given to the function: where it refuses them, its own error
-    is raised, as users see it. Where it does not, the annotation is wrong, or the check.
+    do not match are first given to the function. If it refuses them, its own error is
+    raised, as users see it. If it does not, annotation and function disagree.
     """
     hints = typing.get_type_hints(function)
     signature = inspect.signature(function)

@@ -20,6 +20,10 @@ PLAIN = [
     if name in losses.__all__ and not case.whitens or name in ("intl", "cw_rgp")
 ]
 
+# Called without jit as well, which compiles every operation by itself: one per file,
+# the others among the slow tests. The doctests call all of them so.
+EAGER = ("nt_xent", "barlow_twins", "vicreg", "negative_cosine", "sample_contrastive")
+
 
 def test_every_public_loss_is_in_the_table():
     assert {contract.public_name(name) for name in CASES} == set(losses.__all__)
@@ -79,10 +83,14 @@ def check_plain_calls(case, wide):
     for plain, mapped in zip(gradients, wide.gradients, strict=True):
         scale = np.abs(plain).max()
         np.testing.assert_allclose(mapped[0], plain, rtol=0, atol=1e-11 * scale)
-    if not case.whitens or case is CASES["intl"]:  # eager calls compile each step
-        eager = case.call(*(jnp.asarray(x) for x in wide.arguments))
-        assert eager.shape == ()
-        np.testing.assert_allclose(eager, wide.value("base"), rtol=1e-11)
+    if case in map(CASES.get, EAGER):
+        check_eager_call(case, wide)
+
+
+def check_eager_call(case, wide):
+    eager = case.call(*(jnp.asarray(x) for x in wide.arguments))
+    assert eager.shape == ()
+    np.testing.assert_allclose(eager, wide.value("base"), rtol=1e-11)
 
 
 def check_finite(case, embeddings, program):
@@ -114,29 +122,34 @@ def check_float32_follows(case, wide, program):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in PLAIN if name not in EAGER])
+def test_a_call_without_jit_gives_the_same(name, float64):
+    check_eager_call(CASES[name], contract.measure(CASES[name]))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name].whitens])
 def test_second_derivatives_of_whitening_match_differences(name, float64):
     check_curvature(contract.measure(CASES[name], order=2))
 
 
-QUICK_ON_TWO = ("intl", "intl_batch", "w_mse", "cw_rgp", "shuffled_dbn")
+def public_first(names):
+    """Mark the variants of the public losses, which are other programs, as slow."""
+    return [
+        pytest.param(name, marks=() if name in losses.__all__ else pytest.mark.slow)
+        for name in names
+    ]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name
-        if not case.whitens or name in QUICK_ON_TWO
-        else pytest.param(name, marks=pytest.mark.slow)
-        for name, case in CASES.items()
-    ],
-)
+@pytest.mark.parametrize("name", public_first(CASES))
 def test_two_rows_give_finite_values_and_gradients(name):
     two = {"two rows": contract.normal(2, 4), "two equal rows": np.ones((2, 4))}
     check_finite(CASES[name], two, contract.narrow_program(CASES[name]))
 
 
-@pytest.mark.parametrize("name", [n for n, c in CASES.items() if not c.whitens])
+@pytest.mark.parametrize(
+    "name", public_first(name for name in CASES if not CASES[name].whitens)
+)
 def test_one_dimension_is_enough_or_refused(name):
     case, one = CASES[name], contract.normal(6, 1)
     if case.dimensions > 1:
@@ -180,12 +193,19 @@ def test_bfloat16_inputs_give_what_their_float32_copies_give(name):
         assert i in case.live or not np.any(gradient), "held fixed"
 
 
-# Those whose gradient mixes all samples, so that a batch cut in eight must be gathered.
-SHARDED = {
-    name: case.call
-    for name, case in CASES.items()
-    if not case.whitens and name in losses.__all__
-}
+PAIRS = [name for name in losses.__all__ if name in CASES and not CASES[name].whitens]
+# One of each way in which a loss looks at the whole batch.
+QUICK_SHARDED = (
+    "nt_xent",
+    "dclw",
+    "spectral_contrastive",
+    "barlow_twins",
+    "vicreg_exp",
+    "vicreg_ctr",
+    "tcr",
+    "isoloss_cosine",
+)
+SLOW_SHARDED = tuple(name for name in PAIRS if name not in QUICK_SHARDED)
 
 
 def of_weights(weight, x1, x2, calls):
@@ -211,7 +231,8 @@ def of_weights(weight, x1, x2, calls):
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param(tuple(SHARDED), id="pairs"),
+        pytest.param(QUICK_SHARDED, id="one of each"),
+        pytest.param(SLOW_SHARDED, id="others", marks=pytest.mark.slow),
         pytest.param(("intl", "intl_ema"), id="intl", marks=pytest.mark.slow),
     ],
 )
@@ -244,7 +265,7 @@ def test_eight_devices_give_the_loss_and_gradient_of_one(names):
 CRITERIA = ("sample_contrastive", "dimension_contrastive")  # of one view
 
 
-@pytest.mark.parametrize("name", [n for n in SHARDED if n not in CRITERIA])
+@pytest.mark.parametrize("name", [n for n in PAIRS if n not in CRITERIA])
 def test_shapes_that_do_not_fit_are_named(name):
     case = CASES[name]
     predictor = [np.eye(3)] if case.predictor else []

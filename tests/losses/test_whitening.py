@@ -30,40 +30,53 @@ def halves(n):
         yield [first, tuple(i for i in range(n) if i not in first)]
 
 
+COMPARE = {True: distance, False: squared_difference}  # with and without normalising
+
+
 def seen_and_possible(loss, possible, keys=24):
-    """The values of a random loss all lie among the possible ones, and vary."""
-    values = jax.jit(jax.vmap(loss))(jax.random.split(KEY, keys))
-    for value in np.asarray(values):
-        assert min(abs(value - p) for p in possible) < 1e-9
-    assert len(set(np.round(np.asarray(values), 9))) > 3
+    """The values of a random loss all lie among the possible ones, and vary.
+
+    Args:
+        loss: of a key and ``normalize``.
+        possible: function of a comparison that lists the values.
+    """
+
+    @jax.jit
+    @jax.vmap
+    def draw(key):
+        return [loss(key=key, normalize=normalize) for normalize in COMPARE]
+
+    for values, compare in zip(
+        draw(jax.random.split(KEY, keys)), COMPARE.values(), strict=True
+    ):
+        expected = possible(compare)
+        for value in np.asarray(values):
+            assert min(abs(value - p) for p in expected) < 1e-9
+        assert len(set(np.round(np.asarray(values), 9))) > 3
 
 
-def case(*shape, normalize=True, slow=False):
-    marks = [pytest.mark.slow] if slow else []
-    return pytest.param(*shape, normalize, marks=marks)
+def slow(*shape):
+    return pytest.param(*shape, marks=pytest.mark.slow)
 
 
 # Shapes that leave a regular covariance, a square one and a singular one.
-@pytest.mark.parametrize(
-    "d, normalize", [case(2), case(2, normalize=False), case(9), case(6, slow=True)]
-)
-def test_w_mse_is_one_of_the_partitions_of_the_batch(d, normalize, float64):
+@pytest.mark.parametrize("d", [2, 9, slow(6)])
+def test_w_mse_is_one_of_the_partitions_of_the_batch(d, float64):
     views = [normal(6, d, seed) for seed in range(3)]
-    compare = distance if normalize else squared_difference
-    possible = []
-    for partition in halves(6):
-        total = 0.0
-        for part in partition:
-            white = []
-            for z in views:
-                x = centred(z[list(part)], "batch")
-                shrunk = 0.8 * covariance_of(x) + 0.2 * np.eye(d)
-                white.append(x @ np.linalg.inv(np.linalg.cholesky(shrunk)).T)
-            pairs = itertools.combinations(white, 2)
-            total += sum(compare(a, b) for a, b in pairs) / 3 / 2
-        possible.append(total)
-    how = {"sub_batch": 3, "normalize": normalize, "eps": 0.2}
-    seen_and_possible(lambda key: losses.w_mse(views, key=key, **how), possible)
+
+    def white(part):
+        for z in views:
+            x = centred(z[list(part)], "batch")
+            shrunk = 0.8 * covariance_of(x) + 0.2 * np.eye(d)
+            yield x @ np.linalg.inv(np.linalg.cholesky(shrunk)).T
+
+    def possible(compare):
+        for partition in halves(6):
+            pairs = [itertools.combinations(white(part), 2) for part in partition]
+            yield sum(compare(a, b) for part in pairs for a, b in part) / 3 / 2
+
+    loss = functools.partial(losses.w_mse, views, sub_batch=3, eps=0.2)
+    seen_and_possible(loss, lambda compare: list(possible(compare)))
 
 
 def test_repetitions_of_w_mse_are_averaged(float64):
@@ -97,32 +110,28 @@ def in_halves(z, partition, axis):
     return out
 
 
-@pytest.mark.parametrize(
-    "n, d, normalize",
-    [case(3, 6), case(3, 6, normalize=False), case(7, 4), case(6, 6, slow=True)],
-)
-def test_cw_rgp_is_one_of_the_groupings_of_the_channels(n, d, normalize, float64):
+@pytest.mark.parametrize("n, d", [(3, 6), (7, 4), slow(6, 6)])
+def test_cw_rgp_is_one_of_the_groupings_of_the_channels(n, d, float64):
     views = [normal(n, d, seed) for seed in range(2)]
-    compare = distance if normalize else squared_difference
     centre = [centred(z, "channel").T for z in views]
     white = [[in_halves(z, cut, "channel") for cut in halves(d)] for z in centre]
-    possible = [compare(a, b) for a, b in itertools.product(*white)]
-    how = {"groups": 2, "normalize": normalize}
-    seen_and_possible(lambda key: losses.cw_rgp(views, key=key, **how), possible)
+
+    def possible(compare):
+        return [compare(a, b) for a, b in itertools.product(*white)]
+
+    seen_and_possible(functools.partial(losses.cw_rgp, views, groups=2), possible)
 
 
-@pytest.mark.parametrize(
-    "n, d, normalize",
-    [case(7, 4), case(7, 4, normalize=False), case(3, 6), case(6, 6, slow=True)],
-)
-def test_shuffled_dbn_is_one_of_the_groupings_of_the_channels(n, d, normalize, float64):
+@pytest.mark.parametrize("n, d", [(7, 4), (3, 6), slow(6, 6)])
+def test_shuffled_dbn_is_one_of_the_groupings_of_the_channels(n, d, float64):
     views = [normal(n, d, seed) for seed in range(2)]
-    compare = distance if normalize else squared_difference
     centre = [centred(z, "batch") for z in views]
     white = [[in_halves(z, cut, "batch") for cut in halves(d)] for z in centre]
-    possible = [compare(a, b) for a, b in itertools.product(*white)]
-    how = {"groups": 2, "normalize": normalize}
-    seen_and_possible(lambda key: losses.shuffled_dbn(views, key=key, **how), possible)
+
+    def possible(compare):
+        return [compare(a, b) for a, b in itertools.product(*white)]
+
+    seen_and_possible(functools.partial(losses.shuffled_dbn, views, groups=2), possible)
 
 
 def test_sub_batches_of_cw_rgp_are_whitened_apart(float64):
