@@ -356,7 +356,7 @@ def test_rectifiers_record_ascending_eigenvalues():
             "without a predictor",
         ),
         (lambda: solve_cosine(np.array([0.0, 1.0])), "must be > 0"),
-        (lambda: sphere_averages(S0, S0[:3]), "10 variances have 3"),
+        (lambda: sphere_averages(S0, S0[:3]), "one entry for each of 10 modes, got 3"),
         (
             lambda: sphere_averages(S0[:2], S0[:2], prediction_power=0, target_power=6),
             "infinite",

@@ -131,7 +131,7 @@ def test_results_are_double_whatever_the_default():
 
 def test_what_does_not_fit_is_named():
     x = inputs()
-    with pytest.raises(ValueError, match=r"\[M, m\]"):
+    with pytest.raises(ValueError, match=r"x_other must be \[M, 6\]"):
         relu_ntk(x, inputs(m=3))
     with pytest.raises(ValueError, match="at least 1, got 0"):
         relu_ntk(x, hidden_layers=0)

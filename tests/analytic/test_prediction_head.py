@@ -365,16 +365,19 @@ def test_callers_in_float32_get_float64_without_a_warning():
     [
         (lambda: population_constants(7, 2), "patches must be even"),
         (lambda: population_constants(4, 5), "feature_patches must be 1 to 4"),
-        (lambda: PatchData(strengths=(1.0, -1.0)), "strengths must be positive"),
-        (lambda: PatchData(noise=0.0), "noise must be positive"),
+        (lambda: PatchData(strengths=(1.0, -1.0)), "strengths must be > 0, got -1"),
+        (lambda: PatchData(noise=0.0), "noise must be > 0"),
         (lambda: PatchData(patches=5), "patches must be even"),
         (lambda: population_batch(PatchData(strengths=(1.0,))), "two features"),
         (lambda: solve_frozen_head(np.ones((2, 2)), DATA), "features, then noise"),
-        (lambda: solve_frozen_head(np.eye(2, 4), DATA)(np.array(1.0)), "times must be"),
+        (
+            lambda: solve_frozen_head(np.eye(2, 4), DATA)(np.array(1.0)),
+            r"t must be \[times\]",
+        ),
         (lambda: population_moments(np.ones((2, 2)), DATA), "features, then noise"),
         (
             lambda: sample_patches(KEY, DATA, samples=2, dimension=2),
-            "dimension must exceed 2",
+            "dimension must be at least 3, got 2",
         ),
         (
             lambda: acceleration(HeadParams(np.ones((3, 4)), np.eye(3)), DATA),

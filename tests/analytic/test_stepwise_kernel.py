@@ -3,7 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssljax.analytic.stepwise import pencil
+from ssljax.analytic.stepwise import eigensolver
+from ssljax.analytic.stepwise.eigensolver import (
+    dense_modes,
+    krylov_modes,
+    leading_modes,
+)
 from ssljax.analytic.stepwise.kernel import (
     KernelStart,
     contrastive_kernel,
@@ -12,7 +17,6 @@ from ssljax.analytic.stepwise.kernel import (
     kernel_start,
     kernel_steps,
 )
-from ssljax.analytic.stepwise.pencil import dense_modes, krylov_modes, leading_modes
 
 
 def views(n, m, seed=0, noise=0.4, decay=0.0):
@@ -81,7 +85,7 @@ def test_krylov_space_and_full_decomposition_agree(m, decay, float64):
 
 @pytest.mark.slow
 def test_a_spectrum_on_which_the_krylov_space_does_not_settle_is_exact(monkeypatch):
-    monkeypatch.setattr(pencil, "_CYCLES", 1)
+    monkeypatch.setattr(eigensolver, "_CYCLES", 1)
     x, xp = views(121, 500)
     test = np.random.default_rng(5).normal(size=(7, 500))
     with jax.enable_x64(True):
@@ -228,15 +232,17 @@ def test_it_can_be_mapped_and_compiled():
 
 def test_what_does_not_fit_is_named():
     k, other = np.eye(3), np.eye(2)
-    with pytest.raises(ValueError, match=r"three \[n, n\] kernels"):
+    with pytest.raises(
+        ValueError, match=r"k_xpxp must be \[3, 3\], got shape \[2, 2\]"
+    ):
         kernel_embedding(k, k, other, 1)
-    with pytest.raises(ValueError, match="number of pairs, got 4"):
+    with pytest.raises(ValueError, match="dim must be 1 to 3, got 4"):
         kernel_embedding(k, k, k, 4)
-    with pytest.raises(ValueError, match="which has 0"):
+    with pytest.raises(ValueError, match="at least 2 positive eigenvalues, got 0"):
         kernel_embedding(k, -k, k, 2)
-    with pytest.raises(ValueError, match=r"\[tests, 3\]"):
+    with pytest.raises(ValueError, match=r"k_test_x must be \[tests, 3\]"):
         kernel_embedding(k, k, k, 1)(other, other)
-    with pytest.raises(ValueError, match=r"\[3, D\]"):
+    with pytest.raises(ValueError, match=r"f_x must be \[3, D\]"):
         kernel_start(k, k, k, np.ones((2, 1)), np.ones((2, 1)))
 
 
