@@ -85,9 +85,9 @@ def run(words: list[str], parse: Callable[..., Any]) -> int:
 
 def names() -> tuple[str, ...]:
     """The theories that can be checked, in order."""
-    from ssljax.analytic import theories
+    from ssljax.analytic import checklist
 
-    return (*theories.NAMES, FINGERPRINT)
+    return (*checklist.NAMES, FINGERPRINT)
 
 
 def _allowed() -> tuple[str, ...]:
@@ -109,9 +109,9 @@ def load(name: str) -> "Theory":
         from ssljax.analytic.fingerprint.checklist import THEORY
 
         return THEORY
-    from ssljax.analytic import theories
+    from ssljax.analytic import checklist
 
-    return theories.load(name)
+    return checklist.load(name)
 
 
 def _chosen(asked: Asked) -> list[tuple["Theory", list["Item"]]]:
@@ -174,7 +174,7 @@ def check(theory: "Theory", items: Sequence["Item"], asked: Asked) -> Outcome:
 
 def _fingerprints(outcome: Outcome, asked: Asked) -> None:
     """The table of all losses, computed once for the page and the figure."""
-    from ssljax.analytic.fingerprint.checklist import fingerprint_picture
+    from ssljax.analytic.fingerprint.checklist.pictures import fingerprint_picture
     from ssljax.analytic.fingerprint.measure import fingerprints
     from ssljax.reports.theory_tables import fingerprint_table
 

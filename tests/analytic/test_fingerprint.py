@@ -10,7 +10,8 @@ import pytest
 from ssljax import losses
 from ssljax.analytic import fingerprint
 from ssljax.analytic.checklist import Given, run_item
-from ssljax.analytic.fingerprint.checklist import THEORY, fingerprint_picture
+from ssljax.analytic.fingerprint.checklist import THEORY
+from ssljax.analytic.fingerprint.checklist.pictures import fingerprint_picture
 from ssljax.analytic.fingerprint.closed_forms import CLOSED, closed_rates
 from ssljax.analytic.fingerprint.measure import (
     FINGERPRINTED,
