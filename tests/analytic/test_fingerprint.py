@@ -237,8 +237,12 @@ def test_the_picture_has_closed_forms_as_lines_and_rates_as_points():
     assert np.nanmax(np.abs(y)) <= 1.5
 
 
+# The other closed forms are those of the checklist's item 14.
+REMAINING = sorted({*CLOSED} - {"barlow_twins", "vicreg", "vicreg_exp", "trace_loss"})
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CLOSED)
+@pytest.mark.parametrize("name", REMAINING)
 def test_every_closed_form_of_the_table_at_its_defaults(name):
     rng = np.random.default_rng(1)
     spectrum, correlation = np.exp(rng.normal(size=16)), rng.uniform(0.3, 0.95, 16)
