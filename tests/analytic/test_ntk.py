@@ -29,6 +29,7 @@ def test_one_hidden_layer_equals_the_average_over_gaussian_weights():
     )
 
 
+@pytest.mark.slow
 def test_a_wide_network_approaches_the_analytic_kernel(float64):
     # Of two hidden layers; item 15 of the stepwise checklist has the one of one.
     x, layers = jnp.asarray(inputs()), 2

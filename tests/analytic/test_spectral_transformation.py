@@ -195,26 +195,29 @@ def test_a_mode_is_gone_at_its_collapse_time_and_stays_so():
 def test_derivatives_agree_with_differences(float64):
     t = jnp.array([0.3])
 
+    @jax.jit
     def end(noise):
         solution = theory.solve_alignment_flow(LAM, noise, power=0.2)
         return jnp.sum(solution(t)[0, :3])
 
     noise = 0.1 * NOISE
-    found = jax.grad(end)(jnp.asarray(noise))
+    found = jax.jit(jax.grad(end))(jnp.asarray(noise))
     np.testing.assert_allclose(found, difference(end, noise), rtol=1e-5)
 
+    @jax.jit
     def of_power(power):
         return theory.solve_alignment_flow(LAM, noise, power=power[0])(t)[0, 1]
 
-    found = jax.grad(of_power)(jnp.array([0.3]))
+    found = jax.jit(jax.grad(of_power))(jnp.array([0.3]))
     np.testing.assert_allclose(found, difference(of_power, np.array([0.3])), rtol=1e-5)
 
     x = np.array([0.5, 0.3, 0.2])
 
+    @jax.jit
     def of_spectrum(x):
         return theory.trace_loss_of_spectrum(x, jnp.eye(3), 3)
 
-    found = jax.grad(of_spectrum)(jnp.asarray(x))
+    found = jax.jit(jax.grad(of_spectrum))(jnp.asarray(x))
     np.testing.assert_allclose(found, difference(of_spectrum, x), rtol=1e-5)
 
 

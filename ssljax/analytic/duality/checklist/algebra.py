@@ -41,14 +41,15 @@ def identity(given: Given) -> list[Finding]:
             found.append(jnp.abs(left / right - 1.0))
         return jnp.stack(found)
 
-    worst = np.zeros(2)
-    for n, d in SHAPES:
-        z = [
+    # Rows and columns of zeros add nothing, so that one program serves all shapes.
+    padded = np.zeros((len(SHAPES), 3, 64, 64))
+    for all_of_shape, (n, d) in zip(padded, SHAPES, strict=True):
+        all_of_shape[:, :n, :d] = [
             rng.normal(size=(n, d)),
             rng.standard_t(1.5, size=(n, d)),
             rng.normal(size=(n, d)) * np.geomspace(1.0, 0.02, d)[None, :],
         ]
-        worst = np.maximum(worst, np.max(residuals(np.stack(z)), axis=0))
+    worst = np.max(residuals(padded.reshape(-1, 64, 64)), axis=0)
     cases = f"{3 * len(SHAPES)} embeddings"
     return [
         at_most(f"relative residual, float64, {cases}", worst[0], 1e-14),

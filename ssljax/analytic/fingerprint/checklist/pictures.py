@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import jax
 import numpy as np
 
 from ssljax.analytic.checklist import Given, Panel, Picture
@@ -45,15 +46,18 @@ def fingerprint_picture(found: Mapping[str, Fingerprint]) -> Picture:
 
 def _closed_curves(name: str, record: Fingerprint, size: float):
     levels = np.geomspace(record.levels[0], 3.0, 60)
-    curves = np.zeros((len(levels), 2))
-    for column, share in enumerate((1.0, 0.5)):
-        correlation = np.full(16, record.correlation)
-        correlation[0] *= share
-        for row, level in enumerate(levels):
-            spectrum = np.full(16, record.reference)
-            spectrum[0] *= level
-            rates = closed_rates(name, spectrum, correlation=correlation)
-            curves[row, column] = rates[0] / spectrum[0]
+    spectra = np.full((60, 16), record.reference)
+    spectra[:, 0] *= levels
+    correlations = np.full((2, 16), record.correlation)
+    correlations[1, 0] *= 0.5
+
+    def rate(spectrum, correlation):
+        return closed_rates(name, spectrum, correlation=correlation)[0] / spectrum[0]
+
+    # One program for all points of both curves.
+    with jax.enable_x64(True):
+        over_both = jax.vmap(jax.vmap(rate, (None, 0)), (0, None))
+        curves = np.asarray(jax.jit(over_both)(spectra, correlations))
     return levels, _within(curves / size)
 
 
