@@ -1,5 +1,6 @@
 """What a theory must show: numbered items, what they measured, and the verdicts."""
 
+import importlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -96,8 +97,6 @@ class Item:
     number: str
     statement: str
     run: Callable[[Given], Sequence[Finding]]
-    slow: bool = False
-    """Takes more than about ten seconds."""
     images: bool = False
     """Looks at real images."""
 
@@ -165,3 +164,23 @@ def run_item(item: Item, given: Given) -> Verdict:
     except NotHere as reason:
         return Verdict(item, [], time.perf_counter() - start, str(reason))
     return Verdict(item, findings, time.perf_counter() - start)
+
+
+NAMES = (
+    "implicit-variance",
+    "stepwise",
+    "prediction-head",
+    "spectral-transformation",
+    "duality",
+)
+"""The five theories by the names that `ssljax theory` takes."""
+
+
+def load(name: str) -> Theory:
+    """Return the theory of that name, with its checklist and pictures.
+
+    >>> load("duality").name
+    'duality'
+    """
+    package = f"ssljax.analytic.{name.replace('-', '_')}"
+    return importlib.import_module(f"{package}.checklist").THEORY

@@ -1,5 +1,10 @@
-"""What the functions of the implicit-variance theory ask of their inputs."""
+"""Checks of what the theories' functions are given, one name and message per kind.
 
+All raise a `ValueError` of one line: what is wrong, what is allowed. Shapes are always
+known; values are checked unless JAX traces them, and traced ones are trusted.
+"""
+
+import numbers
 from typing import Any
 
 import jax
@@ -9,38 +14,210 @@ import numpy as np
 from ssljax.analytic.precision import known
 
 
-def checked_choice(what: str, given: str, allowed: tuple[str, ...]) -> None:
-    """Raise unless ``given`` is one of the names."""
+def check_choice(name: str, given: str, allowed: tuple[str, ...]) -> None:
+    """Raise unless ``given`` is one of the allowed names."""
     if given not in allowed:
-        raise ValueError(f"{what} must be one of {', '.join(allowed)}, got {given!r}")
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {given!r}")
 
 
-def checked_spectrum(values: Any, what: str, least: int = 1) -> jax.Array:
-    """``[modes]`` in float64, finite and not negative as far as can be seen."""
+def check_whole(name: str, value: int, least: int) -> int:
+    """Return an integer, and raise for other numbers and for ones below ``least``."""
+    # A bool is an integer to Python, but never a count.
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+    return int(value)
+
+
+def check_at_least(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Raise for a count below ``least`` or above ``most``."""
+    if most is not None and not least <= value <= most:
+        raise ValueError(f"{name} must be {least} to {most}, got {value}")
+    if not value >= least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def check_shape(
+    name: str, values: Any, *axes: str | int, empty: bool = False
+) -> jax.Array:
+    """Return an array in float64, and raise unless it has these axes.
+
+    Args:
+        name: of the argument, for the message.
+        values: the argument.
+        axes: a number for an axis of that size, a name for one of any size; the same
+            name twice is the same size.
+        empty: allow axes of size 0.
+
+    >>> with jax.enable_x64(True):
+    ...     check_shape("moment", [[1.0, 0.0], [0.0, 2.0]], "M", "M").shape
+    (2, 2)
+    """
     array = jnp.asarray(values, jnp.float64)
-    if array.ndim != 1 or array.shape[0] < least:
+    sizes: dict[str | int, int] = {}
+    fits = array.ndim == len(axes) and (empty or 0 not in array.shape)
+    for axis, size in zip(axes, array.shape, strict=False):
+        wanted = axis if isinstance(axis, int) else sizes.setdefault(axis, size)
+        fits = fits and size == wanted
+    if not fits:
         raise ValueError(
-            f"{what} must be [modes] with at least {least}, got {list(array.shape)}"
+            f"{name} must be [{', '.join(map(str, axes))}], "
+            f"got shape {list(array.shape)}"
         )
-    if known(array):
-        # In NumPy: inside of `jax.jit` JAX traces what it computes from known numbers.
-        seen = np.asarray(array)
-        if not np.all(np.isfinite(seen) & (seen >= 0)):
-            raise ValueError(f"{what} must be finite and >= 0")
     return array
 
 
-def checked_positive(what: str, value: Any) -> None:
-    """Raise unless a number is > 0, as far as can be seen."""
-    if known(value) and not value > 0:
-        raise ValueError(f"{what} must be > 0, got {value}")
+def check_modes(
+    name: str, values: Any, *, like: jax.Array | None = None, least: int = 1
+) -> jax.Array:
+    """Return ``[modes]`` in float64.
+
+    Args:
+        name: of the argument, for the message.
+        values: the argument.
+        like: another such vector, which it must be as long as.
+        least: fewest modes allowed.
+    """
+    array = check_shape(name, values, "modes")
+    if like is not None and array.shape != like.shape:
+        raise ValueError(
+            f"{name} must have one entry for each of {like.shape[0]} modes, "
+            f"got {array.shape[0]}"
+        )
+    if array.shape[0] < least:
+        raise ValueError(f"{name} must have at least {least} modes, got {len(array)}")
+    return array
 
 
-def checked_times(values: Any) -> jax.Array:
-    """``[times]`` in float64, not negative as far as can be seen."""
+def check_spectrum(
+    name: str, values: Any, *, like: jax.Array | None = None, least: int = 1
+) -> jax.Array:
+    """Return `check_modes` of eigenvalues, which are finite and not negative."""
+    array = check_modes(name, values, like=like, least=least)
+    _require(name, array, lambda x: np.isfinite(x) & (x >= 0), "be finite and >= 0")
+    return array
+
+
+def check_times(
+    name: str, times: Any, *, from_zero: bool = False, ascending: bool = False
+) -> jax.Array:
+    """Return ``[times]`` in float64.
+
+    Args:
+        name: of the argument, for the message.
+        times: the argument.
+        from_zero: none may be negative.
+        ascending: for times to integrate through: at least one, from 0 on, ascending.
+    """
+    array = check_shape(name, times, "times", empty=not ascending)
+    if from_zero:
+        check_not_negative(name, array)
+    if ascending and known(array):
+        # NaN fails the comparison.
+        if not np.all(np.diff(np.asarray(array), prepend=0.0) >= 0):
+            raise ValueError(f"{name} must be ascending and >= 0")
+    return array
+
+
+def check_positive(name: str, values: Any) -> None:
+    """Raise unless all numbers are > 0."""
+    _require(name, values, lambda x: x > 0, "be > 0")
+
+
+def check_not_negative(name: str, values: Any) -> None:
+    """Raise unless all numbers are >= 0."""
+    _require(name, values, lambda x: x >= 0, "be >= 0")
+
+
+def check_between(
+    name: str, values: Any, low: float, high: float, ends: str = "[]"
+) -> None:
+    """Raise unless all numbers lie in an interval, written as in ``(0, 1]``."""
+
+    def inside(x: np.ndarray) -> np.ndarray:
+        above = x >= low if ends[0] == "[" else x > low
+        return above & (x <= high if ends[1] == "]" else x < high)
+
+    _require(name, values, inside, f"lie in {ends[0]}{low:g}, {high:g}{ends[1]}")
+
+
+def check_fractions(name: str, values: Any) -> jax.Array:
+    """Return shares of a trace in float64, in [0, 1] to within float32 rounding."""
     array = jnp.asarray(values, jnp.float64)
-    if array.ndim != 1:
-        raise ValueError(f"t must be [times], got {list(array.shape)}")
-    if known(array) and not np.all(np.asarray(array) >= 0):
-        raise ValueError("t must be >= 0")
+    _require(
+        name,
+        array,
+        lambda x: np.abs(x - 0.5) <= 0.5 + 1e-6,
+        "be eigenvalues over their sum, in [0, 1]",
+    )
     return array
+
+
+def check_moment(name: str, moment: Any) -> jax.Array:
+    """Return a symmetric ``[M, M]`` in float64, symmetric to the last digit."""
+    array = check_shape(name, moment, "M", "M")
+    check_symmetric(name, array)
+    return 0.5 * (array + array.T)
+
+
+def check_symmetric(name: str, matrix: jax.Array) -> None:
+    """Raise unless a matrix equals its transpose to float32's rounding."""
+    if known(matrix):
+        # In NumPy: inside of `jax.jit` JAX traces what it computes from known numbers.
+        seen = np.asarray(matrix)
+        gap = np.abs(seen - seen.T).max()
+        if gap > 1e-6 * np.abs(seen).max():
+            raise ValueError(
+                f"{name} must be symmetric; it differs from its transpose by {gap:.3g}"
+            )
+
+
+def check_positive_modes(
+    name: str, eigenvalues: jax.Array, d: int, *, rounding: float = 0.0
+) -> None:
+    """Raise unless at least ``d`` eigenvalues are positive.
+
+    Args:
+        name: of the matrix, for the message.
+        eigenvalues: the largest first.
+        d: number needed.
+        rounding: share of the largest up to which a number counts as zero.
+    """
+    if known(eigenvalues):
+        seen = np.asarray(eigenvalues)
+        # Written so that NaN counts as not positive.
+        positive = int(np.sum(seen > rounding * np.abs(seen[0])))
+        if positive < d:
+            raise ValueError(
+                f"{name} must have at least {d} positive eigenvalues, got {positive}"
+            )
+
+
+def check_definite(name: str, eigenvalues: jax.Array) -> None:
+    """Raise unless the first of a matrix's ascending eigenvalues is positive."""
+    if known(eigenvalues) and not bool(eigenvalues[0] > 0):
+        raise ValueError(
+            f"{name} must be positive definite, "
+            f"got the eigenvalue {float(eigenvalues[0]):.3g}"
+        )
+
+
+def check_rank(d: int, modes: int) -> None:
+    """Raise unless that many modes can fill ``d`` dimensions of an embedding."""
+    check_at_least("the dimension of the embedding", d, 1, modes)
+
+
+def check_pairs(x1: Any, x2: Any) -> tuple[jax.Array, jax.Array]:
+    """Return two views ``[N, M]`` of the same samples in float64."""
+    first = check_shape("x1", x1, "N", "M")
+    return first, check_shape("x2", x2, *first.shape)
+
+
+def _require(name: str, values: Any, right: Any, what: str) -> None:
+    """Raise for the first known number of which ``right`` is not true."""
+    if not known(values):
+        return
+    seen = np.asarray(values, float)
+    wrong = ~np.asarray(right(seen))
+    if wrong.any():
+        raise ValueError(f"{name} must {what}, got {seen[wrong].flat[0]:g}")

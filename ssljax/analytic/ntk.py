@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ssljax.analytic.inputs import check_at_least, check_shape
 from ssljax.analytic.precision import in_float64
 
 __all__ = ["empirical_ntk", "relu_network", "relu_network_init", "relu_ntk"]
@@ -100,15 +101,9 @@ def relu_ntk(
     >>> relu_ntk(jnp.eye(2), readout_scale=0.0).round(6).tolist()  # 1/2 and 1/(2 pi)
     [[0.5, 0.159155], [0.159155, 0.5]]
     """
-    x = jnp.asarray(x)
-    other = x if x_other is None else jnp.asarray(x_other)
-    if x.ndim != 2 or other.ndim != 2 or x.shape[1] != other.shape[1]:
-        raise ValueError(
-            f"inputs must be [N, m] and [M, m], got {list(x.shape)} and "
-            f"{list(other.shape)}"
-        )
-    if hidden_layers < 1:
-        raise ValueError(f"hidden_layers must be at least 1, got {hidden_layers}")
+    x = check_shape("x", x, "N", "m")
+    other = x if x_other is None else check_shape("x_other", x_other, "M", x.shape[1])
+    check_at_least("hidden_layers", hidden_layers, 1)
     fan_in = x.shape[1]
     covariance = x @ other.T / fan_in
     squares = jnp.sum(x**2, axis=1)[:, None] * jnp.sum(other**2, axis=1)[None, :]
@@ -170,12 +165,8 @@ def empirical_ntk(
     if directions is None:
         directions = jnp.eye(outputs)
     else:
-        directions = jnp.asarray(directions)
+        directions = check_shape("directions", directions, "K", outputs)
         average = average / len(directions)
-    if directions.ndim != 2 or directions.shape[1] != outputs:
-        raise ValueError(
-            f"directions must be [K, {outputs}], got {list(directions.shape)}"
-        )
 
     def gradients(samples: jax.Array, direction: jax.Array) -> list[jax.Array]:
         def along(params: Any, sample: jax.Array) -> jax.Array:

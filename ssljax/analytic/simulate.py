@@ -14,7 +14,8 @@ import diffrax
 import jax
 import jax.numpy as jnp
 
-from ssljax.analytic.precision import in_float64, known, refuse_narrow_tracing, widen
+from ssljax.analytic.inputs import check_times
+from ssljax.analytic.precision import in_float64, refuse_narrow_tracing, widen
 
 Params = Any
 Transform = Callable[[Params, Params], Params]
@@ -78,7 +79,7 @@ def integrate(
     (0.367879441, True)
     """
     refuse_narrow_tracing("integrate")
-    state, times = _floating(state), _ascending(times)
+    state, times = _floating(state), check_times("times", times, ascending=True)
     # One program for both tolerances.
     solve = _compiled(velocity, record, max_steps, stiff)
     values, last = solve(state, times, rtol, atol)
@@ -268,15 +269,3 @@ def gradient_descent(
 def _floating(params: Params) -> Params:
     """Python numbers and float32 arrays as float64 arrays."""
     return jax.tree.map(jnp.asarray, widen(params))
-
-
-def _ascending(times: Any) -> jax.Array:
-    """Times that can be integrated through; traced ones are trusted to be."""
-    times = jnp.asarray(times, jnp.float64)
-    if times.ndim != 1 or times.shape[0] < 1:
-        raise ValueError(f"times must be [times], got shape {list(times.shape)}")
-    if known(times):
-        steps = jnp.diff(times, prepend=0.0)
-        if not bool(jnp.all(steps >= 0)):
-            raise ValueError("times must be ascending and >= 0")
-    return times

@@ -89,9 +89,9 @@ def run(words: list[str]) -> int:
 
 def names() -> tuple[str, ...]:
     """Return the names of all theories, in order."""
-    from ssljax.analytic import theories
+    from ssljax.analytic import checklist
 
-    return (*theories.NAMES, FINGERPRINT)
+    return (*checklist.NAMES, FINGERPRINT)
 
 
 def _allowed() -> tuple[str, ...]:
@@ -113,9 +113,9 @@ def load(name: str) -> "Theory":
         from ssljax.analytic.fingerprint.checklist import THEORY
 
         return THEORY
-    from ssljax.analytic import theories
+    from ssljax.analytic import checklist
 
-    return theories.load(name)
+    return checklist.load(name)
 
 
 def _chosen(asked: Options) -> list[tuple["Theory", list["Item"]]]:
@@ -176,7 +176,7 @@ def check(theory: "Theory", items: Sequence["Item"], asked: Options) -> Outcome:
 
 def _fingerprints(outcome: Outcome, asked: Options) -> None:
     """Print and write the table of all losses, computed once for page and figure."""
-    from ssljax.analytic.fingerprint.checklist import fingerprint_picture
+    from ssljax.analytic.fingerprint.checklist.pictures import fingerprint_picture
     from ssljax.analytic.fingerprint.measure import fingerprints
     from ssljax.reports.theory_tables import fingerprint_table
 

@@ -1,28 +1,29 @@
-"""Every item of the five papers' checklists, as `ssljax theory` runs it."""
+"""Every item of the checklists, as `ssljax theory` runs it."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from ssljax.analytic.checklist import Given, run_item
-from ssljax.analytic.theories import NAMES, load
+from ssljax.analytic.checklist import NAMES, Given, load, run_item
+from ssljax.analytic.fingerprint.checklist import THEORY as FINGERPRINT
 
 # Run every time; the others with the slow tests.
 QUICK = {
-    "implicit-variance": ("C7", "C8"),
-    "stepwise": ("1", "4", "11"),
-    "prediction-head": ("1", "7"),
-    "spectral-transformation": ("13", "16"),
+    "implicit-variance": ("3",),
+    "stepwise": ("1", "11"),
+    "prediction-head": ("1",),
+    "spectral-transformation": ("1",),
     "duality": ("1", "4"),
+    "fingerprint": ("2", "3", "6", "7", "9", "13"),
 }
 
 
 def cases():
-    for name in NAMES:
-        for item in load(name).items:
-            marks = () if item.number in QUICK[name] else pytest.mark.slow
-            yield pytest.param(item, id=f"{name}-{item.number}", marks=marks)
+    for theory in (*map(load, NAMES), FINGERPRINT):
+        for item in theory.items:
+            marks = () if item.number in QUICK[theory.name] else pytest.mark.slow
+            yield pytest.param(item, id=f"{theory.name}-{item.number}", marks=marks)
 
 
 @pytest.fixture(scope="session")

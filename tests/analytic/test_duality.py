@@ -154,13 +154,19 @@ def test_a_float32_caller_gets_float64():
     [
         (lambda: theory.criterion_gap(Z[0]), r"\[N, D\]"),
         (lambda: theory.double_normalize(Z[:0]), r"\[N, D\]"),
-        (lambda: theory.normalized_gap(0, 3), "positive"),
-        (lambda: theory.solve_soft_norm_flow(Z), "modes"),
-        (lambda: theory.fourth_power_bounds(3, 3, of="both"), "columns or rows"),
-        (lambda: theory.criterion_gap_bounds(3, 3, unit="z"), "rows or columns"),
-        (lambda: theory.repulsion_optimum(1, 3), "two samples"),
-        (lambda: theory.ctr_weights(1, temperature=0.1), "D >= 2"),
-        (lambda: theory.ctr_weights(4, temperature=0.0), "temperature > 0"),
+        (lambda: theory.normalized_gap(0, 3), "n must be at least 1, got 0"),
+        (lambda: theory.solve_soft_norm_flow(Z), r"must be \[modes\]"),
+        (
+            lambda: theory.fourth_power_bounds(3, 3, of="both"),
+            "of must be one of columns, rows",
+        ),
+        (
+            lambda: theory.criterion_gap_bounds(3, 3, unit="z"),
+            "unit must be one of rows, columns",
+        ),
+        (lambda: theory.repulsion_optimum(1, 3), "n must be at least 2"),
+        (lambda: theory.ctr_weights(1, temperature=0.1), "d must be at least 2"),
+        (lambda: theory.ctr_weights(4, temperature=0.0), "temperature must be > 0"),
     ],
 )
 def test_bad_input_is_refused(call, message):

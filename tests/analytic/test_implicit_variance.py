@@ -245,6 +245,7 @@ def test_averages_scale_with_their_powers():
     )
 
 
+@pytest.mark.slow  # compiles an integrator, as the next ones marked so
 def test_known_values_of_the_coupled_modes():
     found = solve_cosine(S0)(np.array([0.0, 10.0]))
     assert found.shape == (2, 10)
@@ -325,6 +326,7 @@ def test_rectifiers_match_an_average_over_samples(loss):
     np.testing.assert_allclose(found, sampled, atol=0.006)
 
 
+@pytest.mark.slow
 def test_rectifiers_record_ascending_eigenvalues():
     w = np.random.default_rng(1).normal(size=(2, 3)) / 2.0
     found = solve_relu(w)(np.array([0.0, 0.5]))
@@ -356,7 +358,7 @@ def test_rectifiers_record_ascending_eigenvalues():
             "without a predictor",
         ),
         (lambda: solve_cosine(np.array([0.0, 1.0])), "must be > 0"),
-        (lambda: sphere_averages(S0, S0[:3]), "10 variances have 3"),
+        (lambda: sphere_averages(S0, S0[:3]), "one entry for each of 10 modes, got 3"),
         (
             lambda: sphere_averages(S0[:2], S0[:2], prediction_power=0, target_power=6),
             "infinite",

@@ -29,10 +29,11 @@ def test_one_hidden_layer_equals_the_average_over_gaussian_weights():
     )
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-def test_a_wide_network_approaches_the_analytic_kernel(layers, float64):
-    x = jnp.asarray(inputs())
-    widths = (6, *[512] * layers, 1)
+@pytest.mark.slow
+def test_a_wide_network_approaches_the_analytic_kernel(float64):
+    # Of two hidden layers; item 15 of the stepwise checklist has the one of one.
+    x, layers = jnp.asarray(inputs()), 2
+    widths = (6, 512, 512, 1)
     scales = {"hidden_scale": 1.3, "readout_scale": 0.8}
 
     def kernel(key):
@@ -131,7 +132,7 @@ def test_results_are_double_whatever_the_default():
 
 def test_what_does_not_fit_is_named():
     x = inputs()
-    with pytest.raises(ValueError, match=r"\[M, m\]"):
+    with pytest.raises(ValueError, match=r"x_other must be \[M, 6\]"):
         relu_ntk(x, inputs(m=3))
     with pytest.raises(ValueError, match="at least 1, got 0"):
         relu_ntk(x, hidden_layers=0)

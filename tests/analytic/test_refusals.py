@@ -25,21 +25,21 @@ SKEW = np.array([[1.0, 0.5], [0.0, 1.0]])
         (lambda: stepwise.half_times(2.0 * ONE, ONE), "gamma s0.2 must be below 1"),
         (
             lambda: stepwise.left_preconditioned_times(SMALL, ONE, eps=0.1, level=1.5),
-            "level must lie between 0 and 1",
+            r"level must lie in \(0, 1\), got 1.5",
         ),
         (
             lambda: stepwise.left_preconditioned_times(2 * ONE, ONE, eps=0.1),
-            "gamma s0.2 must lie between",
+            r"gamma s0.2 must lie in \(0, 1\), got 4",
         ),
         (
             lambda: stepwise.left_preconditioned_eigenvalues(SMALL, ONE, ONE, eps=0.0),
-            "eps must be positive",
+            "eps must be > 0, got 0",
         ),
         (
             lambda: stepwise.expected_critical_times(np.array([1.0, -0.5]), 0.1),
-            "gamma must be positive",
+            "gamma must be > 0, got -0.5",
         ),
-        (lambda: stepwise.expected_critical_times(ONE, 0.0), "scale must be positive"),
+        (lambda: stepwise.expected_critical_times(ONE, 0.0), "scale must be > 0"),
         (
             lambda: implicit_variance.predictor_eigenvalues(SMALL, ONE, alpha=-1),
             "alpha must be > 0, got -1",
@@ -66,11 +66,11 @@ SKEW = np.array([[1.0, 0.5], [0.0, 1.0]])
         ),
         (
             lambda: spectral_transformation.solve_alignment_flow(ONE, -ONE, power=0.1),
-            "noise must not be negative",
+            "noise must be >= 0, got -1",
         ),
         (
             lambda: spectral_transformation.collapse_time(ONE, -ONE, power=0.1),
-            "noise must not be negative",
+            "noise must be >= 0, got -1",
         ),
         (
             lambda: spectral_transformation.solve_alignment_flow(ONE, ONE, power=0.1)(

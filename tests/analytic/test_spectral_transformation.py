@@ -195,26 +195,29 @@ def test_a_mode_is_gone_at_its_collapse_time_and_stays_so():
 def test_derivatives_agree_with_differences(float64):
     t = jnp.array([0.3])
 
+    @jax.jit
     def end(noise):
         solution = theory.solve_alignment_flow(LAM, noise, power=0.2)
         return jnp.sum(solution(t)[0, :3])
 
     noise = 0.1 * NOISE
-    found = jax.grad(end)(jnp.asarray(noise))
+    found = jax.jit(jax.grad(end))(jnp.asarray(noise))
     np.testing.assert_allclose(found, difference(end, noise), rtol=1e-5)
 
+    @jax.jit
     def of_power(power):
         return theory.solve_alignment_flow(LAM, noise, power=power[0])(t)[0, 1]
 
-    found = jax.grad(of_power)(jnp.array([0.3]))
+    found = jax.jit(jax.grad(of_power))(jnp.array([0.3]))
     np.testing.assert_allclose(found, difference(of_power, np.array([0.3])), rtol=1e-5)
 
     x = np.array([0.5, 0.3, 0.2])
 
+    @jax.jit
     def of_spectrum(x):
         return theory.trace_loss_of_spectrum(x, jnp.eye(3), 3)
 
-    found = jax.grad(of_spectrum)(jnp.asarray(x))
+    found = jax.jit(jax.grad(of_spectrum))(jnp.asarray(x))
     np.testing.assert_allclose(found, difference(of_spectrum, x), rtol=1e-5)
 
 
@@ -245,18 +248,33 @@ def test_a_float32_caller_gets_float64_without_a_warning():
     [
         (lambda: theory.iter_norm_spectrum(LAM, -1), "whole number >= 0"),
         (lambda: theory.iter_norm_gain(LAM, 1.5), "whole number >= 0"),
-        (lambda: theory.implicit_spectral_gradient(LAM, RHO[:2], abs), "one length"),
-        (lambda: theory.solve_alignment_flow(LAM, NOISE[:1], power=0.1), "one length"),
-        (lambda: theory.solve_alignment_flow(LAM, NOISE, power=-0.1), "negative"),
-        (lambda: theory.rounding_growth(LAM, 4, order="first"), "last or inside"),
+        (
+            lambda: theory.implicit_spectral_gradient(LAM, RHO[:2], abs),
+            "each of 4 modes",
+        ),
+        (
+            lambda: theory.solve_alignment_flow(LAM, NOISE[:1], power=0.1),
+            "each of 4 modes",
+        ),
+        (
+            lambda: theory.solve_alignment_flow(LAM, NOISE, power=-0.1),
+            "power must be >= 0",
+        ),
+        (
+            lambda: theory.rounding_growth(LAM, 4, order="first"),
+            "order must be one of last, inside",
+        ),
         (lambda: theory.trace_loss_floor(0, 4), "n must be a whole number >= 1"),
-        (lambda: theory.trace_loss_floor(4, 4, rank=5), "must not exceed"),
-        (lambda: theory.intl_floor(6, 4), "must not be negative"),
+        (lambda: theory.trace_loss_floor(4, 4, rank=5), "rank must be 1 to 4, got 5"),
+        (lambda: theory.intl_floor(6, 4), "trace_weight must be >= 0"),
         (lambda: theory.reviving_trace_weight(1, 4), ">= 2"),
-        (lambda: theory.trace_loss_of_spectrum(LAM, np.eye(3), 4), r"vectors \[n, n\]"),
+        (
+            lambda: theory.trace_loss_of_spectrum(LAM, np.eye(3), 4),
+            r"vectors must be \[4, 4\]",
+        ),
         (
             lambda: theory.solve_trace_flow(np.eye(2), iterations=1, observations=9),
-            "spectrum",
+            r"spectrum must be \[modes\]",
         ),
     ],
 )

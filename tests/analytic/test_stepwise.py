@@ -119,7 +119,7 @@ def test_the_overlap_lost_is_what_leaks_before_a_mode_saturates():
     def velocity(w):
         return -4 * (np.sum(gamma * w**2) - 1) * w * gamma
 
-    w = runge_kutta(velocity, scale * w0, np.array([0.0, 8.0]), steps=4000)[-1][0]
+    w = runge_kutta(velocity, scale * w0, np.array([0.0, 8.0]), steps=1000)[-1][0]
     lost = np.sum(w[1:] ** 2) / np.sum(w**2)
     expected = stepwise.expected_overlap(w0, np.diag(gamma), scale)
     np.testing.assert_allclose(1 - expected, lost, rtol=0.01)
@@ -142,7 +142,7 @@ def test_the_smallest_solution_is_feasible_and_needs_enough_modes():
     w = stepwise.minimum_norm_solution(moment, 2)
     np.testing.assert_allclose(w @ moment @ w.T, np.eye(2), atol=1e-12)
     np.testing.assert_allclose(np.sum(w**2), 1 / 2 + 1 / 0.5, rtol=1e-12)
-    with pytest.raises(ValueError, match="needs 4 positive eigenvalues, got 3"):
+    with pytest.raises(ValueError, match="at least 4 positive eigenvalues, got 3"):
         stepwise.minimum_norm_solution(moment, 4)
 
 
@@ -159,7 +159,8 @@ def test_pairs_have_the_moments_they_were_made_for():
 
 
 def test_critical_time_can_be_differentiated_in_the_scale_of_the_start():
-    w0, moment = normal(6, 2, 4), np.diag([1.0, 0.6, 0.3, -0.1])
+    # In the sizes of the aligned start above, whose operations are compiled already.
+    w0, moment = normal(6, 3, 5), np.diag([1.0, 0.7, 0.6, 0.3, -0.1])
 
     def last(scale):
         start = stepwise.aligned_start(w0, moment, scale)
@@ -218,24 +219,30 @@ def test_float32_callers_get_float64_arrays():
         ),
         (
             lambda: stepwise.aligned_singular_values(-S0, GAMMA, np.ones(2)),
-            "must not be negative",
+            "s0 must be >= 0",
         ),
         (lambda: stepwise.critical_times(S0, np.eye(2)), r"gamma must be \[modes\]"),
         (
             lambda: stepwise.small_init_prediction(np.eye(3), np.eye(2), 1.0),
-            r"w0 must be \[D, 2\] here",
+            r"w0 must be \[D, 2\]",
         ),
         (
             lambda: stepwise.small_init_prediction(np.ones((3, 2)), np.eye(2), 1.0),
-            "1 to 2 dimensions, got 3",
+            "embedding must be 1 to 2, got 3",
         ),
         (
             lambda: stepwise.aligned_start(np.eye(2), normal(0, 2, 2), 1.0),
             "must be symmetric",
         ),
-        (lambda: stepwise.error_exponents(GAMMA, 5), "1 to 4 dimensions"),
-        (lambda: stepwise.error_exponents(GAMMA, 4), "fewer than 4 eigenvalues"),
-        (lambda: stepwise.cross_moment(np.eye(3), np.ones((2, 3))), "same shape"),
+        (lambda: stepwise.error_exponents(GAMMA, 5), "embedding must be 1 to 4, got 5"),
+        (
+            lambda: stepwise.error_exponents(GAMMA, 4),
+            "at least 4 positive eigenvalues, got 3",
+        ),
+        (
+            lambda: stepwise.cross_moment(np.eye(3), np.ones((2, 3))),
+            r"x2 must be \[3, 3\], got shape \[2, 3\]",
+        ),
         (
             lambda: stepwise.pairs_with_moments(GAMMA, np.full(5, 0.9)),
             r"at least \|gamma\|",

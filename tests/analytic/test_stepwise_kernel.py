@@ -3,7 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssljax.analytic.stepwise import pencil
+from ssljax.analytic.stepwise import eigensolver
+from ssljax.analytic.stepwise.eigensolver import (
+    dense_modes,
+    krylov_modes,
+    leading_modes,
+)
 from ssljax.analytic.stepwise.kernel import (
     KernelStart,
     contrastive_kernel,
@@ -12,7 +17,10 @@ from ssljax.analytic.stepwise.kernel import (
     kernel_start,
     kernel_steps,
 )
-from ssljax.analytic.stepwise.pencil import dense_modes, krylov_modes, leading_modes
+
+# Of one shape and one number of modes, so that all cases share a program.
+krylov = jax.jit(krylov_modes, static_argnums=1)
+dense = jax.jit(dense_modes, static_argnums=1)
 
 
 def views(n, m, seed=0, noise=0.4, decay=0.0):
@@ -72,8 +80,8 @@ def test_krylov_space_and_full_decomposition_agree(m, decay, float64):
     x, xp = views(120, m, decay=decay)
     z = jnp.asarray(np.concatenate([x, xp]))
     kernel = z @ z.T
-    gamma, a, residual = krylov_modes(kernel, 2)
-    expected, b = dense_modes(kernel, 2)
+    gamma, a, residual = krylov(kernel, 2)
+    expected, b = dense(kernel, 2)
     assert residual < 1e-11
     np.testing.assert_allclose(gamma, expected, rtol=1e-11)
     assert up_to_sign(kernel @ a, np.asarray(kernel @ b)) < 1e-9
@@ -81,7 +89,7 @@ def test_krylov_space_and_full_decomposition_agree(m, decay, float64):
 
 @pytest.mark.slow
 def test_a_spectrum_on_which_the_krylov_space_does_not_settle_is_exact(monkeypatch):
-    monkeypatch.setattr(pencil, "_CYCLES", 1)
+    monkeypatch.setattr(eigensolver, "_CYCLES", 1)
     x, xp = views(121, 500)
     test = np.random.default_rng(5).normal(size=(7, 500))
     with jax.enable_x64(True):
@@ -107,17 +115,25 @@ def test_gradient_of_the_embedding_in_each_kernel_matches_differences(float64):
         embed = kernel_embedding(k_xx, k_xxp, k_xpxp, 3)
         return jnp.sum(weights * embed(test @ x.T, test @ xp.T))
 
-    gradients = jax.grad(value, argnums=(0, 1, 2))(*blocks)
+    both = jax.jit(jax.value_and_grad(value, argnums=(0, 1, 2)))
+    gradients = both(*blocks)[1]
     for which, gradient in enumerate(gradients):
         direction = jnp.asarray(np.random.default_rng(which).normal(size=(6, 6)))
 
         def along(block, which=which):
-            return value(*blocks[:which], block, *blocks[which + 1 :])
+            return both(*blocks[:which], block, *blocks[which + 1 :])[0]
 
         numeric = finite_difference(along, blocks[which], direction)
         np.testing.assert_allclose(
             jnp.sum(gradient * direction), numeric, rtol=1e-5, atol=1e-7
         )
+
+
+@jax.jit
+@jax.value_and_grad
+def weighted_gram(k_xxp, k, weights):
+    embedded = kernel_embedding(k, k_xxp, k, 3)(k, k_xxp)
+    return jnp.sum(weights * (embedded @ embedded.T))
 
 
 @pytest.mark.parametrize(
@@ -130,19 +146,19 @@ def test_gradient_of_the_gram_matrix_is_exact_at_repeated_eigenvalues(values, fl
     weights = jnp.asarray(np.random.default_rng(0).normal(size=(6, 6)))
     direction = jnp.asarray(np.random.default_rng(1).normal(size=(6, 6)))
 
-    def value(k_xxp):
-        embedded = kernel_embedding(k, k_xxp, k, 3)(k, k_xxp)
-        return jnp.sum(weights * (embedded @ embedded.T))
-
-    gradient = jax.grad(value)(0.7 * k)
+    gradient = weighted_gram(0.7 * k, k, weights)[1]
     assert bool(jnp.isfinite(gradient).all())
-    numeric = finite_difference(value, 0.7 * k, direction)
+    numeric = finite_difference(
+        lambda k_xxp: weighted_gram(k_xxp, k, weights)[0], 0.7 * k, direction
+    )
     np.testing.assert_allclose(jnp.sum(gradient * direction), numeric, rtol=1e-5)
 
 
 def test_gradient_of_the_raw_embedding_is_finite_at_repeated_eigenvalues(float64):
     k = jnp.diag(jnp.array([3.0, 3.0, 3.0, 1.0, 1.0, 1.0]))
-    gradient = jax.grad(lambda c: kernel_embedding(k, c, k, 3)(k, c).sum())(0.7 * k)
+    gradient = jax.jit(jax.grad(lambda c: kernel_embedding(k, c, k, 3)(k, c).sum()))(
+        0.7 * k
+    )
     assert bool(jnp.isfinite(gradient).all())
 
 
@@ -208,9 +224,10 @@ def test_eigenvalues_pass_one_half_at_the_critical_times():
 
 
 def test_results_are_double_whatever_the_default():
-    k = jnp.diag(jnp.array([2.0, 1.0]))
-    embed = kernel_embedding(k, k, k, 1)
-    start = kernel_start(k, k, k, 0.01 * k, 0.01 * k)
+    # In the sizes of the other tests, whose operations are compiled already.
+    k = jnp.diag(jnp.array([6.0, 5.0, 4.0, 3.0, 2.0, 1.0]))
+    embed = kernel_embedding(k, k, k, 3)
+    start = kernel_start(k, k, k, 0.01 * k[:, :3], 0.01 * k[:, :3])
     for found in (
         embed(k, k),
         contrastive_kernel(k, k, k),
@@ -228,15 +245,17 @@ def test_it_can_be_mapped_and_compiled():
 
 def test_what_does_not_fit_is_named():
     k, other = np.eye(3), np.eye(2)
-    with pytest.raises(ValueError, match=r"three \[n, n\] kernels"):
+    with pytest.raises(
+        ValueError, match=r"k_xpxp must be \[3, 3\], got shape \[2, 2\]"
+    ):
         kernel_embedding(k, k, other, 1)
-    with pytest.raises(ValueError, match="number of pairs, got 4"):
+    with pytest.raises(ValueError, match="dim must be 1 to 3, got 4"):
         kernel_embedding(k, k, k, 4)
-    with pytest.raises(ValueError, match="which has 0"):
+    with pytest.raises(ValueError, match="at least 2 positive eigenvalues, got 0"):
         kernel_embedding(k, -k, k, 2)
-    with pytest.raises(ValueError, match=r"\[tests, 3\]"):
+    with pytest.raises(ValueError, match=r"k_test_x must be \[tests, 3\]"):
         kernel_embedding(k, k, k, 1)(other, other)
-    with pytest.raises(ValueError, match=r"\[3, D\]"):
+    with pytest.raises(ValueError, match=r"f_x must be \[3, D\]"):
         kernel_start(k, k, k, np.ones((2, 1)), np.ones((2, 1)))
 
 
@@ -245,9 +264,11 @@ def test_gradient_holds_where_a_difference_leaves_a_singular_kernel_indefinite(f
     direction = jnp.asarray(np.random.default_rng(1).normal(size=(6, 6)))
     k_xx, k_xxp, k_xpxp = (jnp.asarray(k) for k in kernels(x, xp))
 
-    def value(k):
+    @jax.jit
+    @jax.value_and_grad
+    def both(k):
         return kernel_embedding(k_xx, k, k_xpxp, 3)(k_xx, k_xxp)[3, 1]
 
-    numeric = finite_difference(value, k_xxp, direction)
-    found = jnp.sum(jax.grad(value)(k_xxp) * direction)
+    numeric = finite_difference(lambda k: both(k)[0], k_xxp, direction)
+    found = jnp.sum(both(k_xxp)[1] * direction)
     np.testing.assert_allclose(found, numeric, rtol=1e-5)

@@ -76,6 +76,7 @@ def test_negative_whitened_modes_are_left_out_of_the_minimum():
     np.testing.assert_allclose(w[1], 0.0)
 
 
+@pytest.mark.slow  # compiles an integrator
 def test_competing_modes_solve_their_equations_and_drift_apart_evenly():
     s0, times = np.array([0.1, 0.02, 0.05]), np.linspace(0.0, 6.0, 7)
     gamma, sigma = np.array([1.0, 0.6, 0.4]), np.array([4.0, 1.0, 0.5])

@@ -14,7 +14,7 @@ from paths import DOCS
 
 import ssljax
 from ssljax import data
-from ssljax.analytic import theories
+from ssljax.analytic import checklist as theories
 from ssljax.analytic.checklist import (
     Item,
     NotHere,

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.analytic.duality.identity import _require_sizes
+from ssljax.analytic.duality.identity import check_sizes
+from ssljax.analytic.inputs import check_at_least, check_choice, check_positive
 from ssljax.analytic.precision import in_float64
 
 
@@ -33,9 +34,8 @@ def fourth_power_bounds(
     >>> fourth_power_bounds(8, 4)
     (16.0, 64.0)
     """
-    _require_sizes(n, d)
-    if of not in ("columns", "rows"):
-        raise ValueError(f"of must be columns or rows, got {of!r}")
+    check_sizes(n, d)
+    check_choice("of", of, ("columns", "rows"))
     held, free = (n, d) if of == "columns" else (d, n)
     return held**2 * norm**4 / free, held**2 * norm**4
 
@@ -60,8 +60,7 @@ def criterion_gap_bounds(n: int, d: int, *, unit: str = "rows") -> tuple[float, 
     >>> criterion_gap_bounds(8, 4), criterion_gap_bounds(8, 4, unit="columns")
     ((8.0, 56.0), (-2.0, 12.0))
     """
-    if unit not in ("rows", "columns"):
-        raise ValueError(f"unit must be rows or columns, got {unit!r}")
+    check_choice("unit", unit, ("rows", "columns"))
     held = n if unit == "rows" else d
     low, high = fourth_power_bounds(n, d, of="columns" if unit == "rows" else "rows")
     return low - held, high - held
@@ -89,7 +88,7 @@ def welch_bound(n: int, d: int) -> float:
     >>> welch_bound(32, 8), welch_bound(24, 32)
     (96.0, 0.0)
     """
-    _require_sizes(n, d)
+    check_sizes(n, d)
     return max(0.0, n**2 / d - n)
 
 
@@ -116,9 +115,8 @@ def repulsion_optimum(n: int, d: int) -> tuple[float, float]:
     >>> round(1 / mean), round(square * 31, 12)
     (-31, 3.0)
     """
-    _require_sizes(n, d)
-    if n < 2:
-        raise ValueError(f"cosines need at least two samples, got {n}")
+    check_sizes(n, d)
+    check_at_least("n", n, 2)
     if n <= d + 1:
         return -1.0 / (n - 1), 1.0 / (n - 1) ** 2
     return -1.0 / (n - 1), (n / d - 1.0) / (n - 1)
@@ -147,7 +145,7 @@ def largest_coding_rate(n: int, d: int, *, eps_squared: ArrayLike = 0.2) -> jax.
     >>> round(float(largest_coding_rate(32, 8, eps_squared=1.0)), 6)  # 4 log 2
     2.772589
     """
-    _require_sizes(n, d)
+    check_sizes(n, d)
     eigenvalue = max(n / d, 1.0)
     scaled = d * eigenvalue / (n * jnp.asarray(eps_squared, jnp.float64))
     return 0.5 * min(n, d) * jnp.log1p(scaled)
@@ -176,10 +174,8 @@ def ctr_weights(d: int, *, temperature: float) -> dict[str, float]:
     >>> ctr_weights(5, temperature=0.5)["invariance_weight"]
     2.5
     """
-    if d < 2 or not temperature > 0:
-        raise ValueError(
-            f"D >= 2 and temperature > 0 are needed, got {d}, {temperature}"
-        )
+    check_at_least("d", d, 2)
+    check_positive("temperature", temperature)
     return {
         "temperature": temperature,
         # The loss averages over D entries of rows that are sqrt(D - 1) long.

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from ssljax.analytic.inputs import check_at_least, check_modes, check_shape
 from ssljax.analytic.precision import in_float64
 
 
@@ -29,7 +30,7 @@ def fourth_powers(z: ArrayLike) -> tuple[jax.Array, jax.Array]:
     >>> [float(v) for v in fourth_powers(jnp.array([[1.0, 1.0], [0.0, 2.0]]))]
     [20.0, 26.0]
     """
-    squares = _checked(z) ** 2
+    squares = check_shape("z", z, "N", "D") ** 2
     return jnp.sum(squares.sum(axis=1) ** 2), jnp.sum(squares.sum(axis=0) ** 2)
 
 
@@ -77,7 +78,7 @@ def criterion_gradients(z: ArrayLike) -> tuple[jax.Array, jax.Array]:
     >>> of_samples.tolist(), of_dimensions.tolist()
     ([[0.0, 0.0]], [[16.0, 8.0]])
     """
-    z = _checked(z)
+    z = check_shape("z", z, "N", "D")
     cube = z @ z.T @ z
     rows, columns = (jnp.sum(z**2, axis=k, keepdims=True) for k in (1, 0))
     return 4.0 * (cube - rows * z), 4.0 * (cube - z * columns)
@@ -106,7 +107,7 @@ def double_normalize(z: ArrayLike, *, iterations: int = 1000) -> jax.Array:
     >>> jnp.sum(z**2, axis=0).round(9).tolist(), jnp.sum(z**2, axis=1).round(9).tolist()
     ([1.5, 1.5], [1.0, 1.0, 1.0])
     """
-    z = _checked(z)
+    z = check_shape("z", z, "N", "D")
     n, d = z.shape
 
     def scale(_: int, squares: jax.Array) -> jax.Array:
@@ -139,7 +140,7 @@ def normalized_gap(n: int, d: int, *, row_norm: ArrayLike = 1.0) -> jax.Array:
     >>> float(normalized_gap(48, 32)), float(normalized_gap(40, 40))
     (-24.0, 0.0)
     """
-    _require_sizes(n, d)
+    check_sizes(n, d)
     return jnp.asarray(row_norm, jnp.float64) ** 4 * (n - n**2 / d)
 
 
@@ -166,7 +167,7 @@ def soft_gap(n: int, d: int, *, square: float = 1.0) -> float:
     >>> soft_gap(48, 32)
     16.0
     """
-    _require_sizes(n, d)
+    check_sizes(n, d)
     return square**2 * float(n - d)
 
 
@@ -197,9 +198,7 @@ def solve_soft_norm_flow(
     >>> solution(jnp.array([0.0, 5.0])).round(6).tolist()
     [[0.25, 4.0, 0.0], [1.0, 1.0, 0.0]]
     """
-    start = jnp.asarray(singular_values, jnp.float64) ** 2
-    if start.ndim != 1:
-        raise ValueError(f"singular values [modes] are needed, got {list(start.shape)}")
+    start = check_modes("singular_values", singular_values) ** 2
     c = jnp.asarray(square, jnp.float64)
 
     def solution(t: ArrayLike) -> jax.Array:
@@ -211,13 +210,7 @@ def solve_soft_norm_flow(
     return solution
 
 
-def _checked(z: ArrayLike) -> jax.Array:
-    z = jnp.asarray(z, jnp.float64)
-    if z.ndim != 2 or 0 in z.shape:
-        raise ValueError(f"embeddings must be one [N, D] array, got {list(z.shape)}")
-    return z
-
-
-def _require_sizes(n: int, d: int) -> None:
-    if n < 1 or d < 1:
-        raise ValueError(f"N and D must be positive, got {n} and {d}")
+def check_sizes(n: int, d: int) -> None:
+    """Raise unless there are samples and dimensions."""
+    check_at_least("n", n, 1)
+    check_at_least("d", d, 1)

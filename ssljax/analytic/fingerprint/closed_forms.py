@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ssljax.analytic.fingerprint.model import _spread_basis
+from ssljax.analytic.fingerprint.model import spread_basis
 from ssljax.analytic.precision import in_float64
 
 Reduced = Callable[[jax.Array, jax.Array, float], jax.Array]
@@ -77,7 +77,7 @@ def _vicreg(spectrum, correlation, kappa):
 
 
 def _vicreg_exp(spectrum, correlation, kappa, *, temperature=0.1):
-    basis = jnp.asarray(_spread_basis(len(spectrum)))
+    basis = jnp.asarray(spread_basis(len(spectrum)))
     matrix = kappa * (basis * spectrum[None, :]) @ basis.T / temperature
     matrix = jnp.where(jnp.eye(len(matrix), dtype=bool), -jnp.inf, matrix)
     repulsion = 2.0 * jnp.mean(jax.nn.logsumexp(matrix, axis=1))

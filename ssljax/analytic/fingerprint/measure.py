@@ -30,6 +30,7 @@ from ssljax.analytic.fingerprint.probe import (
     resting_level,
     threshold,
 )
+from ssljax.analytic.inputs import check_between, check_choice
 from ssljax.analytic.precision import in_float64
 
 __all__ = [
@@ -152,8 +153,7 @@ def spectral_fingerprint(
     >>> found.verdict
     'recruits all'
     """
-    if not 0 < correlation <= 1:
-        raise ValueError(f"correlation must lie in (0, 1], got {correlation}")
+    check_between("correlation", correlation, 0, 1, "(]")
     if views is None:
         views = gaussian_views(modes, samples=samples, basis=basis, seed=seed)
     views = TwoViews(*map(jnp.asarray, views))
@@ -268,9 +268,8 @@ def fingerprints(
         ValueError: for an unknown name.
     """
     names = list(FINGERPRINTED if names is None else names)
-    unknown = [name for name in names if name not in FINGERPRINTED]
-    if unknown:
-        raise ValueError(f"no fingerprint for {unknown[0]!r}")
+    for name in names:
+        check_choice("loss", name, tuple(FINGERPRINTED))
     found = {}
     for name in names:
         report(name)

@@ -7,10 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssljax.analytic.inputs import (
+    check_between,
+    check_choice,
+    check_modes,
+    check_positive,
+)
 from ssljax.analytic.precision import (
     being_traced,
     in_float64,
-    known,
     refuse_narrow_tracing,
 )
 
@@ -71,8 +76,7 @@ def gaussian_views(
     >>> np.allclose(views.source.T @ views.source / 32, np.eye(4))
     True
     """
-    if basis not in BASES:
-        raise ValueError(f"basis must be one of {', '.join(BASES)}, got {basis!r}")
+    check_choice("basis", basis, BASES)
     if samples % (2 * modes) or samples < 8 * modes:
         raise ValueError(
             f"samples must be a multiple of {2 * modes} and at least {8 * modes} for "
@@ -84,13 +88,13 @@ def gaussian_views(
     values, vectors = np.linalg.eigh(2.0 * half.T @ half / samples)
     half = half @ (vectors / np.sqrt(values)) @ vectors.T
     both = np.concatenate([half, -half])
-    matrix = np.eye(modes) if basis == "axes" else _spread_basis(modes)
+    matrix = np.eye(modes) if basis == "axes" else spread_basis(modes)
     return TwoViews(
         jnp.asarray(both[:, :modes]), jnp.asarray(both[:, modes:]), jnp.asarray(matrix)
     )
 
 
-def _spread_basis(modes: int) -> np.ndarray:
+def spread_basis(modes: int) -> np.ndarray:
     """Orthogonal, all entries of one size; so are the column sums where log2 is even.
 
     A Hadamard matrix with the signs of its rows changed by a bent function: without
@@ -160,9 +164,8 @@ def eigenvalue_rates(
     [1.5, 2.0, -2.5, -16.0]
     """
     refuse_narrow_tracing("eigenvalue_rates")
-    spectrum = jnp.asarray(spectrum, jnp.float64)
-    if spectrum.ndim != 1 or (known(spectrum) and not bool(jnp.all(spectrum > 0))):
-        raise ValueError("spectrum must be [M] and positive")
+    spectrum = check_modes("spectrum", spectrum)
+    check_positive("spectrum", spectrum)
     modes = len(spectrum)
     if views is None:
         views = gaussian_views(modes, samples=2 * modes * max(4, 128 // modes))
@@ -190,19 +193,19 @@ def compiled_rates(loss: Loss, views: TwoViews) -> Callable[..., jax.Array]:
         # A part of a larger program has no say in how that is compiled.
         function = rates if being_traced() else compiled
         return function(
-            jnp.asarray(spectrum, jnp.float64), checked_correlation(correlation, modes)
+            jnp.asarray(spectrum, jnp.float64), per_mode(correlation, modes)
         )
 
     return of
 
 
-def checked_correlation(correlation: Any, modes: int) -> jax.Array:
+def per_mode(correlation: Any, modes: int) -> jax.Array:
     """One correlation for every mode, ``[M]``."""
     correlation = jnp.asarray(correlation, jnp.float64)
     if correlation.shape not in ((), (modes,)):
         raise ValueError(
-            f"correlation must be one number or [{modes}], got {correlation.shape}"
+            f"correlation must be one number or [{modes}], "
+            f"got shape {list(correlation.shape)}"
         )
-    if known(correlation) and not bool(jnp.all(jnp.abs(correlation) <= 1)):
-        raise ValueError("correlation must lie in [-1, 1]")
+    check_between("correlation", correlation, -1, 1)
     return jnp.broadcast_to(correlation, (modes,))

@@ -7,8 +7,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ssljax.analytic.inputs import checked_choice, checked_spectrum, checked_times
-from ssljax.analytic.precision import in_float64, known
+from ssljax.analytic.inputs import (
+    check_choice,
+    check_positive,
+    check_spectrum,
+    check_times,
+)
+from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import integrate
 
 LOSSES = ("cosine", "isoloss_cosine")
@@ -50,11 +55,9 @@ def sphere_averages(
     >>> round(float(k[0, 0]) * 24, 5), round(float(k[0, 1]) * 24, 5)
     (3.0, 1.0)
     """
-    s = checked_spectrum(variances, "variances")
-    eigenvalues = checked_spectrum(eigenvalues, "eigenvalues")
+    s = check_spectrum("variances", variances)
+    eigenvalues = check_spectrum("eigenvalues", eigenvalues, like=s)
     modes = s.shape[0]
-    if eigenvalues.shape != s.shape:
-        raise ValueError(f"{modes} variances have {eigenvalues.shape[0]} eigenvalues")
     p, q = prediction_power, target_power
     if p + q - 4 >= modes:
         raise ValueError(f"the average over {modes} modes is infinite for {p} and {q}")
@@ -104,9 +107,9 @@ def cosine_velocity(
     >>> bool(rate[0] > 0), bool(abs(rate.sum()) < 1e-12)  # the trace is conserved
     (True, True)
     """
-    checked_choice("loss", loss, LOSSES)
-    checked_choice("stop_gradient", stop_gradient, STOP_GRADIENTS)
-    s = checked_spectrum(variances, "variances", least=2 if predictor else 3)
+    check_choice("loss", loss, LOSSES)
+    check_choice("stop_gradient", stop_gradient, STOP_GRADIENTS)
+    s = check_spectrum("variances", variances, least=2 if predictor else 3)
     if loss != "cosine" and stop_gradient != "target":
         raise ValueError(
             f"{loss} has its stop-gradient on the target, got {stop_gradient!r}"
@@ -164,9 +167,8 @@ def solve_cosine(
     >>> [round(float(x), 4) for x in solution(jnp.array([5.0]))[0]]
     [0.8388, 0.9612]
     """
-    start = checked_spectrum(variances, "variances")
-    if known(start) and not bool(jnp.all(start > 0)):
-        raise ValueError("variances must be > 0")
+    start = check_spectrum("variances", variances)
+    check_positive("variances", start)
 
     # In logarithms: a mode that dies must not become negative.
     def velocity(log_s: jax.Array) -> jax.Array:
@@ -185,7 +187,7 @@ def solve_cosine(
         return integrate(
             velocity,
             jnp.log(start),
-            checked_times(t),
+            check_times("t", t, from_zero=True),
             record=jnp.exp,
             rtol=1e-8,
             atol=1e-8,
@@ -219,7 +221,7 @@ def isotropic_variance(
     >>> round(float(isotropic_variance(s, loss="isoloss_cosine")), 4)
     1.0817
     """
-    checked_choice("loss", loss, LOSSES)
+    check_choice("loss", loss, LOSSES)
     power = 1.0 if loss == "cosine" else 1.0 + alpha
     return jnp.mean(jnp.asarray(variances) ** power, axis=-1) ** (1.0 / power)
 
@@ -249,7 +251,7 @@ def isotropic_rate(
     >>> float(isotropic_rate(0.5, 2))
     1.0
     """
-    checked_choice("loss", loss, LOSSES)
+    check_choice("loss", loss, LOSSES)
     rate = 2.0 * alpha / ((modes + 2) * jnp.asarray(variance, jnp.float64))
     return rate if loss == "cosine" else rate / variance**alpha
 

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 
 from ssljax.analytic.curves import lambert_curve, logistic_curve
 from ssljax.analytic.inputs import (
-    checked_choice,
-    checked_positive,
-    checked_spectrum,
-    checked_times,
+    check_choice,
+    check_not_negative,
+    check_positive,
+    check_spectrum,
+    check_times,
 )
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import integrate
@@ -58,10 +59,10 @@ def predictor_eigenvalues(
     >>> [[round(float(x), 4) for x in row] for row in found]
     [[0.02, 0.5], [0.0478, 1.0]]
     """
-    checked_choice("loss", loss, LOSSES)
-    checked_positive("alpha", alpha)
-    lambda0 = checked_spectrum(lambda0, "lambda0")
-    tau = 2.0 * alpha * checked_times(t)
+    check_choice("loss", loss, LOSSES)
+    check_positive("alpha", alpha)
+    lambda0 = check_spectrum("lambda0", lambda0)
+    tau = 2.0 * alpha * check_times("t", t, from_zero=True)
     if loss == "euclidean":
         return lambert_curve(lambda0[None, :], tau[:, None])
     return logistic_curve(lambda0[None, :], tau[:, None], 1.0, -1.0)
@@ -96,9 +97,9 @@ def recruitment_time(
     >>> round(float(found[0]), 2)
     3.04
     """
-    checked_choice("loss", loss, LOSSES)
-    checked_positive("alpha", alpha)
-    lambda0 = checked_spectrum(lambda0, "lambda0")
+    check_choice("loss", loss, LOSSES)
+    check_positive("alpha", alpha)
+    lambda0 = check_spectrum("lambda0", lambda0)
     level = jnp.full_like(lambda0, level)
 
     def passed(x: jax.Array) -> jax.Array:
@@ -151,8 +152,8 @@ def euclidean_growth(
     >>> euclidean_growth(weight_decay=0.1)
     Growth(constant=-0.1, linear=1.0, quadratic=-1.0)
     """
-    checked_choice("loss", loss, LOSSES)
-    checked_choice("stop_gradient", stop_gradient, STOP_GRADIENTS)
+    check_choice("loss", loss, LOSSES)
+    check_choice("stop_gradient", stop_gradient, STOP_GRADIENTS)
     if loss != "euclidean" and stop_gradient != "target":
         raise ValueError(
             f"{loss} has its stop-gradient on the target, got {stop_gradient!r}"
@@ -209,8 +210,8 @@ def solve_euclidean(
     >>> [round(float(x), 3) for x in wrong(jnp.array([0.3]))[0]]  # collapse, blow-up
     [0.354, 11.243]
     """
-    checked_positive("alpha", alpha)
-    variances = checked_spectrum(variances, "variances")
+    check_positive("alpha", alpha)
+    variances = check_spectrum("variances", variances)
     growth = euclidean_growth(
         loss=loss,
         stop_gradient=stop_gradient,
@@ -237,7 +238,9 @@ def solve_euclidean(
             return limit * lambert_curve(scaled, linear * limit * tau[:, None])
         return integrate(velocity, lambda0, t, estimate_error=False).values
 
-    return lambda t: of_eigenvalues(checked_times(t)) ** (1.0 / alpha)
+    return lambda t: (
+        of_eigenvalues(check_times("t", t, from_zero=True)) ** (1.0 / alpha)
+    )
 
 
 def weight_decay_limits(
@@ -262,9 +265,8 @@ def weight_decay_limits(
     >>> [round(x, 3) for x in weight_decay_limits(0.1)]
     [0.113, 0.887]
     """
-    checked_choice("loss", loss, LOSSES)
-    if weight_decay < 0:
-        raise ValueError(f"weight_decay must be >= 0, got {weight_decay}")
+    check_choice("loss", loss, LOSSES)
+    check_not_negative("weight_decay", weight_decay)
     if loss == "isoloss_euclidean":
         return (0.0, 1.0 - weight_decay) if weight_decay < 1 else (float("inf"), 0.0)
     if weight_decay > 0.25:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.analytic.implicit_variance.euclidean import LOSSES
-from ssljax.analytic.inputs import checked_choice, checked_times
+from ssljax.analytic.inputs import check_choice, check_shape, check_times
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import integrate
 
@@ -45,10 +45,8 @@ def relu_velocity(
     >>> [round(float(x), 4) for x in rate[0]]
     [0.0469, 0.0]
     """
-    checked_choice("loss", loss, LOSSES)
-    w = jnp.asarray(weights)
-    if w.ndim != 2:
-        raise ValueError(f"weights must be [modes, inputs], got {list(w.shape)}")
+    check_choice("loss", loss, LOSSES)
+    w = check_shape("weights", weights, "modes", "inputs")
     gram = w @ w.T
     values, vectors = jnp.linalg.eigh(gram)
     p = (vectors * (jnp.maximum(values, 0.0) ** alpha)[None, :]) @ vectors.T
@@ -99,7 +97,7 @@ def solve_relu(
         integrate(
             velocity,
             w,
-            checked_times(t),
+            check_times("t", t, from_zero=True),
             record=spectrum,
             rtol=1e-8,
             atol=1e-10,

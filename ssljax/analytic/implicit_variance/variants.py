@@ -5,10 +5,10 @@ import jax.numpy as jnp
 
 from ssljax.analytic.implicit_variance.euclidean import LOSSES, Solution
 from ssljax.analytic.inputs import (
-    checked_choice,
-    checked_positive,
-    checked_spectrum,
-    checked_times,
+    check_choice,
+    check_positive,
+    check_spectrum,
+    check_times,
 )
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import integrate
@@ -48,10 +48,10 @@ def solve_moving_target(
     >>> bool(slow(jnp.array([4.0])) < predictor_eigenvalues([0.2], [4.0]))
     True
     """
-    checked_choice("loss", loss, LOSSES)
-    checked_positive("rate", rate)
-    checked_positive("alpha", alpha)
-    sigma0 = jnp.sqrt(checked_spectrum(variances, "variances"))
+    check_choice("loss", loss, LOSSES)
+    check_positive("rate", rate)
+    check_positive("alpha", alpha)
+    sigma0 = jnp.sqrt(check_spectrum("variances", variances))
     power = 1.0 if loss == "euclidean" else 0.0
 
     def velocity(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -68,7 +68,7 @@ def solve_moving_target(
         integrate(
             velocity,
             (sigma0, sigma0),
-            checked_times(t),
+            check_times("t", t, from_zero=True),
             record=variances_of,
             estimate_error=False,
         ).values
@@ -103,9 +103,9 @@ def solve_normalized_predictor(
     >>> [round(float(x), 3) for x in solution(jnp.array([40.0]))[0]]
     [0.8, 0.8]
     """
-    checked_choice("loss", loss, LOSSES)
-    checked_positive("alpha", alpha)
-    variances = checked_spectrum(variances, "variances")
+    check_choice("loss", loss, LOSSES)
+    check_positive("alpha", alpha)
+    variances = check_spectrum("variances", variances)
     power = 1.0 if loss == "euclidean" else 0.0
 
     def velocity(s: jax.Array) -> jax.Array:
@@ -113,5 +113,10 @@ def solve_normalized_predictor(
         return 2.0 * eigenvalue**power * (1.0 - eigenvalue) * s
 
     return lambda t: (
-        integrate(velocity, variances, checked_times(t), estimate_error=False).values
+        integrate(
+            velocity,
+            variances,
+            check_times("t", t, from_zero=True),
+            estimate_error=False,
+        ).values
     )

@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssljax.analytic.inputs import check_times
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.prediction_head.population import (
     HeadParams,
     PatchData,
+    check_weights,
     population_loss,
 )
 from ssljax.analytic.simulate import Simulation, gradient_descent, gradient_flow
@@ -168,21 +170,8 @@ def solve_frozen_head(
     >>> solve_frozen_head(w, PatchData())(jnp.array([0.0]))[0].round(6).tolist()
     [0.1, 0.1]
     """
-    features = len(data.strengths)
-    w = jnp.asarray(w)
-    if w.ndim != 2 or w.shape[1] <= features:
-        raise ValueError(
-            f"w must be [outputs, d] with d > {features} (features, then noise), "
-            f"got {list(w.shape)}"
-        )
-
-    def solution(t: jax.Array) -> jax.Array:
-        t = jnp.asarray(t, jnp.float64)
-        if t.ndim != 1:
-            raise ValueError(f"times must be [times], got {list(t.shape)}")
-        return _frozen_alignments(w, t, data)
-
-    return solution
+    w = check_weights(w, data)
+    return lambda t: _frozen_alignments(w, check_times("t", t), data)
 
 
 # Compiled once for all solutions of a distribution; no loss is called in it.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax import losses
+from ssljax.analytic.inputs import check_at_least
 from ssljax.analytic.prediction_head.population import HeadParams, PatchData
 
 
@@ -96,8 +97,7 @@ def sample_patches(
     (3, 8, 5)
     """
     features = len(data.strengths)
-    if dimension <= features:
-        raise ValueError(f"dimension must exceed {features} features, got {dimension}")
+    check_at_least("dimension", dimension, features + 1)
     kinds, signs, noise, masks = jax.random.split(key, 4)
     kind = jax.random.randint(kinds, (samples,), 0, features)
     sign = jax.random.rademacher(signs, (samples,), dtype=float)

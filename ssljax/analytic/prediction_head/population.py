@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ssljax.analytic.inputs import check_at_least, check_positive
 from ssljax.analytic.precision import in_float64
 
 
@@ -51,10 +52,9 @@ class PatchData:
     feature_patches: int = 4
 
     def __post_init__(self) -> None:
-        if not self.strengths or not all(s > 0 for s in self.strengths):
-            raise ValueError(f"strengths must be positive, got {self.strengths}")
-        if not self.noise > 0:
-            raise ValueError(f"noise must be positive, got {self.noise}")
+        check_at_least("the number of strengths", len(self.strengths), 1)
+        check_positive("strengths", self.strengths)
+        check_positive("noise", self.noise)
         population_constants(self.patches, self.feature_patches)
 
     @property
@@ -89,10 +89,7 @@ def population_constants(
     """
     if patches < 2 or patches % 2:
         raise ValueError(f"patches must be even and at least 2, got {patches}")
-    if not 1 <= feature_patches <= patches:
-        raise ValueError(
-            f"feature_patches must be 1 to {patches}, got {feature_patches}"
-        )
+    check_at_least("feature_patches", feature_patches, 1, patches)
     mean = feature_patches / 2
     square = mean**2 + feature_patches / 4 * (patches - feature_patches) / (patches - 1)
     return PopulationConstants(
@@ -104,13 +101,20 @@ def population_constants(
 
 def feature_parts(w: jax.Array, data: PatchData) -> jax.Array:
     """``alpha_l^3 <w_j, v_l>^3``, ``[outputs, features]``."""
+    w = check_weights(w, data)
     features = len(data.strengths)
+    return (w[:, :features] * jnp.asarray(data.strengths)[None, :]) ** 3
+
+
+def check_weights(w: jax.Array, data: PatchData) -> jax.Array:
+    """Return ``[outputs, d]``, and raise where features leave no room for noise."""
+    w, features = jnp.asarray(w), len(data.strengths)
     if w.ndim != 2 or w.shape[1] <= features:
         raise ValueError(
             f"w must be [outputs, d] with d > {features} (features, then noise), "
-            f"got {list(w.shape)}"
+            f"got shape {list(w.shape)}"
         )
-    return (w[:, :features] * jnp.asarray(data.strengths)[None, :]) ** 3
+    return w
 
 
 def noise_moments(w: jax.Array, data: PatchData) -> jax.Array:

@@ -9,18 +9,16 @@ loss besides.
 Source: Weng et al., "Modulate your spectrum in self-supervised learning", ICLR 2024.
 """
 
-from ssljax.analytic.spectral_transformation.eigenvalue_map import (
-    implicit_spectral_gradient,
-    iter_norm_gain,
-    iter_norm_spectral_gradient,
-    iter_norm_spectrum,
-    output_variance,
-    rounding_growth,
-)
 from ssljax.analytic.spectral_transformation.flow import (
     collapse_time,
     solve_alignment_flow,
     solve_trace_flow,
+)
+from ssljax.analytic.spectral_transformation.iter_norm import (
+    iter_norm_gain,
+    iter_norm_spectral_gradient,
+    iter_norm_spectrum,
+    rounding_growth,
 )
 from ssljax.analytic.spectral_transformation.trace import (
     default_trace_weight,
@@ -29,6 +27,10 @@ from ssljax.analytic.spectral_transformation.trace import (
     reviving_trace_weight,
     trace_loss_floor,
     trace_loss_of_spectrum,
+)
+from ssljax.analytic.spectral_transformation.transform import (
+    implicit_spectral_gradient,
+    output_variance,
 )
 
 __all__ = [

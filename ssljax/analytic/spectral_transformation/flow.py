@@ -4,14 +4,17 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
+from ssljax.analytic.inputs import (
+    check_modes,
+    check_not_negative,
+    check_times,
+    check_whole,
+)
 from ssljax.analytic.precision import in_float64, known
 from ssljax.analytic.simulate import integrate
-from ssljax.analytic.spectral_transformation.eigenvalue_map import _modes, whole
 from ssljax.analytic.spectral_transformation.trace import trace_loss_of_spectrum
-from ssljax.analytic.stepwise.pairs import require_times
 
 
 @in_float64
@@ -46,12 +49,13 @@ def solve_alignment_flow(
     >>> solution(jnp.array([0.0, 1.0])).round(4).tolist()
     [[1.0, 1.0], [0.64, 0.0]]
     """
-    spectrum, noise = _modes(spectrum, noise)
-    _require_not_negative("noise", noise)
-    _require_not_negative("power", power)
+    spectrum = check_modes("spectrum", spectrum)
+    noise = check_modes("noise", noise, like=spectrum)
+    check_not_negative("noise", noise)
+    check_not_negative("power", power)
 
     def solution(t: ArrayLike) -> jax.Array:
-        t = require_times(t)[:, None]
+        t = check_times("t", t)[:, None]
         start, v = spectrum[None, :], noise[None, :]
         # A traced power is taken not to be 0, where the formula is a limit.
         if known(power) and power == 0:
@@ -87,9 +91,10 @@ def collapse_time(
     >>> collapse_time(jnp.array([1.0]), jnp.array([0.5]), power=0.25).tolist()
     [1.0]
     """
-    spectrum, noise = _modes(spectrum, noise)
-    _require_not_negative("noise", noise)
-    _require_not_negative("power", power)
+    spectrum = check_modes("spectrum", spectrum)
+    noise = check_modes("noise", noise, like=spectrum)
+    check_not_negative("noise", noise)
+    check_not_negative("power", power)
     rate = 16.0 * power * (1.0 - 2.0 * power) * noise
     ends = rate > 0.0
     time = spectrum ** (2.0 * power) / jnp.where(ends, rate, 1.0)
@@ -125,12 +130,10 @@ def solve_trace_flow(
     >>> solution(jnp.array([0.0, 100.0])).round(6).tolist()
     [[0.9, 0.1], [0.5, 0.5]]
     """
-    spectrum = jnp.asarray(spectrum, jnp.float64)
-    if spectrum.ndim != 1:
-        raise ValueError(f"a spectrum [modes] is needed, got {list(spectrum.shape)}")
-    n, m = spectrum.size, whole("observations", observations, 2)
+    spectrum = check_modes("spectrum", spectrum)
+    n, m = spectrum.size, check_whole("observations", observations, 2)
     vectors = jnp.full((n, n), n**-0.5) if spread else jnp.eye(n)
-    whole("iterations", iterations, 0)
+    check_whole("iterations", iterations, 0)
 
     # In the logarithm, so that a small eigenvalue cannot be stepped below zero.
     def velocity(logs: jax.Array) -> jax.Array:
@@ -146,8 +149,3 @@ def solve_trace_flow(
         return jnp.exp(path.values)
 
     return solution
-
-
-def _require_not_negative(name: str, values: float | jax.Array) -> None:
-    if known(values) and not np.all(np.asarray(values) >= 0):
-        raise ValueError(f"{name} must not be negative, got {values}")

@@ -6,11 +6,15 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.analytic.precision import in_float64
-from ssljax.analytic.spectral_transformation.eigenvalue_map import (
-    iter_norm_spectrum,
-    whole,
+from ssljax.analytic.inputs import (
+    check_at_least,
+    check_modes,
+    check_not_negative,
+    check_shape,
+    check_whole,
 )
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.spectral_transformation.iter_norm import iter_norm_spectrum
 
 
 @in_float64
@@ -38,12 +42,8 @@ def trace_loss_of_spectrum(
     >>> float(trace_loss_of_spectrum(equal, jnp.eye(4), 0))
     2.25
     """
-    x, vectors = (jnp.asarray(v, jnp.float64) for v in (fractions, vectors))
-    if x.ndim != 1 or vectors.shape != (x.size, x.size):
-        raise ValueError(
-            "fractions [n] and vectors [n, n] are needed, got "
-            f"{list(x.shape)} and {list(vectors.shape)}"
-        )
+    x = check_modes("fractions", fractions)
+    vectors = check_shape("vectors", vectors, x.size, x.size)
     variances = jnp.sum(vectors**2 * iter_norm_spectrum(x, iterations)[None, :], axis=1)
     return jnp.sum((1.0 - variances) ** 2)
 
@@ -70,10 +70,9 @@ def trace_loss_floor(n: int, iterations: int, *, rank: int | None = None) -> jax
     >>> round(float(trace_loss_floor(256, 4)), 3)
     209.6
     """
-    n = whole("n", n, 1)
-    rank = n if rank is None else whole("rank", rank, 1)
-    if rank > n:
-        raise ValueError(f"the rank must not exceed n = {n}, got {rank}")
+    n = check_whole("n", n, 1)
+    rank = n if rank is None else check_whole("rank", rank, 1)
+    check_at_least("rank", rank, 1, n)
     total = rank * iter_norm_spectrum(jnp.asarray(1.0 / rank), iterations)
     return n * (1.0 - total / n) ** 2
 
@@ -109,8 +108,7 @@ def intl_floor(
     (20.96, 1.7305)
     """
     weight = default_trace_weight(n) if trace_weight is None else trace_weight
-    if weight < 0:
-        raise ValueError(f"the trace weight must not be negative, got {weight}")
+    check_not_negative("trace_weight", weight)
     return (1.0 if teacher else 2.0) * weight * trace_loss_floor(n, iterations)
 
 
@@ -120,7 +118,7 @@ def default_trace_weight(n: int) -> float:
     >>> round(default_trace_weight(256), 12)
     0.05
     """
-    return 0.01 * (math.log2(whole("n", n, 1)) - 3.0)
+    return 0.01 * (math.log2(check_whole("n", n, 1)) - 3.0)
 
 
 @in_float64
@@ -156,7 +154,7 @@ def reviving_trace_weight(
     >>> round(float(reviving_trace_weight(256, 4)), 3)
     0.232
     """
-    n, iterations = whole("n", n, 2), whole("iterations", iterations, 1)
+    n, iterations = check_whole("n", n, 2), check_whole("iterations", iterations, 1)
     share = 1.0 / (n - 1)
     height = (n - 1) * iter_norm_spectrum(jnp.asarray(share), iterations)
     at_zero, at_equal = (_slope(x, iterations) for x in (0.0, share))
@@ -196,7 +194,8 @@ def equalizing_rate(
     >>> bool(weak < 1e-9 * strong)
     True
     """
-    n, observations = whole("n", n, 2), whole("observations", observations, 2)
+    n = check_whole("n", n, 2)
+    observations = check_whole("observations", observations, 2)
     short = 1.0 - iter_norm_spectrum(jnp.asarray(1.0 / n), iterations)
     curvature = -2.0 * short * jax.grad(_slope)(1.0 / n, iterations)
     if not spread:

@@ -27,13 +27,6 @@ from ssljax.analytic.stepwise.kernel import (
     kernel_start,
     kernel_steps,
 )
-from ssljax.analytic.stepwise.losses import (
-    displacement_time,
-    merged_vicreg_singular_values,
-    solve_competition,
-    spectral_contrastive_minimum,
-    spectral_contrastive_singular_values,
-)
 from ssljax.analytic.stepwise.modes import (
     aligned_eigenvalues,
     aligned_singular_values,
@@ -42,12 +35,12 @@ from ssljax.analytic.stepwise.modes import (
     expected_critical_times,
     half_times,
 )
-from ssljax.analytic.stepwise.pairs import (
+from ssljax.analytic.stepwise.moments import (
     cross_moment,
     pairs_with_moments,
     second_moment,
 )
-from ssljax.analytic.stepwise.start import (
+from ssljax.analytic.stepwise.small_init import (
     AlignedStart,
     ErrorExponents,
     aligned_start,
@@ -56,6 +49,13 @@ from ssljax.analytic.stepwise.start import (
     expected_overlap,
     minimum_norm_solution,
     small_init_prediction,
+)
+from ssljax.analytic.stepwise.spectral_contrastive import (
+    displacement_time,
+    merged_vicreg_singular_values,
+    solve_competition,
+    spectral_contrastive_minimum,
+    spectral_contrastive_singular_values,
 )
 
 __all__ = [

@@ -4,17 +4,19 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from ssljax.analytic.curves import log_lambert_start, root_step
-from ssljax.analytic.precision import in_float64, known
-from ssljax.analytic.stepwise.pairs import (
-    require_modes,
-    require_moment,
-    require_positive,
-    require_times,
+from ssljax.analytic.inputs import (
+    check_between,
+    check_definite,
+    check_modes,
+    check_moment,
+    check_positive,
+    check_shape,
+    check_times,
 )
+from ssljax.analytic.precision import in_float64
 
 
 @in_float64
@@ -51,8 +53,7 @@ def left_preconditioned_times(
     0.121
     """
     gamma, start = _preconditioned_start(s0, gamma, eps)
-    if known(level) and not np.all((0 < np.asarray(level)) & (np.asarray(level) < 1)):
-        raise ValueError("level must lie between 0 and 1")
+    check_between("level", level, 0, 1, "()")
     rising = eps * jnp.log(level / start)
     return (rising - (1.0 + eps) * jnp.log((1.0 - level) / (1.0 - start))) / (8 * gamma)
 
@@ -84,18 +85,19 @@ def left_preconditioned_eigenvalues(
     0.5
     """
     gamma, start = _preconditioned_start(s0, gamma, eps)
-    return _left_preconditioned(start, gamma, require_times(t), jnp.asarray(eps, float))
+    return _left_preconditioned(
+        start, gamma, check_times("t", t), jnp.asarray(eps, float)
+    )
 
 
 def _preconditioned_start(
     s0: ArrayLike, gamma: ArrayLike, eps: float | jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Eigenvalues of the data's cross moment and, at the start, the embedding's."""
-    gamma = require_modes("gamma", gamma)
-    start = gamma * require_modes("s0", s0, gamma) ** 2
-    require_positive("eps", eps)
-    if known(start) and not np.all((np.asarray(start) > 0) & (np.asarray(start) < 1)):
-        raise ValueError("gamma s0^2 must lie between 0 and 1")
+    gamma = check_modes("gamma", gamma)
+    start = gamma * check_modes("s0", s0, like=gamma) ** 2
+    check_positive("eps", eps)
+    check_between("gamma s0^2", start, 0, 1, "()")
     return gamma, start
 
 
@@ -172,19 +174,14 @@ def solve_right_preconditioned(
     >>> solution(jnp.array([0.0, 9.0])).round(6).tolist()
     [[[0.1, 0.0], [0.0, 0.1]], [[0.5, 0.0], [0.0, 0.5]]]
     """
-    w0 = jnp.asarray(w0, float)
-    moment = require_moment("gamma_matrix", gamma_matrix)
-    if w0.ndim != 2 or w0.shape[1] != moment.shape[0]:
-        raise ValueError(
-            f"w0 must be [D, {moment.shape[0]}] here, got shape {list(w0.shape)}"
-        )
+    moment = check_moment("gamma_matrix", gamma_matrix)
+    w0 = check_shape("w0", w0, "D", moment.shape[0])
     start, axes = jnp.linalg.eigh(w0 @ moment @ w0.T)
-    if known(start) and not bool(start[0] > 0):
-        raise ValueError("w0 Gamma w0^T must be positive definite")
+    check_definite("w0 Gamma w0^T", start)
     rotated = axes.T @ w0
 
     def solution(t: jax.Array) -> jax.Array:
-        decay = jnp.exp(-8.0 * require_times(t))[:, None]
+        decay = jnp.exp(-8.0 * check_times("t", t))[:, None]
         stretch = 1.0 / jnp.sqrt(start[None, :] + (1.0 - start)[None, :] * decay)
         return jnp.einsum("dj,tj,jm->tdm", axes, stretch, rotated)
 
@@ -216,7 +213,7 @@ def power_law_modes(
     >>> round(float(wait[0]), 3)
     100.0
     """
-    t = require_times(t)
+    t = check_times("t", t)
 
     # A contraction by 1 / log(j^a / scale^2) per turn.
     def turn(_, j: jax.Array) -> jax.Array:

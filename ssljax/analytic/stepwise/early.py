@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from ssljax.analytic.inputs import check_at_least, check_pairs
 from ssljax.analytic.precision import in_float64
-from ssljax.analytic.stepwise.pairs import cross_moment, require_pairs, second_moment
+from ssljax.analytic.stepwise.moments import cross_moment, second_moment
 
 
 @in_float64
@@ -43,7 +44,7 @@ def vicreg_early_velocity(
     >>> vicreg_early_velocity(jnp.ones((1, 1)), x, x).round(4).tolist()  # 2500 * 2
     [[5000.0]]
     """
-    w, (x1, x2) = jnp.asarray(w, float), require_pairs(x1, x2)
+    w, (x1, x2) = jnp.asarray(w, float), check_pairs(x1, x2)
     d, n = w.shape[0], x1.shape[0]
     centered = [x - x.mean(axis=0, keepdims=True) for x in (x1, x2)]
     covariance = second_moment(*centered) * n / (n - 1)
@@ -77,7 +78,7 @@ def info_nce_expansion(
     >>> round(float(info_nce_expansion(0.1 * jnp.ones((1, 1)), x, x)), 6)
     0.683197
     """
-    w, (x1, x2) = jnp.asarray(w, float), require_pairs(x1, x2)
+    w, (x1, x2) = jnp.asarray(w, float), check_pairs(x1, x2)
     n = x1.shape[0]
     z1, z2 = x1 @ w.T, x2 @ w.T
     # Cumulants of the similarities over the candidates, averaged over the anchors.
@@ -120,7 +121,7 @@ def nt_xent_collapsed_velocity(
     [[0.0], [2.6667]]
     """
     w, bias = jnp.asarray(w, float), jnp.asarray(bias, float)
-    x1, x2 = require_pairs(x1, x2)
+    x1, x2 = check_pairs(x1, x2)
     n = x1.shape[0]
     mean = (x1.mean(axis=0) + x2.mean(axis=0)) / 2.0
     moment = cross_moment(x1, x2) + (
@@ -153,8 +154,7 @@ def weighted_plateau(
     >>> round(float(weighted_plateau(1, 10, off_diagonal_weight=0.1)), 4)
     5.2632
     """
-    if not 1 <= learned <= d:
-        raise ValueError(f"learned must be 1 to {d}, got {learned}")
+    check_at_least("learned", learned, 1, d)
     share = jnp.asarray(learned / d)
     return 1.0 / (share + off_diagonal_weight * (1.0 - share))
 
@@ -175,6 +175,6 @@ def batch_plateau(learned: int, batch_size: int) -> jax.Array:
     >>> round(float(batch_plateau(5, 64)), 4)
     0.9143
     """
-    if learned < 1 or batch_size < 1:
-        raise ValueError("learned and batch_size must be at least 1")
+    check_at_least("learned", learned, 1)
+    check_at_least("batch_size", batch_size, 1)
     return jnp.asarray(1.0 / (1.0 + (learned + 1) / batch_size))

@@ -11,10 +11,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ssljax.analytic.precision import in_float64, known
+from ssljax.analytic.inputs import (
+    check_at_least,
+    check_positive_modes,
+    check_shape,
+    check_symmetric,
+)
+from ssljax.analytic.precision import in_float64
 from ssljax.analytic.stepwise.axes import ordered_axes
-from ssljax.analytic.stepwise.pairs import require_symmetric
-from ssljax.analytic.stepwise.pencil import leading_modes, pair
+from ssljax.analytic.stepwise.eigensolver import leading_modes, pair
 
 __all__ = [
     "KernelModes",
@@ -111,19 +116,10 @@ def kernel_modes(k_xx: Any, k_xxp: Any, k_xpxp: Any, dim: int) -> KernelModes:
     [1.5, 0.75]
     """
     kernel = _all_views(k_xx, k_xxp, k_xpxp)
-    if not 1 <= dim <= len(kernel) // 2:
-        raise ValueError(
-            f"dim must be in 1 .. {len(kernel) // 2}, the number of pairs, got {dim}"
-        )
+    # No more eigenvalues than pairs can be positive.
+    check_at_least("dim", dim, 1, len(kernel) // 2)
     gamma, c = leading_modes(kernel, dim)
-    if known(gamma):
-        # Written so that NaN counts as not positive.
-        positive = int(jnp.sum(gamma > 1e-13 * jnp.abs(gamma[0])))
-        if positive < dim:
-            raise ValueError(
-                f"dim = {dim} needs as many positive eigenvalues of the contrastive "
-                f"kernel, which has {positive}"
-            )
+    check_positive_modes("the contrastive kernel", gamma, dim, rounding=1e-13)
     return KernelModes(gamma, c)
 
 
@@ -161,12 +157,8 @@ def kernel_embedding(
     pairs = len(c) // 2
 
     def embed(k_test_x: Any, k_test_xp: Any) -> jax.Array:
-        first, second = jnp.asarray(k_test_x), jnp.asarray(k_test_xp)
-        if first.ndim != 2 or first.shape != second.shape or first.shape[1] != pairs:
-            raise ValueError(
-                f"test kernels must both be [tests, {pairs}], got {list(first.shape)} "
-                f"and {list(second.shape)}"
-            )
+        first = check_shape("k_test_x", k_test_x, "tests", pairs)
+        second = check_shape("k_test_xp", k_test_xp, *first.shape)
         return first @ c[:pairs] + second @ c[pairs:]
 
     return embed
@@ -202,12 +194,8 @@ def kernel_start(
     >>> start.gamma.round(6).tolist(), start.scale.round(6).tolist()
     ([2.0, 1.0], [0.2, 0.141421])
     """
-    first, second = jnp.asarray(f_x), jnp.asarray(f_xp)
-    if first.ndim != 2 or first.shape != second.shape or len(first) != len(k_xx):
-        raise ValueError(
-            f"embeddings must both be [{len(k_xx)}, D], got {list(first.shape)} and "
-            f"{list(second.shape)}"
-        )
+    first = check_shape("f_x", f_x, len(k_xx), "D")
+    second = check_shape("f_xp", f_xp, *first.shape)
     gamma, c = kernel_modes(k_xx, k_xxp, k_xpxp, first.shape[1])
     a = c * jnp.sqrt(gamma)[None, :]
     columns = jnp.concatenate([first, second]).T @ a
@@ -246,12 +234,10 @@ def kernel_steps(start: KernelStart) -> Callable[[Any], jax.Array]:
 
 def _all_views(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
     """The kernel of first and second views together, symmetric also in rounding."""
-    shapes = [list(jnp.shape(k)) for k in (k_xx, k_xxp, k_xpxp)]
-    n = shapes[0][0] if shapes[0] else 0
-    if n < 1 or any(shape != [n, n] for shape in shapes):
-        raise ValueError(f"three [n, n] kernels are needed, got shapes {shapes}")
-    for name, k in (("k_xx", k_xx), ("k_xpxp", k_xpxp)):
-        require_symmetric(name, jnp.asarray(k))
-    cross = jnp.asarray(k_xxp)
-    kernel = jnp.block([[jnp.asarray(k_xx), cross], [cross.T, jnp.asarray(k_xpxp)]])
+    first = check_shape("k_xx", k_xx, "n", "n")
+    cross = check_shape("k_xxp", k_xxp, *first.shape)
+    second = check_shape("k_xpxp", k_xpxp, *first.shape)
+    check_symmetric("k_xx", first)
+    check_symmetric("k_xpxp", second)
+    kernel = jnp.block([[first, cross], [cross.T, second]])
     return 0.5 * (kernel + kernel.T)

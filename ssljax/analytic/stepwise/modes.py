@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ssljax.analytic.precision import in_float64, known
-from ssljax.analytic.stepwise.pairs import (
-    require_modes,
-    require_positive,
-    require_times,
+from ssljax.analytic.inputs import (
+    check_modes,
+    check_not_negative,
+    check_positive,
+    check_times,
 )
+from ssljax.analytic.precision import in_float64, known
 
 
 @in_float64
@@ -40,11 +41,10 @@ def aligned_singular_values(s0: ArrayLike, gamma: ArrayLike, t: ArrayLike) -> ja
     >>> s.shape, round(float(s[-1, 0]), 6)
     ((3, 1), 0.5)
     """
-    gamma = require_modes("gamma", gamma)
-    s0 = require_modes("s0", s0, gamma)
-    if known(s0) and bool((s0 < 0).any()):
-        raise ValueError("s0 must not be negative")
-    return _aligned(s0, gamma, require_times(t))
+    gamma = check_modes("gamma", gamma)
+    s0 = check_modes("s0", s0, like=gamma)
+    check_not_negative("s0", s0)
+    return _aligned(s0, gamma, check_times("t", t))
 
 
 @jax.jit
@@ -81,7 +81,7 @@ def aligned_eigenvalues(s0: ArrayLike, gamma: ArrayLike, t: ArrayLike) -> jax.Ar
     >>> round(float(late[0, 0]), 6)
     1.0
     """
-    gamma = require_modes("gamma", gamma)
+    gamma = check_modes("gamma", gamma)
     return gamma[None, :] * aligned_singular_values(s0, gamma, t) ** 2
 
 
@@ -130,7 +130,9 @@ def half_times(s0: ArrayLike, gamma: ArrayLike) -> jax.Array:
     """
     rises, gamma, start = _rising(s0, gamma)
     if known(start) and np.any(np.asarray(start) >= 1):
-        raise ValueError("gamma s0^2 must be below 1: such a mode never is at a half")
+        raise ValueError(
+            "gamma s0^2 must be below 1; a mode that starts higher never crosses a half"
+        )
     return jnp.where(rises, jnp.log(1.0 / start - 1.0) / (8.0 * gamma), jnp.inf)
 
 
@@ -193,9 +195,9 @@ def expected_critical_times(gamma: ArrayLike, scale: float | jax.Array) -> jax.A
     >>> expected_critical_times(jnp.array([1.0, 0.5]), 1e-6).round(2).tolist()
     [3.44, 7.4]
     """
-    gamma = require_modes("gamma", gamma)
-    require_positive("gamma", gamma)
-    require_positive("scale", scale)
+    gamma = check_modes("gamma", gamma)
+    check_positive("gamma", gamma)
+    check_positive("scale", scale)
     freedom = jnp.arange(gamma.shape[0], 0, -1.0)
     log_size = jax.scipy.special.digamma(freedom / 2.0) + jnp.log(2.0)
     return -(jnp.log(scale**2 * gamma) + log_size) / (8.0 * gamma)
@@ -203,8 +205,8 @@ def expected_critical_times(gamma: ArrayLike, scale: float | jax.Array) -> jax.A
 
 def _rising(s0: ArrayLike, gamma: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Which modes grow, and gamma and lambda(0) with harmless values in the others."""
-    gamma = require_modes("gamma", gamma)
-    s0 = require_modes("s0", s0, gamma)
+    gamma = check_modes("gamma", gamma)
+    s0 = check_modes("s0", s0, like=gamma)
     rises = gamma > 0
     gamma = jnp.where(rises, gamma, 1.0)
     return rises, gamma, gamma * jnp.where(rises, s0, 0.5) ** 2

@@ -1,19 +1,18 @@
-"""The checklist of the duality between samples and dimensions."""
+"""The checklist of Garrido et al. (2023) on samples and dimensions."""
 
 from ssljax.analytic.checklist import Item, Theory
 from ssljax.analytic.duality.checklist import algebra, minimizers
+from ssljax.analytic.duality.checklist.pictures import pictures
 
 THEORY = Theory(
     name="duality",
-    paper="Garrido et al., On the duality between contrastive and non-contrastive "
-    "self-supervised learning, ICLR 2023",
+    paper=(
+        "Garrido et al., On the duality between contrastive and non-contrastive "
+        "self-supervised learning, ICLR 2023"
+    ),
     items=(
         Item("1", "the two criteria differ by norms only", algebra.identity),
-        Item(
-            "2",
-            "one criterion is the other on the transpose",
-            algebra.transposition,
-        ),
+        Item("2", "one criterion is the other on the transpose", algebra.transposition),
         Item(
             "3",
             "gradients in closed form, and one flow where norms are pulled alike",
@@ -30,13 +29,12 @@ THEORY = Theory(
             "7",
             "samples that repel have the cosines of random directions",
             minimizers.repulsion,
-            slow=True,
         ),
         Item(
-            "12",
+            "8",
             "VICReg-ctr is the decoupled contrastive loss within views",
             algebra.decoupled,
         ),
     ),
-    pictures=minimizers.pictures,
+    pictures=pictures,
 )

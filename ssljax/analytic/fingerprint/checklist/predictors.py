@@ -1,4 +1,4 @@
-"""Checks of the fingerprint's rates: losses with a closed-form predictor."""
+"""Items 2 to 6: rates of losses with a closed-form predictor."""
 
 import itertools
 from collections.abc import Callable
@@ -45,6 +45,7 @@ def predicted(name: str, exponent: float) -> Callable:
 
 @in_float64
 def euclidean_rates(given: Given) -> list[Finding]:
+    """Check ``2 lambda p (rho - p)`` with ``p = lambda^alpha``; IsoLoss: no first p."""
     levels, correlation = spectra(given.seed, 8)
     views = gaussian_views(8, samples=64, seed=given.seed)
     found = []
@@ -62,6 +63,7 @@ def euclidean_rates(given: Given) -> list[Finding]:
 
 @in_float64
 def cosine_conservation(given: Given) -> list[Finding]:
+    """Check ``sum ds/dt = 0`` and, for IsoLoss, ``sum s^alpha ds/dt = 0``."""
     levels, correlation = spectra(given.seed, 8)
     views = gaussian_views(8, samples=128, seed=given.seed)
     found = []
@@ -97,6 +99,7 @@ def cosine_integral(levels: np.ndarray, exponent: float) -> np.ndarray:
 
 @in_float64
 def cosine_of_two_modes(given: Given) -> list[Finding]:
+    """Check ``2 p_m sum_k p_k (p_k - p_m) K_mk``, K by quadrature."""
     source = _circle(400)
     views = TwoViews(jnp.asarray(source), jnp.zeros_like(source), jnp.eye(2))
     found = []
@@ -132,6 +135,7 @@ def e8_roots() -> np.ndarray:
 
 @in_float64
 def cosine_isotropic_rate(given: Given) -> list[Finding]:
+    """Check ``2 alpha/((M + 2) s*)``; IsoLoss: divided by ``s*^alpha``."""
     roots = jnp.asarray(e8_roots())
     views = TwoViews(roots, jnp.zeros_like(roots), jnp.eye(8))
     step = 1e-4
@@ -154,6 +158,7 @@ def cosine_isotropic_rate(given: Given) -> list[Finding]:
 
 @in_float64
 def collapse_without_predictor(given: Given) -> list[Finding]:
+    """Check ``-2 lambda (1 - rho)``, ``-2 lambda ((p - rho)^2 + 1 - rho^2)``, ..."""
     levels, rho = spectra(given.seed, 8)
     views = gaussian_views(8, samples=64, seed=given.seed)
     eye, p = jnp.eye(8), np.sqrt(levels)

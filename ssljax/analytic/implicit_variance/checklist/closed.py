@@ -1,4 +1,4 @@
-"""Items on the Euclidean losses in closed form: C6, C7, C8 and E."""
+"""Items 1 to 4: the Euclidean losses against their closed forms."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.analytic.checklist import Finding, Given, Item, at_most, near
+from ssljax.analytic.checklist import Finding, Given, at_most, near
 from ssljax.analytic.comparison import compare, crossing_times
 from ssljax.analytic.implicit_variance import predictor_eigenvalues, recruitment_time
 from ssljax.analytic.implicit_variance.checklist import toy
@@ -19,6 +19,10 @@ ALPHAS = (1.0, 0.5, 0.25)
 
 @in_float64
 def closed_forms(given: Given) -> Sequence[Finding]:
+    """Compare ``d lambda/dt = 2 alpha lambda^2 (1 - lambda)``; IsoLoss: ``lambda``.
+
+    Item C6 of earlier versions.
+    """
     w0 = toy.start()
     x, _, noise = toy.exact_views(15, given.seed)
     views = (x, x + 0.1 * noise)
@@ -61,6 +65,10 @@ def closed_forms(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def smallest_mode(given: Given) -> Sequence[Finding]:
+    """Compare ``lambda = 1/(1 + W(y exp(y - 2 alpha t)))``, ``y = 1/lambda(0) - 1``.
+
+    Item C7 of earlier versions.
+    """
     found = _recruited(given, steps=1500, every=300)
     euclidean, isoloss = (found.values[k][:, 0] for k in toy.EUCLIDEAN)
     mode = jnp.array([0.02])
@@ -77,7 +85,10 @@ def smallest_mode(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def gradient_identities(given: Given) -> Sequence[Finding]:
-    """Each population gradient is that of an explicit regulariser (alpha 1)."""
+    """Check ``dW/dt = -W_P (W_P - I) W``; IsoLoss: ``-(W_P - I) W``.
+
+    Item C8 of earlier versions.
+    """
     x, _, noise = toy.exact_views(15, given.seed)
     views = (x, x + 0.1 * noise)
     rng = np.random.default_rng(given.seed)
@@ -100,6 +111,10 @@ def gradient_identities(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def recruitment(given: Given) -> Sequence[Finding]:
+    """Time ``ln(l/(1 - l)) - 1/l = 2 alpha t + c``, l = lambda; IsoLoss: no 1/l.
+
+    Item E of earlier versions.
+    """
     found = _recruited(given, steps=3000, every=5)
     findings = []
     times = {}
@@ -130,27 +145,3 @@ def _recruited(given: Given, *, steps: int, every: int):
         record=toy.spectra,
         every=every,
     )
-
-
-ITEMS = (
-    Item(
-        "C6",
-        "the Euclidean losses follow their closed forms, at first order in the step",
-        closed_forms,
-    ),
-    Item(
-        "C7",
-        "a mode at .02 reaches .048 in 1500 steps, with IsoLoss .89 in 300",
-        smallest_mode,
-    ),
-    Item(
-        "C8",
-        "population gradients are those of ||WW^T-I||^2/4 and tr C^3/6 - tr C^2/4",
-        gradient_identities,
-    ),
-    Item(
-        "E",
-        "IsoLoss recruits a mode at .02 nine times as fast as the Euclidean loss",
-        recruitment,
-    ),
-)

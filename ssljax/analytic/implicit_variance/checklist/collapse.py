@@ -1,4 +1,4 @@
-"""Items on what collapses without predictor or stop-gradient: D12 and D13."""
+"""Items 8 and 9: what collapses without predictor or stop-gradient."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,6 @@ from ssljax import losses
 from ssljax.analytic.checklist import (
     Finding,
     Given,
-    Item,
     agreement,
     at_least,
     at_most,
@@ -29,6 +28,10 @@ from ssljax.analytic.simulate import gradient_descent, integrate
 
 @in_float64
 def euclidean_collapse(given: Given) -> Sequence[Finding]:
+    """Compare ``ds/dt = -2 ((1 - lambda)^2 + sigma^2) s``: no stop-gradient.
+
+    Item D12 of earlier versions.
+    """
     w0, noise = toy.with_variances(toy.MODERATE, 15, given.seed), 0.1
     x, first, second = toy.exact_views(15, given.seed)
     clean, both = (x, x + noise * second), (x + noise * first, x + noise * second)
@@ -116,6 +119,10 @@ def _wrong_side(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def cosine_collapse(given: Given) -> Sequence[Finding]:
+    """Compare ``ds_m/dt = 2 sigma^2 sum_k (s_k - s_m) E[z_k^2 z_m^2/|z|^6]``, ...
+
+    Item D13 of earlier versions.
+    """
     w0 = toy.start()
 
     def loss(params, key):
@@ -276,18 +283,3 @@ def _gradients(given: Given) -> Sequence[Finding]:
             0.1,
         ),
     ]
-
-
-ITEMS = (
-    Item(
-        "D12",
-        "Euclidean: collapse without stop-gradient, frozen without predictor",
-        euclidean_collapse,
-    ),
-    Item(
-        "D13",
-        "cosine: few modes survive without stop-gradient, all without predictor",
-        cosine_collapse,
-        slow=True,
-    ),
-)

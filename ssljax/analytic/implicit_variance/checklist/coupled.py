@@ -1,4 +1,4 @@
-"""Items on the cosine losses with predictor and stop-gradient: C9, C10 and C11."""
+"""Items 5 to 7: the cosine losses with predictor and stop-gradient."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.analytic.checklist import Finding, Given, Item, agreement, at_most, near
+from ssljax.analytic.checklist import Finding, Given, agreement, at_most, near
 from ssljax.analytic.comparison import compare, convergence_slope
 from ssljax.analytic.implicit_variance import (
     cosine_velocity,
@@ -22,6 +22,10 @@ from ssljax.analytic.simulate import gradient_descent, integrate
 
 @in_float64
 def conservation(given: Given) -> Sequence[Finding]:
+    """Check that ``sum s`` (cosine) and ``sum s^(1 + alpha)`` (IsoLoss) stay.
+
+    Item C9 of earlier versions.
+    """
     w0 = toy.start()
     rates, total = (0.1, 0.05, 0.025), 40.0
 
@@ -58,6 +62,10 @@ def conservation(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def coupled_modes(given: Given) -> Sequence[Finding]:
+    """Compare ``ds_m/dt = 2 lambda_m sum_k lambda_k (lambda_k - lambda_m) K_mk``.
+
+    Item C10 of earlier versions.
+    """
     w10, two = toy.start(), (0.3, 1.5)
     w2 = toy.with_variances(two, 2, given.seed)
     # One solution for both losses and both widths, at all times that are asked for.
@@ -171,7 +179,10 @@ def _over_design(w: jax.Array, name: str) -> jax.Array:
 
 @in_float64
 def two_neurons(given: Given) -> Sequence[Finding]:
-    """Three initialisations: one limit of the Euclidean loss, three of the cosine."""
+    """Check the limits ``lambda = 1`` (Euclidean) and ``s = mean(s(0))`` (cosine).
+
+    Item C11 of earlier versions.
+    """
     found = two_neuron_descents(given)
     findings = []
     for i, pair in enumerate(toy.FIGURE_5):
@@ -259,23 +270,3 @@ def two_neuron_descents(given: Given) -> Any:
 
 def _largest(values: jax.Array) -> jax.Array:
     return jnp.max(jnp.abs(values - 1.0))
-
-
-ITEMS = (
-    Item(
-        "C9",
-        "cosine keeps tr C, its IsoLoss tr C^(1+alpha), and all modes meet at the mean",
-        conservation,
-    ),
-    Item(
-        "C10",
-        "the cosine losses follow the coupled modes and decay at the linear rates",
-        coupled_modes,
-        slow=True,
-    ),
-    Item(
-        "C11",
-        "two neurons: Euclidean modes end at 1, cosine modes at the mean of the start",
-        two_neurons,
-    ),
-)

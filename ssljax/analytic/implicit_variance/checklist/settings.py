@@ -1,4 +1,4 @@
-"""Items on the other settings: D14, D15 and F."""
+"""Items 10 to 12: weight decay, noise, moving targets, rectifiers."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,6 @@ import numpy as np
 from ssljax.analytic.checklist import (
     Finding,
     Given,
-    Item,
     agreement,
     at_least,
     at_most,
@@ -31,6 +30,10 @@ from ssljax.analytic.simulate import gradient_descent, integrate
 
 @in_float64
 def weight_decay(given: Given) -> Sequence[Finding]:
+    """Check the roots of ``lambda (1 - lambda) = decay``; IsoLoss: ``1 - lambda``.
+
+    Item D14 of earlier versions.
+    """
     s0 = jnp.array(toy.MODERATE)
     w0 = toy.with_variances(toy.MODERATE, 15, given.seed)
     x, _, noise = toy.exact_views(15, given.seed)
@@ -100,6 +103,10 @@ def weight_decay(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def other_variants(given: Given) -> Sequence[Finding]:
+    """Check ``1/(1 + noise^2)``, ``du/dt = lambda (target - lambda u)``, ...
+
+    Item D15 of earlier versions.
+    """
     w0 = toy.with_variances(toy.MODERATE, 15, given.seed)
     s0 = jnp.array(toy.MODERATE)
     x, first, second = toy.exact_views(15, given.seed)
@@ -179,7 +186,10 @@ def other_variants(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def rectifiers(given: Given) -> Sequence[Finding]:
-    """The same losses on ``z = relu(W x)``, exact gradients."""
+    """Compare ``dW/dt = -E[grad L]`` of ``z = relu(W x)``, the mean in closed form.
+
+    Item F of earlier versions.
+    """
     w0 = toy.start()
 
     def loss(params, key):
@@ -251,25 +261,3 @@ def _rectified_orders(given: Given) -> dict[str, float]:
         solution = toy.looked_up(grid, solve_relu(w0, loss=k)(grid))
         orders[k] = toy.slope_of(solution, found.times, found.values[k], rates, total)
     return orders
-
-
-ITEMS = (
-    Item(
-        "D14",
-        "weight decay: a threshold and a limit, for IsoLoss only the limit",
-        weight_decay,
-        slow=True,
-    ),
-    Item(
-        "D15",
-        "two noisy views, a moving target, a normalised predictor",
-        other_variants,
-        slow=True,
-    ),
-    Item(
-        "F",
-        "rectifiers: IsoLoss recruits every mode, the Euclidean loss does not",
-        rectifiers,
-        slow=True,
-    ),
-)

@@ -1,4 +1,4 @@
-"""Prediction head, items 7 to 10: phases, substitution, acceleration, conservation."""
+"""Items 7 to 10: phases, substitution, acceleration, conservation."""
 
 from typing import Any
 
@@ -9,7 +9,6 @@ import numpy as np
 from ssljax.analytic.checklist import (
     Finding,
     Given,
-    Item,
     agreement,
     at_least,
     at_most,
@@ -44,6 +43,7 @@ def _first(condition: Any) -> int:
 
 @in_float64
 def phases(given: Given) -> list[Finding]:
+    """Check the order: a_11 > 1/2, peak of E_21, a_22 > 1/2, ``E_21 -> 0``."""
     path = simulate(5000).values
     a, borrowed = np.asarray(aligned(path)), np.abs(path.head[:, 1, 0])
     strong, peak = _first(a[:, 0] > 0.5), int(borrowed.argmax())
@@ -65,6 +65,7 @@ def phases(given: Given) -> list[Finding]:
 
 @in_float64
 def substitution(given: Given) -> list[Finding]:
+    """Check ``max |E_21| < sqrt(r/3) |w_2(0)|``, r the ratio of learning rates."""
     ratios = jnp.array([0.2, 0.3, 1.0, 3.0])
     path = simulate(8000, every=5, ratio=ratios).values
     borrowed = np.abs(path.head[:, :, 1, 0])
@@ -93,6 +94,8 @@ def substitution(given: Given) -> list[Finding]:
 
 @in_float64
 def accelerated(given: Given) -> list[Finding]:
+    """Check ``1 + c (E_21^2 S_11 + E_21 S_12)/N_2`` against its threshold."""
+
     @jax.jit
     def measure() -> Any:
         params = simulate(2500, every=2500).params
@@ -129,6 +132,7 @@ def accelerated(given: Given) -> list[Finding]:
 
 @in_float64
 def conserved(given: Given) -> list[Finding]:
+    """Check ``|w_1|^2 + |w_2|^2`` and ``|w_2|^2 + 3 (E_21^2 - E_12^2)/r`` for drift."""
     rates = [RATE, 0.01, 0.003]
     ratios = jnp.array([RATIO, 1.0])
 
@@ -214,16 +218,3 @@ def _flow(values: HeadParams, rates: list[float], every: int) -> list[Finding]:
             1e-3,
         ),
     ]
-
-
-ITEMS = (
-    Item("7", "the four phases come in order", phases),
-    Item("8", "substitution: E_21 rises below its bound", substitution),
-    Item("9", "acceleration: neuron 2 prefers the weak feature", accelerated),
-    Item(
-        "10",
-        "descent conserves Q1 and Q2 to first order in its rate",
-        conserved,
-        slow=True,
-    ),
-)

@@ -1,4 +1,4 @@
-"""Prediction head, items 1 to 6: the objective, its gradients, where it leads."""
+"""Items 1 to 6: the objective, its gradients, where it leads."""
 
 from typing import Any
 
@@ -9,7 +9,6 @@ from jax.flatten_util import ravel_pytree
 from ssljax.analytic.checklist import (
     Finding,
     Given,
-    Item,
     agreement,
     at_least,
     at_most,
@@ -50,6 +49,7 @@ COLLAPSED = jnp.array([0.7577, 0.0504, 0.7561, 0.0526])
 
 @in_float64
 def constants(given: Given) -> list[Finding]:
+    """Check ``E[n1 n2]/2 = 12/7``, ``E[n1^2]/2 = 16/7``, ``L >= 2 (1 - 12/16)``."""
     cross, feature, noise = population_constants(8, 4)
 
     # One program: compiling is what takes the time.
@@ -78,6 +78,7 @@ def constants(given: Given) -> list[Finding]:
 
 @in_float64
 def gradients(given: Given) -> list[Finding]:
+    """Check ``grad L`` by differences, with ``dL/d(target) = dL/dE_jj = 0``."""
     width = 1e-5
 
     @jax.jit
@@ -132,6 +133,7 @@ def _euler(params: HeadParams, gradient: HeadParams) -> jax.Array:
 
 @in_float64
 def euler(given: Given) -> list[Finding]:
+    """Check ``sum_j w_j . g_j = 0`` and ``w_2 . g_2 = 3 (E_12 G_12 - E_21 G_21)``."""
     sizes = (1024, 2048, 4096)
 
     def single(tree: Any) -> Any:
@@ -175,6 +177,7 @@ def euler(given: Given) -> list[Finding]:
 
 @in_float64
 def with_head(given: Given) -> list[Finding]:
+    """Check ``E -> I`` and ``a -> diagonal`` where the head is trained."""
     path = simulate(5000, every=10)
     theory = simulate(5000, every=10, loss=expected_loss)
     found = aligned(path.values)
@@ -197,6 +200,7 @@ def with_head(given: Given) -> list[Finding]:
 
 @in_float64
 def without_head(given: Given) -> list[Finding]:
+    """Compare ``da_jl/dt = 3 c alpha_l^6 a_jl^5 N_j/V_jj^2``, the flow at ``E = I``."""
     runs = simulate(5000, every=5000, ratio=jnp.array([RATIO, 0.0])).params
     apart, collapsed = (output_correlation(w, DATA) for w in runs.w)
     # The same total time of 12 at three rates, in one program.
@@ -234,6 +238,8 @@ def without_head(given: Given) -> list[Finding]:
 
 @in_float64
 def equally_good(given: Given) -> list[Finding]:
+    """Check that ``L = 2 (1 - cross/feature)`` at both ends."""
+
     @jax.jit
     def measure(same: HeadParams) -> Any:
         ends = simulate(5000, every=5000, ratio=jnp.array([RATIO, 0.0])).params
@@ -248,17 +254,3 @@ def equally_good(given: Given) -> list[Finding]:
         near("both neurons one feature, no noise", least, FLOOR, 1e-12),
         at_least("neither is below", min(apart, collapsed), FLOOR - 1e-9),
     ]
-
-
-ITEMS = (
-    Item("1", "constants, loss at the start and its lower bound", constants),
-    Item(
-        "2",
-        "gradients are those of finite differences; target and diagonal have none",
-        gradients,
-    ),
-    Item("3", "Euler's identities, in the population and on a batch", euler),
-    Item("4", "with a head the neurons learn one feature each", with_head),
-    Item("5", "with a frozen head both learn the strong feature", without_head),
-    Item("6", "the collapsed solution is as good as the diverse one", equally_good),
-)

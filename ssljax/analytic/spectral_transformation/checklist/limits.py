@@ -1,4 +1,4 @@
-"""Items 17 and 18: the weight that revives a dead direction, and rounding."""
+"""Items 5 and 6: the weight that revives a dead direction, and rounding."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,10 @@ from ssljax.analytic.spectral_transformation.checklist import models
 
 @in_float64
 def revival(given: Given) -> list[Finding]:
-    """Item 17."""
+    """Check ``((1 - rho) - M/2)/(2 H (1 - H/n)) h'(0)/(h'(0) - h'(1/(n - 1)))``.
+
+    Item 17 of earlier versions.
+    """
     findings = []
     for n in (32, 64, 128):
         both = _weights_of_no_force(given.seed, n, (4, 5))
@@ -28,7 +31,10 @@ def revival(given: Given) -> list[Finding]:
 
 @in_float64
 def rounding(given: Given) -> list[Finding]:
-    """Item 18."""
+    """Check ``P <- (3 P - P^3 S)/2`` in float32 in two orders of the product.
+
+    Item 18 of earlier versions.
+    """
     n = 256
     # Condition 8.3e3. How soon the printed order breaks is a matter of the spectrum:
     # a dominant eigenvalue is what it cannot bear. This one has the recorded errors.

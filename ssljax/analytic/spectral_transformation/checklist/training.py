@@ -1,4 +1,4 @@
-"""Items 19 to 22: what training makes of the spectrum, and the floors of a log."""
+"""Items 7 to 10: what training makes of the spectrum, and the floors of a log."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,10 @@ from ssljax.analytic.spectral_transformation.checklist import models
 
 @in_float64
 def channel_toy(given: Given) -> list[Finding]:
-    """Item 19: a small network, N = 32, D = 64, T = 4, over the channels."""
+    """Check INTL's rank at three weights; N = 32, D = 64, T = 4, over the channels.
+
+    Item 19 of earlier versions.
+    """
     n, d, hidden = 32, 64, 128
     first, second, shown, drawn = jax.random.split(jax.random.key(given.seed), 4)
     start = {
@@ -68,7 +71,10 @@ def channel_toy(given: Given) -> list[Finding]:
 
 @in_float64
 def linear_toy(given: Given) -> list[Finding]:
-    """Item 20: a linear encoder, eight dimensions, fresh batches of 512."""
+    """Check ``min lambda / max lambda`` after ``g = lambda^-p`` and after IterNorm.
+
+    Item 20 of earlier versions.
+    """
     start, views, spectrum = _linear_toy(given.seed)
 
     def loss(encoders, key):
@@ -112,7 +118,10 @@ def linear_toy(given: Given) -> list[Finding]:
 
 @in_float64
 def plain_alignment(given: Given) -> list[Finding]:
-    """Item 21: the same encoder without normalisation of rows."""
+    """Compare ``d lambda/dt = -8 v (1 - 2 p) lambda^(1 - 2 p)``.
+
+    Item 21 of earlier versions.
+    """
     d = 8
     noise = np.geomspace(0.02, 1.0, d)
     turn = models.rotation(given.seed, d)
@@ -195,7 +204,10 @@ def _plane(seed: int) -> list[Finding]:
 
 @in_float64
 def floors(given: Given) -> list[Finding]:
-    """Item 22: logs of descent on the embeddings themselves."""
+    """Check ``TL >= n (1 - h_T(1/n))^2`` along descent; INTL >= 20.96 at 256.
+
+    Item 22 of earlier versions.
+    """
     rng = np.random.default_rng(given.seed)
     findings = []
     n, d = 64, 128

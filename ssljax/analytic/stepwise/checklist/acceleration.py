@@ -1,4 +1,4 @@
-"""Items 21 and 22 of the stepwise checklist: preconditioners and power laws."""
+"""Items 21 and 22: preconditioners and power laws."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.analytic import stepwise
-from ssljax.analytic.checklist import Finding, Given, Item, at_least, at_most, near
+from ssljax.analytic.checklist import Finding, Given, at_least, at_most, near
 from ssljax.analytic.comparison import (
     convergence_slope,
     crossing_times,
@@ -159,11 +159,13 @@ def discrete(seed: int) -> list[Finding]:
 
 @in_float64
 def preconditioned(given: Given) -> Sequence[Finding]:
+    """Check ``d lambda/dt = 8 gamma lambda (1 - lambda)/(lambda + eps)``, ..."""
     return [*continuous(given.seed), *orders(given.seed), *discrete(given.seed)]
 
 
 @in_float64
 def power_law(given: Given) -> Sequence[Finding]:
+    """Check ``j(t) = (8 t/log(j^a/scale^2))^(1/a)`` for ``gamma_j = j^-a``."""
     exponent, scale = 1.5, 1e-8
     gamma, s0 = np.arange(1.0, 401.0) ** -exponent, np.full(400, scale)
     # From the fifth to the two hundredth critical time.
@@ -209,14 +211,3 @@ def power_law(given: Given) -> Sequence[Finding]:
             0.05,
         ),
     ]
-
-
-ITEMS = (
-    Item(
-        "21",
-        "left preconditioning saves the wait, right preconditioning the selection",
-        preconditioned,
-        slow=True,
-    ),
-    Item("22", "a power law is learned as t^(1/a) modes", power_law),
-)

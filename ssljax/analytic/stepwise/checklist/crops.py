@@ -1,4 +1,4 @@
-"""Image crops and one-hidden-layer networks on them, for stepwise items 15 to 17."""
+"""Image crops and one-hidden-layer networks on them, for items 15 to 17."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

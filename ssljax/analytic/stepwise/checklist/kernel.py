@@ -1,4 +1,4 @@
-"""Stepwise learning, items 11 to 17: kernels, and networks as kernels."""
+"""Items 11 to 14: kernels in closed form and in function space."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,11 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax import losses
-from ssljax.analytic.checklist import Finding, Given, Item, at_most, near
+from ssljax.analytic.checklist import Finding, Given, at_most, near
 from ssljax.analytic.comparison import convergence_slope
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_descent, integrate
-from ssljax.analytic.stepwise.checklist import tangent
 from ssljax.analytic.stepwise.kernel import (
     contrastive_kernel,
     kernel_embedding,
@@ -87,7 +86,7 @@ def gram_gap(found: jax.Array, expected: jax.Array) -> jax.Array:
 
 @in_float64
 def two_forms(given: Given) -> Sequence[Finding]:
-    """11: with and without inverse roots; the spectrum is the loss's own curvature."""
+    """Check ``K^(1/2) P K^(1/2) = K^(-1/2) (K P K) K^(-1/2)`` and its spectrum."""
 
     @jax.jit
     def measure(x, xp):
@@ -125,7 +124,7 @@ def two_forms(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def closed_form_embedding(given: Given) -> Sequence[Finding]:
-    """12: kernel form, feature form and the end of training, on held-out points."""
+    """Compare ``f(x) = Gamma^(-1/2) V^T K^(-1/2) K(X, x)`` (proposition 5.1)."""
     found = []
     data = [draw(given.seed, features) for features in FEATURES.values()]
     x, xp, test, weights = (jnp.stack(arrays) for arrays in zip(*data, strict=True))
@@ -159,7 +158,7 @@ def closed_form_embedding(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def function_space(given: Given) -> Sequence[Finding]:
-    """13: training of the function by its kernel, and of the weights."""
+    """Compare ``dF/dt = -4 (F P F^T - I) F P K`` with the descent on the weights."""
     data = [draw(given.seed, features) for features in FEATURES.values()]
     x, xp, test, weights = (jnp.stack(arrays) for arrays in zip(*data, strict=True))
     weights = 0.05 * weights
@@ -240,7 +239,7 @@ def function_space(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def kernel_pca(given: Given) -> Sequence[Finding]:
-    """14: two equal views make it whitened kernel PCA, for the loss as well."""
+    """Check that ``X = X'`` gives ``f(x) = sqrt(n) K(x, X) U / lambda``."""
     found = []
     data = [draw(given.seed, features) for features in FEATURES.values()]
     x, _, test, weights = (jnp.stack(arrays) for arrays in zip(*data, strict=True))
@@ -262,16 +261,3 @@ def kernel_pca(given: Given) -> Sequence[Finding]:
         end = gram_gap(test @ ends[case].T, pca)
         found.append(at_most(f"end of training, relative gap, {name}", end, bound))
     return found
-
-
-ITEMS: tuple[Item, ...] = (
-    Item("11", "Two forms of the contrastive kernel, its spectrum", two_forms),
-    Item(
-        "12", "Closed-form embedding: kernel, features, training", closed_form_embedding
-    ),
-    Item("13", "Training in function space and in weight space", function_space),
-    Item("14", "Equal views: whitened kernel PCA", kernel_pca),
-    *tangent.ITEMS,
-)
-
-pictures = tangent.pictures

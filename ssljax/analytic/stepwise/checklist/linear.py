@@ -1,4 +1,4 @@
-"""Items 1 to 6 of the stepwise checklist: gradient, aligned and small starts."""
+"""Items 1 to 6: gradient, aligned and small starts."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from ssljax import losses
 from ssljax.analytic import stepwise
-from ssljax.analytic.checklist import Finding, Given, Item, agreement, at_most, near
+from ssljax.analytic.checklist import Finding, Given, agreement, at_most, near
 from ssljax.analytic.comparison import compare, convergence_slope, crossing_times
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_flow
@@ -32,6 +32,7 @@ from ssljax.analytic.stepwise.checklist.network import (
 
 @in_float64
 def gradient(given: Given) -> Sequence[Finding]:
+    """Check ``grad L = 4 (C - I) W Gamma`` for ``L = ||W Gamma W^T - I||_F^2``."""
     x1, x2 = noisy_pairs(given.seed, 30, 17)
     w, gamma = normal(given.seed + 3, 5, 17) / 4, np.asarray(cross_moment(x1, x2))
     residual = w @ gamma @ w.T - np.eye(5)
@@ -52,6 +53,7 @@ def gradient(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def moments(given: Given) -> Sequence[Finding]:
+    """Check ``C = W Gamma W^T`` and ``L_unsym - L = ||(C_1 - C_1^T)/2||_F^2``."""
     x1, x2 = noisy_pairs(given.seed, 40, 17)
     w, gamma = normal(given.seed + 3, 5, 17) / 4, np.asarray(cross_moment(x1, x2))
     c = w @ gamma @ w.T
@@ -81,6 +83,7 @@ def moments(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def aligned(given: Given) -> Sequence[Finding]:
+    """Compare ``ds/dt = 4 gamma s (1 - gamma s^2)``, solved (proposition 4.1)."""
     # A mode without eigenvalue stays, one with a negative eigenvalue fades.
     gamma = np.array([1.0, 0.6, 0.3, 0.0, -0.4, -0.5, -0.9])
     s0 = np.array([0.01, 0.02, 0.05, 0.5, 0.8])
@@ -112,6 +115,7 @@ def aligned(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def critical(given: Given) -> Sequence[Finding]:
+    """Check ``tau = -log(lambda0)/(8 gamma)``, ``lambda(tau) = 1/(2 - lambda0)``."""
     gamma, s0 = np.array([1.0, 0.5, 0.2, 0.08]), np.full(4, 1e-7)
     tau, half = critical_times(s0, gamma), jax.jit(stepwise.half_times)(s0, gamma)
 
@@ -172,6 +176,7 @@ def critical(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def small_start(given: Given) -> Sequence[Finding]:
+    """Compare ``W(t) = Q diag(s(t)) V^T`` with ``W(0) V = Q R``, ``s(0) = diag(R)``."""
     d, scale = 3, 1e-8
     x1, x2, _ = rotated_pairs(given.seed, SPECTRUM)
     moment = cross_moment(x1, x2)
@@ -240,6 +245,7 @@ def errors_of_prediction(
 
 @in_float64
 def exponents(given: Given) -> Sequence[Finding]:
+    """Check errors ``~ scale^p``, ``p = min_j (1 - gamma_(j+1)/gamma_j)``."""
     scales = jnp.array([1e-4, 1e-6, 1e-8, 1e-10])
     findings = []
     for gamma, d in (((1.0, 0.7, 0.4, -0.3, -0.8), 1), (SPECTRUM, 3)):
@@ -250,15 +256,3 @@ def exponents(given: Given) -> Sequence[Finding]:
             what = f"exponent of the {what}, d = {d}"
             findings.append(near(what, slope, float(power), 0.03))
     return findings
-
-
-ITEMS = (
-    Item("1", "the gradient of the loss is 4 (C - I) W Gamma", gradient),
-    Item("2", "C is W Gamma W^T; views not symmetrised add their twist", moments),
-    Item("3", "an aligned start follows the closed form in every mode", aligned),
-    Item("4", "half learned at tau, with the slopes 2 gamma and -2 gamma", critical),
-    Item("5", "a small random start follows the QR prediction", small_start),
-    Item(
-        "6", "the prediction's errors vanish as powers of scale", exponents, slow=True
-    ),
-)

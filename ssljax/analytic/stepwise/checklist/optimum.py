@@ -1,4 +1,4 @@
-"""Items 7 to 10 of the stepwise checklist: the end of training, steps, real images."""
+"""Items 7 to 10: the end of training, step counts, real images."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,6 @@ from ssljax.analytic import stepwise
 from ssljax.analytic.checklist import (
     Finding,
     Given,
-    Item,
     NotHere,
     at_least,
     at_most,
@@ -37,6 +36,7 @@ from ssljax.analytic.stepwise.checklist.network import (
 
 @in_float64
 def minimum_norm(given: Given) -> Sequence[Finding]:
+    """Check ``min ||W||_F^2 = sum_(j <= d) 1/gamma_j`` at C = I (proposition 4.3)."""
     d = 3
     enough = np.asarray(SPECTRUM)
     too_few = np.array([1.0, 0.6, -0.1, -0.2, -0.3, -0.4, -0.5, -0.6])
@@ -86,6 +86,7 @@ def zero_loss_weights(
 
 @in_float64
 def curvature(given: Given) -> Sequence[Finding]:
+    """Check the Hessian's ``8 gamma_j, 4 (gamma_i + gamma_j), 0``."""
     d, gamma = 3, np.asarray(SPECTRUM)
     x1, x2, _ = rotated_pairs(given.seed, gamma)
     loss = barlow_twins(x1, x2)
@@ -115,6 +116,7 @@ def curvature(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def steps(given: Given) -> Sequence[Finding]:
+    """Check ``-log(lambda0)/(2 log r)``, ``r^2 - (1 + m + 4 eta gamma) r + m = 0``."""
     gamma, small = np.array([1.0, 0.6, 0.35]), 1e-8
     x1, x2, basis = rotated_pairs(given.seed, gamma)
     loss, record = barlow_twins(x1, x2), spectrum(cross_moment(x1, x2))
@@ -157,6 +159,7 @@ def steps(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def real_images(given: Given) -> Sequence[Finding]:
+    """Check ``tau_j = -log(gamma_j s_j^2)/(8 gamma_j)`` on pairs of image crops."""
     if given.images is None:
         raise NotHere("CIFAR-10 is not here; ssljax data prepare cifar10")
     d, scale, rate = 10, 1e-7, 5e-5
@@ -225,17 +228,3 @@ def crops_of(images: np.ndarray, seed: int, size: int = 20) -> list[np.ndarray]:
             )
         )
     return views
-
-
-ITEMS = (
-    Item("7", "a small start ends at the zero loss of least norm", minimum_norm),
-    Item("8", "Hessian 8 gamma, 4 (gamma_i + gamma_j), 0; stable below 1/4", curvature),
-    Item("9", "step counts with and without momentum", steps),
-    Item(
-        "10",
-        "crops of CIFAR-10: ten pixel modes are learned when predicted",
-        real_images,
-        slow=True,
-        images=True,
-    ),
-)

@@ -1,4 +1,4 @@
-"""Stepwise learning, items 15 to 17: ReLU networks beside their tangent kernels."""
+"""Items 15 to 17: ReLU networks beside their tangent kernels."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,9 +12,6 @@ from ssljax import losses
 from ssljax.analytic.checklist import (
     Finding,
     Given,
-    Item,
-    Panel,
-    Picture,
     at_least,
     at_most,
     near,
@@ -99,7 +96,7 @@ def overlap_with(
 
 @in_float64
 def infinite_width(given: Given) -> Sequence[Finding]:
-    """15: arc-cosine kernels, and what autodiff finds at random weights."""
+    """Compare ``<grad f(x), grad f(x')>`` at random weights with its limit."""
     points = crops(given, 12, 0).train
     scaled = points * np.sqrt(points.shape[1] / PIXELS)
     scales = jnp.array([1.0, 1e-4])
@@ -134,7 +131,7 @@ def infinite_width(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def wide_network(given: Given) -> Sequence[Finding]:
-    """16: a wide network learns what its kernel at the start says, when it says so."""
+    """Check ``tau_j`` and ``f`` of the first tangent kernel on a network 2048 wide."""
     points = crops(given, 50, 100)
     key = jax.random.key(given.seed)
     found, drifts, dim = [], [], 0
@@ -176,7 +173,7 @@ def wide_network(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def rich_regime(given: Given) -> Sequence[Finding]:
-    """17: features are learned, and the kernel at the end says what was learned."""
+    """Check ``f`` of the last tangent kernel on a network whose features move."""
     points = crops(given, 50, 100)
     shape = (points.held.shape[1], 256, 10)
     start = relu_network_init(
@@ -199,58 +196,3 @@ def rich_regime(given: Given) -> Sequence[Finding]:
         at_most("last step over its time by the first kernel", earlier, 0.6),
         at_most("loss at the end", jnp.sum((path.values[-1] - 1.0) ** 2), 1e-2),
     ]
-
-
-@in_float64
-def pictures(given: Given) -> Sequence[Picture]:
-    """Steps of a wide network, and which kernel tells what a rich one learns."""
-    points = crops(given, 15, 40)
-    key = jax.random.key(given.seed)
-    shape = (points.held.shape[1], 512, 4)
-    start = relu_network_init(key, shape, readout_scale=1e-5)
-    theory = start_of(start, points.train)
-    rate, records = 0.1, 100
-    every = int(1.2 * float(theory.critical_times.max()) / rate / records)
-    path = trained(points.train, start, records * every, rate, every)
-    expected = -jnp.sort(-kernel_steps(theory)(path.times), axis=1)
-    steps = Panel(
-        "Wide network (points) and its tangent kernel at the start (lines)",
-        "time (learning rate x step)",
-        "eigenvalue of the cross moment",
-        lines=[(path.times, expected)],
-        points=[(path.times, path.values)],
-    )
-    start = relu_network_init(key, shape, hidden_scale=0.1, readout_scale=1e-3)
-    path = trained(points.train, start, 2000, 2.0, 200, record=list)
-    kernels = [
-        whole(start, jax.tree.map(lambda w, i=i: w[i], path.values))
-        for i in range(len(path.times))
-    ]
-    found = [overlap_with(points, kernels[-1], kernel) for kernel in kernels]
-    overlap, chance = np.array(found).T
-    ends = np.array([path.times[0], path.times[-1]])
-    rich = Panel(
-        "Learned features on held-out crops, and what a kernel predicts",
-        "time at which the kernel is taken (learning rate x step)",
-        "overlap with the final embedding",
-        lines=[(ends, np.full(2, overlap[0])), (ends, chance[:2])],
-        points=[(path.times, overlap)],
-        line_labels=["kernel at the start", "chance"],
-        point_labels=["kernel at this time"],
-    )
-    return [Picture("stepwise_kernel", [steps, rich])]
-
-
-ITEMS: tuple[Item, ...] = (
-    Item("15", "Analytic ReLU kernel and random networks", infinite_width),
-    Item(
-        "16", "A wide network follows its kernel", wide_network, slow=True, images=True
-    ),
-    Item(
-        "17",
-        "The rich regime and the final kernel",
-        rich_regime,
-        slow=True,
-        images=True,
-    ),
-)

@@ -7,15 +7,17 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.analytic.precision import in_float64, known
+from ssljax.analytic.inputs import (
+    check_modes,
+    check_moment,
+    check_positive_modes,
+    check_rank,
+    check_shape,
+)
+from ssljax.analytic.precision import in_float64
 from ssljax.analytic.stepwise.axes import ordered_axes
 from ssljax.analytic.stepwise.modes import aligned_singular_values
-from ssljax.analytic.stepwise.pairs import (
-    descending_eigh,
-    require_modes,
-    require_moment,
-    require_rank,
-)
+from ssljax.analytic.stepwise.moments import descending_eigh
 
 
 class AlignedStart(NamedTuple):
@@ -72,14 +74,10 @@ def aligned_start(
     >>> start.singular_values.tolist()
     [1.0, 1.0]
     """
-    w0 = jnp.asarray(w0, float)
-    moment = require_moment("gamma_matrix", gamma_matrix)
-    if w0.ndim != 2 or w0.shape[1] != moment.shape[0]:
-        raise ValueError(
-            f"w0 must be [D, {moment.shape[0]}] here, got shape {list(w0.shape)}"
-        )
+    moment = check_moment("gamma_matrix", gamma_matrix)
+    w0 = check_shape("w0", w0, "D", moment.shape[0])
     d = w0.shape[0]
-    require_rank(d, moment.shape[0])
+    check_rank(d, moment.shape[0])
     gamma, vectors = descending_eigh(moment)
     axes, sizes, turns = ordered_axes(w0 @ vectors, gamma)
     return AlignedStart(axes, scale * sizes, gamma[:d], vectors @ turns)
@@ -153,8 +151,8 @@ def expected_overlap(
     """
     start = aligned_start(w0, gamma_matrix, scale)
     d = start.gamma.shape[0]
-    require_rank(d, start.directions.shape[0] - 1)
-    gamma, vectors = descending_eigh(require_moment("gamma_matrix", gamma_matrix))
+    check_rank(d, start.directions.shape[0] - 1)
+    gamma, vectors = descending_eigh(check_moment("gamma_matrix", gamma_matrix))
     leaked = scale * start.rotation.T @ jnp.asarray(w0, float) @ vectors[:, d:]
     wait = jnp.log(start.gamma * start.singular_values**2)
     growth = jnp.exp(-gamma[None, d:] / (2.0 * start.gamma)[:, None] * wait[:, None])
@@ -185,11 +183,10 @@ def error_exponents(gamma: ArrayLike, d: int, *, power: float = 0.0) -> ErrorExp
     >>> round(float(found.weights), 6), round(float(found.subspace), 6)
     (0.3, 0.3)
     """
-    gamma = require_modes("gamma", gamma)
-    require_rank(d, gamma.shape[0] - 1)
+    gamma = check_modes("gamma", gamma)
+    check_rank(d, gamma.shape[0] - 1)
     rates = jnp.maximum(jnp.sort(gamma)[::-1][: d + 1], 0.0) ** (1.0 - power)
-    if known(rates) and not bool(rates[d - 1] > 0):
-        raise ValueError(f"fewer than {d} eigenvalues are positive")
+    check_positive_modes("gamma", rates, d)
     gaps = 1.0 - rates[1:] / rates[:-1]
     return ErrorExponents(gaps.min(), gaps[-1])
 
@@ -216,12 +213,10 @@ def minimum_norm_solution(gamma_matrix: ArrayLike, d: int) -> jax.Array:
     >>> round(float((w**2).sum()), 6)  # 1/4 + 1/2
     0.75
     """
-    moment = require_moment("gamma_matrix", gamma_matrix)
-    require_rank(d, moment.shape[0])
+    moment = check_moment("gamma_matrix", gamma_matrix)
+    check_rank(d, moment.shape[0])
     gamma, vectors = descending_eigh(moment)
-    if known(gamma) and not bool(gamma[d - 1] > 0):
-        positive = int((gamma > 0).sum())
-        raise ValueError(f"zero loss needs {d} positive eigenvalues, got {positive}")
+    check_positive_modes("gamma_matrix", gamma, d)
     return vectors[:, :d].T / jnp.sqrt(gamma[:d])[:, None]
 
 
@@ -246,8 +241,8 @@ def curvatures(gamma: ArrayLike, d: int) -> jax.Array:
     >>> curvatures(jnp.array([2.0, 1.0]), 2).tolist()
     [16.0, 12.0, 8.0, 0.0]
     """
-    gamma = require_modes("gamma", gamma)
-    require_rank(d, gamma.shape[0])
+    gamma = check_modes("gamma", gamma)
+    check_rank(d, gamma.shape[0])
     top = jnp.sort(gamma)[::-1][:d]
     first, second = jnp.triu_indices(d)
     stiff = 4.0 * (top[first] + top[second])

@@ -1,4 +1,4 @@
-"""Items 13 to 16: the trace loss and where it is flat, the force of alignment."""
+"""Items 1 to 4: the trace loss and where it is flat, the force of alignment."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,10 @@ from ssljax.analytic.spectral_transformation.checklist import models
 
 @in_float64
 def trace_loss_theorem(given: Given) -> list[Finding]:
-    """Item 13."""
+    """Check ``sum_j (1 - sum_i U_ji^2 h_T(x_i))^2 >= n (1 - h_T(1/n))^2``.
+
+    Item 13 of earlier versions.
+    """
     findings = []
     rng = np.random.default_rng(given.seed)
     for n, iterations, cases in ((3, 1, 500), (16, 4, 500)):
@@ -58,7 +61,10 @@ def trace_loss_theorem(given: Given) -> list[Finding]:
 
 @in_float64
 def direct_descent(given: Given) -> list[Finding]:
-    """Item 14."""
+    """Compare ``d lambda/dt = -4 lambda/(m - 1) dTL/d lambda``.
+
+    Item 14 of earlier versions.
+    """
     findings = []
     for n, m, axis, steps, rate, floor in (
         (8, 256, "batch", 800, 5.0, 0.015313),
@@ -77,7 +83,10 @@ def direct_descent(given: Given) -> list[Finding]:
 
 @in_float64
 def saturation(given: Given) -> list[Finding]:
-    """Item 15."""
+    """Check that ``h_T'(1/n) ~ 0`` for ``(9/4)^T >> n``: eigenvalues stay apart.
+
+    Item 15 of earlier versions.
+    """
     z = _stretched(given.seed, 8, 256, "batch")
     ratios, trace_losses = _descend(z, 7, "batch", 800, 5.0)
     weak, strong = (
@@ -98,7 +107,10 @@ def saturation(given: Given) -> list[Finding]:
 
 @in_float64
 def implicit_gradient(given: Given) -> list[Finding]:
-    """Item 16."""
+    """Check ``dL/d log lambda = 2 lambda h'(lambda) (1 - rho)``, 0 for whitening.
+
+    Item 16 of earlier versions.
+    """
     rho, lam = np.array([0.95, 0.9, 0.8, 0.6]), np.array([4.0, 1.0, 0.5, 0.1])
     powers = (0.0, 0.25, 0.45, 0.5, 0.55, 0.75, 1.0)
     x1, x2 = models.noisy_views(given.seed, 64, 1.0 / rho - 1.0)

@@ -6,15 +6,17 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from ssljax.analytic.inputs import (
+    check_definite,
+    check_modes,
+    check_moment,
+    check_rank,
+    check_shape,
+    check_times,
+)
 from ssljax.analytic.precision import in_float64, known
 from ssljax.analytic.simulate import integrate
-from ssljax.analytic.stepwise.pairs import (
-    descending_eigh,
-    require_modes,
-    require_moment,
-    require_rank,
-    require_times,
-)
+from ssljax.analytic.stepwise.moments import descending_eigh
 
 
 @in_float64
@@ -57,11 +59,12 @@ def merged_vicreg_singular_values(
     >>> round(float(s[0, 0]) ** 2, 6)  # gamma / sigma^2
     0.25
     """
-    gamma = require_modes("gamma", gamma)
-    s0, sigma = require_modes("s0", s0, gamma), require_modes("sigma", sigma, gamma)
+    gamma = check_modes("gamma", gamma)
+    s0 = check_modes("s0", s0, like=gamma)
+    sigma = check_modes("sigma", sigma, like=gamma)
     rate = (spread_weight - invariance_weight) * sigma + invariance_weight * gamma
     growth = 8.0 * spread_weight * (sigma * s0) ** 2
-    return _logistic_sizes(s0, rate, growth, require_times(t))
+    return _logistic_sizes(s0, rate, growth, check_times("t", t))
 
 
 @jax.jit
@@ -136,16 +139,12 @@ def spectral_contrastive_minimum(
     >>> spectral_contrastive_minimum(gamma, sigma, 1)[1].tolist()
     [0.75]
     """
-    gamma = require_moment("gamma_matrix", gamma_matrix)
-    sigma = require_moment("sigma_matrix", sigma_matrix)
-    if gamma.shape != sigma.shape:
-        raise ValueError(
-            f"the moments must be of one shape, got {gamma.shape} and {sigma.shape}"
-        )
-    require_rank(d, gamma.shape[0])
+    gamma = check_moment("gamma_matrix", gamma_matrix)
+    sigma = check_shape("sigma_matrix", sigma_matrix, *gamma.shape)
+    sigma = check_moment("sigma_matrix", sigma)
+    check_rank(d, gamma.shape[0])
     spread, axes = jnp.linalg.eigh(sigma)
-    if known(spread) and not bool(spread[0] > 0):
-        raise ValueError("sigma_matrix must be positive definite")
+    check_definite("sigma_matrix", spread)
     whiten = (axes / jnp.sqrt(spread)[None, :]) @ axes.T
     nu, vectors = descending_eigh(whiten @ gamma @ whiten)
     size = jnp.sqrt(jnp.maximum(nu[:d], 0.0))
@@ -181,8 +180,9 @@ def solve_competition(
     >>> [round(float(s**2), 4) for s in solution(jnp.array([0.0, 20.0]))[-1]]
     [0.0, 0.6]
     """
-    gamma = require_modes("gamma", gamma)
-    s0, sigma = require_modes("s0", s0, gamma), require_modes("sigma", sigma, gamma)
+    gamma = check_modes("gamma", gamma)
+    s0 = check_modes("s0", s0, like=gamma)
+    sigma = check_modes("sigma", sigma, like=gamma)
 
     def sizes(t: jax.Array, spent: jax.Array) -> jax.Array:
         return s0 * jnp.exp(4.0 * (gamma * t - sigma * spent))
@@ -191,7 +191,7 @@ def solve_competition(
         return jnp.ones_like(state[0]), jnp.sum(sigma * sizes(*state) ** 2)
 
     def solution(t: jax.Array) -> jax.Array:
-        t, start = require_times(t), (jnp.zeros(()), jnp.zeros(()))
+        t, start = check_times("t", t), (jnp.zeros(()), jnp.zeros(()))
         spent = integrate(velocity, start, t, estimate_error=False).values[1]
         return jax.vmap(sizes)(t, spent)
 
@@ -221,8 +221,9 @@ def displacement_time(s0: ArrayLike, gamma: ArrayLike, sigma: ArrayLike) -> jax.
     >>> round(float(displacement_time(jnp.array([1e-6, 1e-6]), gamma, sigma)), 2)
     7.03
     """
-    gamma = require_modes("gamma", gamma)
-    s0, sigma = require_modes("s0", s0, gamma), require_modes("sigma", sigma, gamma)
+    gamma = check_modes("gamma", gamma)
+    s0 = check_modes("s0", s0, like=gamma)
+    sigma = check_modes("sigma", sigma, like=gamma)
     nu = gamma / sigma
     if gamma.shape[0] != 2 or (known(nu) and not bool(nu[1] > nu[0])):
         raise ValueError("two modes are needed, the second with the larger gamma/sigma")

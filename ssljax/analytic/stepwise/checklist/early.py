@@ -1,4 +1,4 @@
-"""Items 19 and 20 of the stepwise checklist: early learning of others, plateaus."""
+"""Items 19 and 20: small embeddings under other losses, plateaus off one."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from ssljax import losses
 from ssljax.analytic import stepwise
-from ssljax.analytic.checklist import Finding, Given, Item, at_most, near
+from ssljax.analytic.checklist import Finding, Given, at_most, near
 from ssljax.analytic.comparison import convergence_slope
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_descent
@@ -46,6 +46,7 @@ def info_nce(x1: Values, x2: Values, temperature: float) -> Loss:
 
 @in_float64
 def early(given: Given) -> Sequence[Finding]:
+    """Check ``dW/dt = W (b/(d sqrt(eps)) Cov - 4 a/d (Sigma - Gamma))``, ..."""
     n, m, d = 20, 8, 6
     x1, x2 = noisy_pairs(given.seed, n, m)
     w, bias = normal(given.seed + 3, d, m), normal(given.seed + 4, d)
@@ -92,6 +93,7 @@ def early(given: Given) -> Sequence[Finding]:
 
 @in_float64
 def plateaus(given: Given) -> Sequence[Finding]:
+    """Check ``lambda = 1/(r/d + w (1 - r/d))`` and ``lambda = 1/(1 + (r + 1)/B)``."""
     d, weight = 10, 0.1
     x1, x2, _ = rotated_pairs(given.seed, (1.0, 0.2))
     path = gradient_descent(
@@ -136,9 +138,3 @@ def plateaus(given: Given) -> Sequence[Finding]:
         ratio = float(found) / float(stepwise.batch_plateau(rank, batch))
         findings.append(near(f"batches of 64, {rank} modes: ratio", ratio, 1.0, 0.02))
     return findings
-
-
-ITEMS = (
-    Item("19", "small embeddings under VICReg, NT-Xent and InfoNCE", early),
-    Item("20", "plateaus off one: weighted off-diagonal, small batches", plateaus),
-)

@@ -1,0 +1,70 @@
+"""Picture of the fingerprint: rates over the size of a mode, for every loss."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from ssljax.analytic.checklist import Given, Panel, Picture
+from ssljax.analytic.fingerprint.closed_forms import CLOSED, closed_rates
+from ssljax.analytic.fingerprint.measure import Fingerprint, fingerprints
+
+
+def fingerprint_picture(found: Mapping[str, Fingerprint]) -> Picture:
+    """Rates over the size of a mode: closed forms as lines, autodiff as points.
+
+    Args:
+        found: of `fingerprints`, with 16 modes and 256 samples.
+    """
+    panels = []
+    for name, record in found.items():
+        shown = record.levels <= 3.0
+        rates = record.rates[shown]
+        # Of the range up to the reference; far beyond it some rates are huge.
+        size = np.abs(record.rates[record.levels <= 1.0]).max()
+        size = size if record.force > 0 else 1.0
+        lines = []
+        if name in CLOSED:
+            lines.append(_closed_curves(name, record, size))
+        panels.append(
+            Panel(
+                title=name,
+                x_label="eigenvalue / reference",
+                y_label="d ln(eigenvalue) / dt, share of largest",
+                lines=lines,
+                points=[(record.levels[shown], _within(rates / size))],
+                line_labels=["closed form"],
+                point_labels=[
+                    f"autodiff, correlation {record.correlation:g}",
+                    f"autodiff, correlation {record.correlation / 2:g}",
+                ],
+                log_x=True,
+            )
+        )
+    return Picture("fingerprint", panels)
+
+
+def _closed_curves(name: str, record: Fingerprint, size: float):
+    levels = np.geomspace(record.levels[0], 3.0, 60)
+    spectra = np.full((60, 16), record.reference)
+    spectra[:, 0] *= levels
+    correlations = np.full((2, 16), record.correlation)
+    correlations[1, 0] *= 0.5
+
+    def rate(spectrum, correlation):
+        return closed_rates(name, spectrum, correlation=correlation)[0] / spectrum[0]
+
+    # One program for all points of both curves.
+    with jax.enable_x64(True):
+        over_both = jax.vmap(jax.vmap(rate, (None, 0)), (0, None))
+        curves = np.asarray(jax.jit(over_both)(spectra, correlations))
+    return levels, _within(curves / size)
+
+
+def _within(values: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(values) <= 1.5, values, np.nan)
+
+
+def pictures(given: Given) -> list[Picture]:
+    """Draw the rates of every loss in the table."""
+    return [fingerprint_picture(fingerprints(seed=given.seed))]
