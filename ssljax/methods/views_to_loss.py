@@ -1,4 +1,4 @@
-"""From a loss on embeddings to a loss on what the networks made of all views."""
+"""Turn a loss on embeddings into a loss on the network outputs for all views."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -15,25 +15,25 @@ Loss = Callable[..., jax.Array]
 
 
 class Outputs(NamedTuple):
-    """What the networks made of the global batch, one entry per view, float32."""
+    """Network outputs for the global batch, one entry per view, float32."""
 
     projections: Sequence[jax.Array]
-    """Projector outputs ``[N, D]`` of the views that the online network saw."""
+    """Projector outputs ``[N, D]`` of the online network's views."""
     predictions: Sequence[jax.Array]
     """Predictor outputs ``[N, D]``; the projections where there is no predictor."""
     targets: Sequence[jax.Array]
-    """Constants ``[N, D]``: the target network's projections, or the online ones
-    behind a stop-gradient; of the first views, those of the largest size."""
+    """Constants ``[N, D]``: projections of the target network, or of the online one
+    behind a stop-gradient, for the first views (the largest crops)."""
     labels: jax.Array
     """``[N]``, -1 where unknown; only the supervised baseline reads them."""
     predictors: Sequence[jax.Array] = ()
-    """Closed-form predictors ``[D, D]``, where the method has one."""
+    """Closed-form predictors ``[D, D]``, if the method uses them."""
     key: jax.Array | None = None
-    """Random key of this step, for losses that draw."""
+    """Random key of this step, for stochastic losses."""
 
 
 def between_projections(loss: Loss) -> Loss:
-    """Wire ``loss(z1, z2, **options)`` to the projections, averaged over view pairs.
+    """Apply ``loss(z1, z2, **options)`` to projections, averaged over view pairs.
 
     >>> wired = between_projections(lambda a, b: jnp.mean((a - b) ** 2))
     >>> z = [jnp.zeros((2, 3)), jnp.ones((2, 3))]
@@ -49,7 +49,7 @@ def between_projections(loss: Loss) -> Loss:
 
 
 def prediction_of_target(loss: Loss, *, reduce: Literal["sum", "mean"]) -> Loss:
-    """Wire ``loss(p, target)``: every view predicts the target of every other view.
+    """Apply ``loss(p, target)``: every view predicts every other view's target.
 
     ``sum`` over the ordered pairs is BYOL's convention, ``mean`` is SimSiam's.
     """
@@ -63,7 +63,7 @@ def prediction_of_target(loss: Loss, *, reduce: Literal["sum", "mean"]) -> Loss:
 
 
 def with_closed_form_predictor(loss: Loss) -> Loss:
-    """Wire ``loss(z1, target, predictor)``: the papers' sum over the ordered pairs."""
+    """Apply ``loss(z1, target, predictor)``, summed over ordered pairs as in papers."""
 
     def wired(outputs: Outputs, **options) -> jax.Array:
         z, t, w = outputs.projections, outputs.targets, outputs.predictors
@@ -75,7 +75,7 @@ def with_closed_form_predictor(loss: Loss) -> Loss:
 
 
 def on_all_views(loss: Loss, *, stochastic: bool = False) -> Loss:
-    """Wire ``loss(views, **options)``; a stochastic one gets the step's ``key``."""
+    """Apply ``loss(views, **options)``; a stochastic one gets the step's ``key``."""
 
     def wired(outputs: Outputs, **options) -> jax.Array:
         drawn = {"key": outputs.key} if stochastic else {}
@@ -85,7 +85,7 @@ def on_all_views(loss: Loss, *, stochastic: bool = False) -> Loss:
 
 
 def students_of_first_target(loss: Loss) -> Loss:
-    """Wire ``loss(teacher_view, student_views)``, for methods with `teacher_first`."""
+    """Apply ``loss(teacher_view, student_views)``, for `teacher_first` methods."""
 
     def wired(outputs: Outputs, **options) -> jax.Array:
         return loss(outputs.targets[0], outputs.projections, **options)
@@ -96,7 +96,7 @@ def students_of_first_target(loss: Loss) -> Loss:
 def agreement_of_spectral_transforms(
     views: Sequence[jax.Array], *, g: str, axis: str
 ) -> jax.Array:
-    """Mean over the pairs of views of ``2 - 2 cos`` after a spectral transformation.
+    """Average ``2 - 2 cos`` over view pairs, after a spectral transformation.
 
     Args:
         views: embeddings ``[N, D]``.
@@ -118,7 +118,7 @@ def agreement_of_spectral_transforms(
 
 
 def cross_entropy(outputs: Outputs) -> jax.Array:
-    """Cross-entropy of the projections as logits, mean over views and known labels."""
+    """Average the cross-entropy of projections as logits over views and labels."""
     per_view = [
         cross_entropy_of_known(logits, outputs.labels) for logits in outputs.projections
     ]
@@ -126,7 +126,7 @@ def cross_entropy(outputs: Outputs) -> jax.Array:
 
 
 def cross_entropy_of_known(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean cross-entropy of the rows whose label is known; 0 where none is.
+    """Average the cross-entropy over rows with a known label; 0 if there are none.
 
     Args:
         logits: ``[N, K]``.
@@ -145,6 +145,6 @@ def cross_entropy_of_known(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def _ordered(views: Sequence, targets: Sequence) -> list[tuple[int, int]]:
-    """Every view with every target of another view."""
+    """Pair every view with every target of another view."""
     pairs = itertools.product(range(len(views)), range(len(targets)))
     return [(i, j) for i, j in pairs if i != j]
