@@ -14,7 +14,7 @@ NAMED = {
     "whitening": "x ** -0.5",
     "shrinkage": "(x + 0.01) ** -0.5",
 }
-"""What a name stands for: the factor ``g(x)`` on the eigenvalue's square root."""
+"""Names for the factor ``g(x)`` on the eigenvalue's square root."""
 
 _BINARY = {
     ast.Add: operator.add,
@@ -35,7 +35,7 @@ _CALLS = {
 
 
 def spectral_function(text: str) -> Callable[[jax.Array], jax.Array]:
-    """The function ``g(x)`` that a text stands for.
+    """Parse the function ``g(x)`` from its text.
 
     Args:
         text: a name (``identity``, ``whitening``, ``shrinkage``), or an expression of

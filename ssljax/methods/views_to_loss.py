@@ -1,4 +1,4 @@
-"""From a loss on embeddings to a loss on what the networks made of all views."""
+"""Turn a loss on embeddings into a loss on the network outputs for all views."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ Loss = Callable[..., jax.Array]
 
 
 def between_projections(loss: Loss) -> Loss:
-    """Wire ``loss(z1, z2, **options)`` to the projections, averaged over view pairs.
+    """Apply ``loss(z1, z2, **options)`` to projections, averaged over view pairs.
 
     >>> wired = between_projections(lambda a, b: jnp.mean((a - b) ** 2))
     >>> z = [jnp.zeros((2, 3)), jnp.ones((2, 3))]
@@ -32,7 +32,7 @@ def between_projections(loss: Loss) -> Loss:
 
 
 def prediction_of_target(loss: Loss, *, reduce: Literal["sum", "mean"]) -> Loss:
-    """Wire ``loss(p, target)``: every view predicts the target of every other view.
+    """Apply ``loss(p, target)``: every view predicts every other view's target.
 
     ``sum`` over the ordered pairs is BYOL's convention, ``mean`` is SimSiam's.
     """
@@ -46,7 +46,7 @@ def prediction_of_target(loss: Loss, *, reduce: Literal["sum", "mean"]) -> Loss:
 
 
 def with_closed_form_predictor(loss: Loss) -> Loss:
-    """Wire ``loss(z1, target, predictor)``: the papers' sum over the ordered pairs."""
+    """Apply ``loss(z1, target, predictor)``, summed over ordered pairs as in papers."""
 
     def wired(outputs: Outputs, **options) -> jax.Array:
         z, t, w = outputs.projections, outputs.targets, outputs.predictors
@@ -58,7 +58,7 @@ def with_closed_form_predictor(loss: Loss) -> Loss:
 
 
 def on_all_views(loss: Loss, *, stochastic: bool = False) -> Loss:
-    """Wire ``loss(views, **options)``; a stochastic one gets the step's ``key``."""
+    """Apply ``loss(views, **options)``; a stochastic one gets the step's ``key``."""
 
     def wired(outputs: Outputs, **options) -> jax.Array:
         drawn = {"key": outputs.key} if stochastic else {}
@@ -68,7 +68,7 @@ def on_all_views(loss: Loss, *, stochastic: bool = False) -> Loss:
 
 
 def students_of_first_target(loss: Loss) -> Loss:
-    """Wire ``loss(teacher_view, student_views)``, for methods with `teacher_first`."""
+    """Apply ``loss(teacher_view, student_views)``, for `teacher_first` methods."""
 
     def wired(outputs: Outputs, **options) -> jax.Array:
         return loss(outputs.targets[0], outputs.projections, **options)
@@ -79,7 +79,7 @@ def students_of_first_target(loss: Loss) -> Loss:
 def agreement_of_spectral_transforms(
     views: Sequence[jax.Array], *, g: str, axis: str
 ) -> jax.Array:
-    """Mean over the pairs of views of ``2 - 2 cos`` after a spectral transformation.
+    """Average ``2 - 2 cos`` over view pairs, after a spectral transformation.
 
     Args:
         views: embeddings ``[N, D]``.
@@ -101,7 +101,7 @@ def agreement_of_spectral_transforms(
 
 
 def cross_entropy(outputs: Outputs) -> jax.Array:
-    """Cross-entropy of the projections as logits, mean over views and known labels."""
+    """Average the cross-entropy of projections as logits over views and labels."""
     per_view = [
         cross_entropy_of_known(logits, outputs.labels) for logits in outputs.projections
     ]
@@ -109,6 +109,6 @@ def cross_entropy(outputs: Outputs) -> jax.Array:
 
 
 def _ordered(views: Sequence, targets: Sequence) -> list[tuple[int, int]]:
-    """Every view with every target of another view."""
+    """Pair every view with every target of another view."""
     pairs = itertools.product(range(len(views)), range(len(targets)))
     return [(i, j) for i, j in pairs if i != j]

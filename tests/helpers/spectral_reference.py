@@ -1,7 +1,7 @@
 """Spectral transformations and alignment, one scalar or one sample at a time."""
 
 import numpy as np
-from loss_contract import rotation
+from loss_inputs import rotation
 
 
 def centred(z, axis):

@@ -33,7 +33,7 @@ def test_arrays_of_every_float_type_and_tracers_are_accepted(float64):
     np.testing.assert_allclose(traced, mapped[0])
 
 
-def test_what_a_loss_refuses_it_refuses_in_its_own_words():
+def test_a_refusal_has_the_message_that_users_see():
     with pytest.raises(ValueError, match="arrays of the same shape"):
         losses.negative_cosine(np.eye(3), np.eye(4))
 

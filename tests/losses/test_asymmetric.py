@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from loss_contract import normal, pair, rotation
+from loss_inputs import normal, pair, rotation
 
 from ssljax import losses
 from ssljax.losses import asymmetric

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import loss_contract as contract
 import numpy as np
 import pytest
-from loss_contract import CASES
+from loss_cases import CASES, SHAPE, public_name
+from loss_inputs import degenerate, normal, pair, positive_definite
 
 from ssljax import losses
 
@@ -26,7 +27,7 @@ EAGER = ("nt_xent", "barlow_twins", "vicreg", "negative_cosine", "sample_contras
 
 
 def test_every_public_loss_is_in_the_table():
-    assert {contract.public_name(name) for name in CASES} == set(losses.__all__)
+    assert {public_name(name) for name in CASES} == set(losses.__all__)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -40,8 +41,8 @@ def test_a_loss_keeps_its_contract(name):
         if name in PLAIN:
             check_plain_calls(case, wide)
     program = contract.narrow_program(case)
-    check_finite(case, contract.degenerate(), program)
-    if case.shape == contract.SHAPE:
+    check_finite(case, degenerate(), program)
+    if case.shape == SHAPE:
         check_float32_follows(case, wide, program)
 
 
@@ -111,7 +112,7 @@ def check_finite(case, embeddings, program):
 
 def check_float32_follows(case, wide, program):
     """Finite is not enough: an overflow that is masked later would show here."""
-    names, batch = contract.degenerate_points(case, contract.degenerate())
+    names, batch = contract.degenerate_points(case, degenerate())
     # As many points as before, so that the program is not compiled again.
     points = [np.broadcast_to(x, (len(names), *x.shape)) for x in wide.arguments]
     values, gradients = program(*(x.astype(np.float32) for x in points))
@@ -143,7 +144,7 @@ def public_first(names):
 
 @pytest.mark.parametrize("name", public_first(CASES))
 def test_two_rows_give_finite_values_and_gradients(name):
-    two = {"two rows": contract.normal(2, 4), "two equal rows": np.ones((2, 4))}
+    two = {"two rows": normal(2, 4), "two equal rows": np.ones((2, 4))}
     check_finite(CASES[name], two, contract.narrow_program(CASES[name]))
 
 
@@ -151,7 +152,7 @@ def test_two_rows_give_finite_values_and_gradients(name):
     "name", public_first(name for name in CASES if not CASES[name].whitens)
 )
 def test_one_dimension_is_enough_or_refused(name):
-    case, one = CASES[name], contract.normal(6, 1)
+    case, one = CASES[name], normal(6, 1)
     if case.dimensions > 1:
         with pytest.raises(ValueError, match=r"D >= 2, got shape \[6, 1\]"):
             case.call(one, one)
@@ -179,7 +180,7 @@ def test_low_precision_is_widened_before_anything_is_computed(name):
 @pytest.mark.parametrize("name", CASES)
 def test_bfloat16_inputs_give_what_their_float32_copies_give(name):
     case = CASES[name]
-    _, wide = contract.degenerate_points(case, contract.degenerate())
+    _, wide = contract.degenerate_points(case, degenerate())
     low = [x.astype(jnp.bfloat16) for x in wide]
     wide = [x.astype(np.float32) for x in low]
     program = contract.narrow_program(case)
@@ -221,7 +222,7 @@ def of_weights(weight, x1, x2, calls):
 
     out = {}
     for name, call in calls:
-        matrix = contract.positive_definite(weight.shape[1]).astype(np.float32)
+        matrix = positive_definite(weight.shape[1]).astype(np.float32)
         predictor = (matrix,) if CASES[name].predictor else ()
         both = jax.value_and_grad(loss, argnums=(0, 1))
         out[name] = both(weight, x1, call, predictor)
@@ -239,8 +240,8 @@ def of_weights(weight, x1, x2, calls):
 def test_eight_devices_give_the_loss_and_gradient_of_one(names):
     calls = tuple((name, CASES[name].call) for name in names)
     compiled = jax.jit(of_weights, static_argnames="calls")
-    x1, x2 = (x.astype(np.float32) for x in contract.pair(32, 6))
-    weight = contract.normal(6, 5, seed=2).astype(np.float32)
+    x1, x2 = (x.astype(np.float32) for x in pair(32, 6))
+    weight = normal(6, 5, seed=2).astype(np.float32)
     one = compiled(weight, x1, x2, calls)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))

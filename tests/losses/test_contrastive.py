@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from loss_contract import pair, rotation
+from loss_inputs import pair, rotation
 
 from ssljax import losses
 

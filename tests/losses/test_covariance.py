@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from loss_contract import normal, pair, rotation
+from loss_inputs import normal, pair, rotation
 
 from ssljax import losses
 
@@ -134,7 +134,7 @@ def test_the_linearized_loss_has_the_gradient_of_its_theory(float64):
     np.testing.assert_allclose(gradient(w), expected, rtol=1e-10)
 
 
-def test_what_the_linearized_loss_ignores_and_what_not(float64):
+def test_invariances_of_the_linearized_loss(float64):
     z1, z2 = pair(8, 5, noise=1.0)
     value = float(linearized_barlow_twins(z1, z2))
     moment = z1.T @ z2 / 8

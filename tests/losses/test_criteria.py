@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from loss_contract import normal, rotation
+from loss_inputs import normal, rotation
 
 from ssljax import losses
 from ssljax.losses import criteria
@@ -52,7 +52,7 @@ def test_rows_are_samples(float64):
     assert values.tolist() == [2 * 4.0**2, 0.0]
 
 
-def test_what_rotates_and_what_does_not(float64):
+def test_rotations_keep_one_criterion_each(float64):
     z, q, p = normal(7, 5), rotation(5, seed=1), rotation(7, seed=2)
     plain, dimensions, samples = evaluate(z, z @ q, p @ z)
     np.testing.assert_allclose(dimensions[0], plain[0], rtol=1e-12)
@@ -88,7 +88,7 @@ def test_most_embeddings_lie_between_the_bounds(float64):
 
 
 @pytest.mark.parametrize("n, d", [(9, 4), (4, 9), (6, 6)])
-def test_what_the_losses_reduce_to_on_equal_views(n, d, float64):
+def test_reductions_of_the_losses_on_equal_views(n, d, float64):
     z = normal(n, d)
     mu = 1e3  # larger than every squared norm: nothing is projected
     weights = dict(invariance_weight=0.0, variance_weight=0.0, covariance_weight=1.0)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from loss_contract import golden_pair
+from loss_inputs import golden_pair
 
 from ssljax.losses import (
     barlow_twins,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from loss_contract import normal
+from loss_inputs import normal
 from spectral_reference import distance, normalized
 from spectral_reference import trace_loss as trace_loss_by_loops
 

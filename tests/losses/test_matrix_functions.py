@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from loss_contract import rotation
+from loss_inputs import rotation
 
 from ssljax.losses.matrix_functions import (
     cholesky,
@@ -177,7 +177,7 @@ def test_a_function_finite_at_zero_keeps_its_value_there(float64):
     np.testing.assert_allclose(value, expected, atol=1e-14)
 
 
-def test_what_is_not_finite_elsewhere_is_not_hidden(float64):
+def test_nan_away_from_zero_is_not_hidden(float64):
     root = jax.jit(lambda s: matrix_function(s, jnp.sqrt))
     negative = with_spectrum([-1.0, 1.0])
     assert np.isnan(root(negative)).any()
@@ -295,7 +295,7 @@ def test_many_steps_reach_the_inverse_root(float64):
 
 
 @pytest.mark.slow
-def test_the_stable_form_bears_many_steps_of_a_large_matrix():
+def test_the_stable_form_is_accurate_for_many_steps():
     """Seven plain steps are exact, and eleven coupled ones; see item 18 for more."""
     n = 256
     # Condition 8.3e3. A dominant eigenvalue is what the plain recursion cannot bear.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
-from loss_contract import normal, rotation
+from loss_inputs import normal, rotation
 from spectral_reference import (
     batch_with_covariance,
     centred,
@@ -98,7 +98,7 @@ def test_values_equal_the_definitions(n, d, steps, float64):
 
 @pytest.mark.parametrize("n, d, axis", [(3, 1024, "batch"), (1024, 3, "channel")])
 @pytest.mark.parametrize("decay", [1.0, pytest.param(1e-7, marks=pytest.mark.slow)])
-def test_few_rows_of_many_numbers_are_whitened_on_their_range(n, d, axis, decay):
+def test_a_wide_matrix_is_whitened_on_its_range(n, d, axis, decay):
     """Centring leaves their Gram matrix a null direction: rounding of either sign."""
     for seed in range(40):
         z = normal(n, d, seed).astype(np.float32)

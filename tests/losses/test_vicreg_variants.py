@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from loss_contract import normal, pair, rotation
+from loss_inputs import normal, pair, rotation
 
 from ssljax import losses
 
@@ -165,7 +165,7 @@ def test_exp_and_vicreg_share_invariance_and_variance(float64):
     )
 
 
-def test_negative_correlation_pleases_exp_and_not_vicreg(float64):
+def test_negative_correlation_lowers_exp_but_not_vicreg(float64):
     z = 3 * np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
     opposite = np.stack([z[:, 0], -z[:, 0]], axis=1)
     assert vicreg_exp(opposite, opposite) < vicreg_exp(z, z) - 1.0
@@ -185,7 +185,7 @@ def test_collapse_in_closed_form(float64):
         assert float(value) == pytest.approx(5 * 0.99 + 2 * repulsion, abs=1e-11)
 
 
-def test_batch_centring_forgives_a_common_mean_and_no_centring_does_not(float64):
+def test_only_batch_centring_ignores_a_common_mean(float64):
     z1, z2 = pair(8, 5)
     shift = normal(1, 5, seed=1)
     moved = z1 + shift, z2 + shift

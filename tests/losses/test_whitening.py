@@ -9,7 +9,8 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from loss_contract import KEY, normal, rotation
+from loss_cases import KEY
+from loss_inputs import normal, rotation
 from spectral_reference import (
     centred,
     covariance,
