@@ -1,6 +1,7 @@
 """The `ssljax` command: which subcommand runs, and with which code it exits."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -10,6 +11,7 @@ BAD_INPUT = 2
 FAILED = 1
 RETRY = 75  # EX_TEMPFAIL: rerunning the same command resumes from the last checkpoint
 INTERRUPTED = 130
+CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
 # By name, since importing the classes would import JAX for every command.
 _STOPPED = {"TrainingFailed": FAILED, "Preempted": RETRY, "ProcessLost": RETRY}
 
@@ -57,13 +59,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Settings that cannot be used print one line and return 2.
     """
-    code = _run(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+    except SystemExit:  # after --help
+        if _stdout_is_closed():
+            return CLOSED_PIPE
+        raise
+    except BrokenPipeError:
+        # Any other pipe, such as that to a process that reads images, is an error.
+        if not _stdout_is_closed("\n"):
+            raise
+        code = CLOSED_PIPE
+    else:
+        code = CLOSED_PIPE if _stdout_is_closed() else code
     if code and "ssljax.runs.processes" in sys.modules:
         from ssljax.runs import processes
 
         # The other processes may hang in a computation that this one has left.
         processes.leave_if_several(code)
     return code
+
+
+def _stdout_is_closed(text: str = "") -> bool:
+    """Write and flush; if stdout's reader (such as `head`) is gone, discard the rest.
+
+    A write that failed leaves nothing to flush, so ``text`` must then not be empty.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return False
+    except BrokenPipeError:
+        # Python flushes stdout again at exit, which must not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
 
 
 def _run(words: list[str]) -> int:

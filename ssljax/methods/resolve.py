@@ -1,8 +1,8 @@
-"""Methods by name: the table, and what a config leaves open filled from it.
+"""Methods by name, and the defaults that a config takes from the table of methods.
 
-A method is one entry of `METHODS`. It says nothing about encoders, devices or data:
-the training step hands it the outputs of all views of the global batch and gets one
-scalar back.
+A method is one entry of `METHODS`. It does not depend on encoders, devices or data: the
+training step passes it the outputs for all views of the global batch, and it returns
+one scalar.
 """
 
 import functools
@@ -19,12 +19,13 @@ from ssljax.models import Outputs
 from ssljax.models.predictors import direct_predictor, update_covariance
 
 _PREDICTOR_OPTIONS = ("exponent", "epsilon", "convention")
-# implicit-var-reg's: a moving target makes the projections change slowly.
+# The values in the code of implicit-var-reg. With a target network (True) the
+# projections change slowly.
 _COVARIANCE_MOMENTUM = {True: 0.998, False: 0.5}
 
 
 def get(name: str) -> Method:
-    """The method of that name.
+    """Return the method of that name.
 
     Raises:
         ConfigError: unknown name; the message lists the known ones.
@@ -38,11 +39,11 @@ def get(name: str) -> Method:
 
 
 def resolve(config: Config) -> Config:
-    """Replace every None that stands for a method's default by its value.
+    """Replace every None that means "the method's default" with that value.
 
     Returns:
-        A config without such gaps: what a run folder keeps, so that a later change of
-        the table cannot change an old run.
+        The complete config. A run folder stores it, so that a later change of the table
+        does not change an old run.
 
     Raises:
         ConfigError: unknown method or option; the message names the nearest one.
@@ -125,10 +126,10 @@ def bind_predictors(
     """Return the closed-form predictor of a resolved config as a function.
 
     Returns:
-        None where the method has no closed-form predictor, else
-        ``predictors(covariance, projections)``: from the running second moment
-        ``[D, D]`` and the projector outputs ``[N, D]`` of every view over the global
-        batch to the predictors ``[D, D]`` of all views and the next second moment.
+        None if the method has no closed-form predictor, else ``predictors(covariance,
+        projections)``. It takes the running second moment ``[D, D]`` and every view's
+        projections ``[N, D]`` of the global batch, and returns a predictor ``[D, D]``
+        per view and the next second moment.
     """
     if not get(config.method.name).closed_form:
         return None
@@ -139,8 +140,8 @@ def bind_predictors(
         covariance: jax.Array, projections: Any
     ) -> tuple[list[jax.Array], jax.Array]:
         made = []
-        # View after view, the covariance takes the projections in and the predictor is
-        # computed from the result, as in the code of implicit-var-reg.
+        # As in the code of implicit-var-reg, each view's predictor is computed after
+        # that view has updated the covariance, and before the next view does.
         for z in projections:
             covariance = update_covariance(
                 covariance, z, momentum=options["covariance_momentum"]
@@ -161,7 +162,7 @@ def _options(
 
 
 def _check_option(name: str, value: Option, default: Option) -> None:
-    """Refuse text for a number, a fraction for a count, a number for text."""
+    """Refuse text for a number, a fraction for a count, and a number for text."""
     text = isinstance(value, str)
     if default == "auto":
         good, allowed = not text or value == "auto", "a number or 'auto'"

@@ -14,7 +14,7 @@ NAMED = {
     "whitening": "x ** -0.5",
     "shrinkage": "(x + 0.01) ** -0.5",
 }
-"""Names for the factor ``g(x)`` on the eigenvalue's square root."""
+"""Expressions by name: the factor ``g(x)`` on the square root of the eigenvalue."""
 
 _BINARY = {
     ast.Add: operator.add,
@@ -35,7 +35,7 @@ _CALLS = {
 
 
 def spectral_function(text: str) -> Callable[[jax.Array], jax.Array]:
-    """Parse the function ``g(x)`` from its text.
+    """Parse a text as the function ``g(x)``.
 
     Args:
         text: a name (``identity``, ``whitening``, ``shrinkage``), or an expression of
@@ -43,10 +43,10 @@ def spectral_function(text: str) -> Callable[[jax.Array], jax.Array]:
             log, tanh, minimum and maximum. Nothing else is evaluated.
 
     Returns:
-        A function of an array that keeps its shape and type.
+        A function of an array, which keeps its shape and type.
 
     Raises:
-        ConfigError: for a name or an expression outside this set.
+        ConfigError: for any other name or expression.
 
     >>> g = spectral_function("x ** -0.45")
     >>> round(float(g(jnp.float32(2.0))), 4)
@@ -58,7 +58,7 @@ def spectral_function(text: str) -> Callable[[jax.Array], jax.Array]:
     """
     try:
         tree = ast.parse(NAMED.get(text.strip(), text), mode="eval").body
-        # Evaluated once here, so that a bad expression is refused before training.
+        # Evaluated once here, to refuse a bad expression before training.
         _evaluate(tree, jnp.ones(()), text)
     except ConfigError:
         raise
@@ -74,7 +74,7 @@ def spectral_function(text: str) -> Callable[[jax.Array], jax.Array]:
 def _evaluate(node: ast.expr, x: jax.Array, text: str):
     match node:
         case ast.Constant(value=float() | int() as number) if type(number) is not bool:
-            # As a float: a power of whole numbers could run for ever.
+            # As a float, because a power of large integers could take forever.
             return float(number)
         case ast.Name(id="x"):
             return x
@@ -89,7 +89,7 @@ def _evaluate(node: ast.expr, x: jax.Array, text: str):
         case ast.Call(func=ast.Name(id=name)) | ast.Name(id=name):
             raise _refusal(text, f"unknown {name}", name)
         case _:
-            raise _refusal(text, f"{type(node).__name__} has no place here")
+            raise _refusal(text, f"{type(node).__name__} is not allowed")
 
 
 def _refusal(text: str, reason: str, name: str = "") -> ConfigError:

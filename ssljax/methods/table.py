@@ -1,7 +1,7 @@
-"""The table of methods: heads, target network, loss and options of each.
+"""The table of methods: the heads, target network, loss and options of each.
 
-Heads and options are each paper's ImageNet defaults, or those of the data set it was
-published on; recipes narrow them.
+Heads and options are each paper's ImageNet defaults, or its defaults on the data set it
+was published on. Recipes override them.
 """
 
 from collections.abc import Callable
@@ -29,17 +29,17 @@ Option = float | int | str
 class Head:
     """An MLP head: Linear, BatchNorm, ReLU per hidden layer, then Linear.
 
-    A linear layer that BatchNorm follows has no bias, which BatchNorm would cancel.
+    A linear layer before BatchNorm has no bias, because BatchNorm would cancel it.
     """
 
     layers: str
-    """Widths such as ``2048-2048-128``; ``none`` is the identity; ``classes`` stands
-    for the number of classes; a predictor may also be one of the linear kinds of
-    `ssljax.models.linear_heads` such as ``off_diagonal``."""
+    """Widths such as ``2048-2048-128``; ``none`` is the identity; ``classes`` is one
+    output per class. A predictor may also be one of the linear kinds of
+    `ssljax.models.linear_heads`, such as ``off_diagonal``."""
     norm: Literal["off", "hidden", "affine", "plain"] = "hidden"
-    """BatchNorm behind no layer, all but the last, or all, see `MethodConfig`."""
+    """BatchNorm after no layer, all but the last, or all, see `MethodConfig`."""
     bias: bool = False
-    """Biases of the layers that no BatchNorm follows."""
+    """Whether the layers without a BatchNorm after them have biases."""
 
 
 @dataclass(frozen=True)
@@ -51,32 +51,32 @@ class Method:
     loss: Callable[..., jax.Array]
     """``loss(outputs, **options)``, a scalar over the global batch."""
     loss_name: str
-    """The function of `ssljax.losses` behind it."""
+    """Name of its function in `ssljax.losses`."""
     projector: Head
     predictor: Head = Head("none")
     forward: Literal["joint", "separate"] = "separate"
     target: bool = False
-    """Whether it can have a target network; it has one where the momentum is > 0."""
+    """Whether it may have a target network; it has one if the momentum is > 0."""
     target_momentum: float = 0.0
     target_start: Literal["copy", "random"] = "copy"
-    """The target starts as the online network, or from a key of its own."""
+    """Whether the target starts as a copy of the online network or from its own key."""
     constant_predictor_rate: bool = False
     closed_form: bool = False
     """Whether the predictor is computed from the projections' running covariance."""
     teacher_first: bool = False
-    """Whether the first view is the teacher's alone, and students see the others."""
+    """Whether only the teacher sees the first view, and students see the others."""
     preset: str = "byol"
     """Augmentation preset."""
     views: int = 2
     options: dict[str, Option] = field(default_factory=dict)
-    """Keywords of the loss (and of the closed-form predictor); ``auto`` stands for
-    None, which leaves the choice to the loss."""
+    """Keywords of the loss (and of the closed-form predictor); ``auto`` is passed as
+    None, so that the loss chooses."""
     labels: bool = False
     """Whether the loss needs labels."""
 
 
 def _contrastive(loss: str, paper: str, **options: Option) -> Method:
-    """A row whose loss has variants that are fixed by the row's name."""
+    """Return a row; ``negatives`` and ``pairs`` choose a fixed variant of the loss."""
     variants = {k: options.pop(k) for k in ("negatives", "pairs") if k in options}
     function = partial(getattr(losses, loss), **variants)
     return Method(

@@ -16,7 +16,7 @@ Loss = Callable[..., jax.Array]
 
 
 def between_projections(loss: Loss) -> Loss:
-    """Apply ``loss(z1, z2, **options)`` to projections, averaged over view pairs.
+    """Apply ``loss(z1, z2, **options)`` to the projections and average over view pairs.
 
     >>> wired = between_projections(lambda a, b: jnp.mean((a - b) ** 2))
     >>> z = [jnp.zeros((2, 3)), jnp.ones((2, 3))]
@@ -32,9 +32,11 @@ def between_projections(loss: Loss) -> Loss:
 
 
 def prediction_of_target(loss: Loss, *, reduce: Literal["sum", "mean"]) -> Loss:
-    """Apply ``loss(p, target)``: every view predicts every other view's target.
+    """Apply ``loss(p, target)``: each view predicts every other view's target.
 
-    ``sum`` over the ordered pairs is BYOL's convention, ``mean`` is SimSiam's.
+    Args:
+        loss: takes predictions and targets ``[N, D]``.
+        reduce: "sum" over the ordered pairs as in BYOL, "mean" as in SimSiam.
     """
 
     def wired(outputs: Outputs, **options) -> jax.Array:
@@ -46,7 +48,7 @@ def prediction_of_target(loss: Loss, *, reduce: Literal["sum", "mean"]) -> Loss:
 
 
 def with_closed_form_predictor(loss: Loss) -> Loss:
-    """Apply ``loss(z1, target, predictor)``, summed over ordered pairs as in papers."""
+    """Apply ``loss(z1, target, predictor)`` and sum over ordered pairs of views."""
 
     def wired(outputs: Outputs, **options) -> jax.Array:
         z, t, w = outputs.projections, outputs.targets, outputs.predictors
@@ -58,7 +60,7 @@ def with_closed_form_predictor(loss: Loss) -> Loss:
 
 
 def on_all_views(loss: Loss, *, stochastic: bool = False) -> Loss:
-    """Apply ``loss(views, **options)``; a stochastic one gets the step's ``key``."""
+    """Apply ``loss(views, **options)``; a stochastic loss also gets the ``key``."""
 
     def wired(outputs: Outputs, **options) -> jax.Array:
         drawn = {"key": outputs.key} if stochastic else {}
@@ -68,7 +70,7 @@ def on_all_views(loss: Loss, *, stochastic: bool = False) -> Loss:
 
 
 def students_of_first_target(loss: Loss) -> Loss:
-    """Apply ``loss(teacher_view, student_views)``, for `teacher_first` methods."""
+    """Apply ``loss(teacher_view, student_views)``, for methods with `teacher_first`."""
 
     def wired(outputs: Outputs, **options) -> jax.Array:
         return loss(outputs.targets[0], outputs.projections, **options)
@@ -79,7 +81,7 @@ def students_of_first_target(loss: Loss) -> Loss:
 def agreement_of_spectral_transforms(
     views: Sequence[jax.Array], *, g: str, axis: str
 ) -> jax.Array:
-    """Average ``2 - 2 cos`` over view pairs, after a spectral transformation.
+    """Compute ``2 - 2 cos`` after a spectral transformation, averaged over view pairs.
 
     Args:
         views: embeddings ``[N, D]``.
@@ -101,7 +103,10 @@ def agreement_of_spectral_transforms(
 
 
 def cross_entropy(outputs: Outputs) -> jax.Array:
-    """Average the cross-entropy of projections as logits over views and labels."""
+    """Compute the cross-entropy of the projections as logits.
+
+    It is the mean over views and over the samples with a label.
+    """
     per_view = [
         cross_entropy_of_known(logits, outputs.labels) for logits in outputs.projections
     ]
@@ -109,6 +114,6 @@ def cross_entropy(outputs: Outputs) -> jax.Array:
 
 
 def _ordered(views: Sequence, targets: Sequence) -> list[tuple[int, int]]:
-    """Pair every view with every target of another view."""
+    """Return the index pairs of each view with every other view's target."""
     pairs = itertools.product(range(len(views)), range(len(targets)))
     return [(i, j) for i, j in pairs if i != j]

@@ -1,4 +1,4 @@
-"""From a resolved config to its parts: network, optimizers and views."""
+"""Build network, optimizers and views from a resolved config."""
 
 from dataclasses import replace
 
@@ -20,13 +20,21 @@ def peak_learning_rate(config: Config) -> float:
 
 
 def build_network(config: Config, *, view_size: int, num_classes: int | None):
-    """Return the encoder with the heads that a resolved config names."""
+    """Return the encoder with the heads that a resolved config names.
+
+    Args:
+        config: with every default filled in.
+        view_size: side of the largest view in pixels; chooses the stem "auto".
+        num_classes: width of a head with layers "classes".
+    """
     method, model = methods.get(config.method.name), config.model
     dtype = jnp.dtype(model.dtype)
     stem = choose_stem(view_size) if model.stem == "auto" else model.stem
     wanted = config.method
 
     def head(layers: str | None, norm: str | None, bias: bool | None) -> MLP:
+        # A supervised projector has as many outputs as the data set has classes, which
+        # the config does not know.
         widths = parse_layers(
             str(num_classes) if layers == "classes" else layers or "none"
         )
@@ -56,7 +64,7 @@ def build_network(config: Config, *, view_size: int, num_classes: int | None):
 
 
 def warmup_steps(config: Config, *, total_steps: int, steps_per_epoch: int) -> int:
-    """Return the steps of linear warm-up; at most half of a short run."""
+    """Return the number of linear warm-up steps, at most half of the run."""
     wanted = round(config.optimizer.warmup_epochs * steps_per_epoch)
     return min(wanted, total_steps // 2)
 
@@ -82,7 +90,7 @@ def build_optimizers(config: Config, *, total_steps: int, steps_per_epoch: int):
         weight_decay_norm_and_bias=settings.decay_norm_and_bias,
         eta=settings.eta,
         clip_norm=settings.clip_norm,
-        # Without its predictor (an ablation) nothing is left to keep constant.
+        # In an ablation without a predictor there is no rate to keep constant.
         constant_learning_rate_for=("predictor",)
         if settings.constant_predictor_rate and config.method.predictor != "none"
         else (),
@@ -96,7 +104,13 @@ def build_optimizers(config: Config, *, total_steps: int, steps_per_epoch: int):
 
 
 def build_views(config: Config, sizes: tuple[int, ...]) -> tuple[View, ...]:
-    """Return the preset's views with the config's overrides, in turn for multi-crop."""
+    """Return the preset's views with the config's overrides.
+
+    Args:
+        config: with every default filled in.
+        sizes: side of each view in pixels. Multi-crop has more views than the preset,
+            whose two views then alternate.
+    """
     augment = config.augment
     meant = {"auto": sizes[0], "small": 32, "large": 224}[augment.variant]
     pair = preset(augment.preset, image_size=meant)

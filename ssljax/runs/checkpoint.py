@@ -1,4 +1,4 @@
-"""Checkpoints that are verified when read: a damaged one is noticed and passed over."""
+"""Checkpoints that are verified when read, so that a damaged one is skipped."""
 
 import gc
 import inspect
@@ -18,22 +18,22 @@ from ssljax.config.checks import ConfigError
 from ssljax.runs.digest import Damage, not_empty, record_of, table, verified
 
 _logger = logging.getLogger(__name__)
-# After these the checkpoint may well be good; the cause lies elsewhere.
+# These errors have other causes, so they do not mean that the checkpoint is damaged.
 _NOT_DAMAGE = (ConfigError, MemoryError, PermissionError, jax.errors.JaxRuntimeError)
 
 
 class Checkpoints:
-    """Saves the state of a run in the background and restores the newest good one.
+    """Save states in the background and restore the newest undamaged one.
 
-    A state is kept as a flat table of named arrays, whatever containers it is made
-    of. A digest of all bytes goes with it, because a lost chunk file is otherwise
-    read as zeros without a word. Every process calls every method.
+    A state is stored as a flat table of named arrays, whatever its containers. A digest
+    of all bytes is stored with it, because a lost chunk file would otherwise be read
+    as zeros without an error. Every process must call every method.
 
     Args:
-        folder: where the checkpoints lie, one folder a step; made if missing.
-        keep: how many of the newest stay.
-        read_only: look only: nothing is made, moved or cleaned up, so that a run that
-            is training now is not disturbed.
+        folder: contains one folder per step; created if missing.
+        keep: number of latest checkpoints to keep.
+        read_only: create, move and delete nothing, so that a run in progress is not
+            disturbed.
     """
 
     def __init__(self, folder: Path, *, keep: int, read_only: bool = False):
@@ -45,7 +45,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
-                # A read-only manager may not be given a number to keep.
+                # Orbax rejects max_to_keep for a read-only manager.
                 max_to_keep=None if read_only else keep,
                 create=not read_only,
                 cleanup_tmp_directories=not read_only,
@@ -54,24 +54,25 @@ class Checkpoints:
         )
 
     def steps(self) -> list[int]:
-        """Steps of the finished checkpoints, oldest first."""
+        """Return the steps of the finished checkpoints, oldest first."""
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
-        """Start saving a state; a step that is saved already is left as it is.
+        """Start saving a state, unless that step is already saved.
 
         The arrays are copied before the call returns, so they may be donated next.
 
         Args:
-            step: optimizer steps made so far.
+            step: number of optimizer steps done.
             state: any tree of arrays.
-            meta: what JSON can hold; a digest is added to it.
+            meta: JSON-serialisable; a digest is added to it.
         """
         import orbax.checkpoint as ocp
 
         if step in self._manager.all_steps():
             return
-        # Where orbax cannot make its folder, its threads wait five minutes for it.
+        # Fail now if the folder cannot be written: orbax would wait five minutes for
+        # its own folder to appear.
         os.rmdir(tempfile.mkdtemp(prefix=".", dir=self._folder))
         self._manager.save(
             step,
@@ -84,21 +85,21 @@ class Checkpoints:
     def restore_latest(
         self, abstract_state: Any
     ) -> tuple[Any, dict[str, Any], list[str]] | None:
-        """The newest state that is undamaged.
+        """Restore the newest undamaged state.
 
-        Damaged checkpoints newer than it are moved aside to ``<folder>_damaged``.
+        Damaged checkpoints newer than it are moved to ``<folder>_damaged``.
 
         Args:
-            abstract_state: tree of `jax.ShapeDtypeStruct` with shardings; the devices
-                need not be those the state was saved from.
+            abstract_state: tree of `jax.ShapeDtypeStruct` with shardings, on any
+                devices.
 
         Returns:
-            The state, its meta and one line for every checkpoint that was passed
-            over; None if there is no checkpoint.
+            The state, its meta and one line per skipped checkpoint; None if there is
+            no checkpoint.
 
         Raises:
-            ConfigError: if every checkpoint is damaged (all stay where they are), or
-                if the checkpoint is that of another model, method or optimizer.
+            ConfigError: if every checkpoint is damaged (none is moved), or if the
+                checkpoint belongs to another model, method or optimizer.
         """
         damaged: list[tuple[int, str]] = []
         for step in reversed(self.steps()):
@@ -110,22 +111,22 @@ class Checkpoints:
                 f"checkpoint {bad} is damaged ({reason}): using {step}"
                 for bad, reason in damaged
             ]
-            self._move_aside([bad for bad, _ in damaged])
+            self._move_damaged([bad for bad, _ in damaged])
             return *found, notes
         if not damaged:
             return None
-        told = "; ".join(f"{step}: {reason}" for step, reason in damaged)
+        reasons = "; ".join(f"{step}: {reason}" for step, reason in damaged)
         raise ConfigError(
-            f"every checkpoint in {self._folder} is damaged ({told}); put back a copy "
-            "or delete that folder to train from the start"
+            f"every checkpoint in {self._folder} is damaged ({reasons}); restore a "
+            "copy or delete that folder to train from the start"
         )
 
     def wait(self) -> None:
-        """Return once what was saved is on disk."""
+        """Wait until everything saved is on disk."""
         self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Finish saving and stop the background threads, also where saving failed."""
+        """Finish saving and stop the background threads, even if saving failed."""
         try:
             self._manager.wait_until_finished()
         finally:
@@ -146,33 +147,36 @@ class Checkpoints:
 
         return verified(self._folder / str(step), record, abstract_state, read)
 
-    def _move_aside(self, steps: list[int]) -> None:
+    def _move_damaged(self, steps: list[int]) -> None:
         if not steps or self._read_only:
             return
         if jax.process_index() == 0:
-            aside = self._folder.with_name(self._folder.name + "_damaged")
-            aside.mkdir(exist_ok=True)
+            folder = self._folder.with_name(self._folder.name + "_damaged")
+            folder.mkdir(exist_ok=True)
             for step in steps:
-                target, count = aside / str(step), 1
+                target, count = folder / str(step), 1
                 while target.exists():
                     count += 1
-                    target = aside / f"{step}-{count}"
+                    target = folder / f"{step}-{count}"
                 os.rename(self._folder / str(step), target)
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
             multihost_utils.sync_global_devices("ssljax_damaged_moved")
-        # The manager keeps its own list of steps.
+        # The manager caches its list of steps.
         self._manager.reload()
 
 
 def attempt(
     restore: Callable[[], tuple[Any, dict[str, Any]]],
 ) -> tuple[tuple[Any, dict[str, Any]] | None, str]:
-    """What `restore` returns, or None and in a few words how it is damaged.
+    """Call `restore`, and turn an error that means damage into a short reason.
 
-    When one read fails, orbax abandons the others while they run. Python would print
-    pages for each, so they are let end and collected here, in silence.
+    When one read fails, orbax abandons the other reads while they run. Python would
+    print a long traceback for each, so they are collected here and silenced.
+
+    Returns:
+        The result of ``restore()`` and an empty reason, or None and the reason.
     """
     previous = sys.unraisablehook
 
@@ -188,9 +192,9 @@ def attempt(
             return restore(), ""
         except _NOT_DAMAGE:
             raise
-        except Exception as error:  # orbax raises many kinds for damage
+        except Exception as error:  # orbax raises many types for damage
             reason = _reason(error)
-            # As text, since the error itself would keep the abandoned reads alive.
+            # Logged as text: the error object would keep the abandoned reads alive.
             _logger.debug("restoring failed: %s", traceback.format_exc())
         time.sleep(0.2)
         gc.collect()
@@ -200,18 +204,18 @@ def attempt(
 
 
 def _reason(error: Exception) -> str:
-    # Orbax's own words are paragraphs, and its kinds of exception say little.
+    # Orbax's messages are paragraphs long, and its exception types say little.
     return str(error) if isinstance(error, Damage) else "a file is missing or broken"
 
 
 def _only_errors_from_orbax(record: logging.LogRecord) -> bool:
-    # Pages of traceback come with an error that is raised as well.
-    told = record.levelno >= logging.ERROR and not record.exc_info
-    return told or "orbax" not in record.pathname
+    # An error with a traceback is also raised, so logging it would print it twice.
+    is_error = record.levelno >= logging.ERROR and not record.exc_info
+    return is_error or "orbax" not in record.pathname
 
 
 def _not_of_orbax(record: logging.LogRecord) -> bool:
-    # When one write fails, those beside it fail too, and nobody asks them why.
+    # When one write fails, the writes beside it fail too, and asyncio reports each.
     if "never retrieved" not in record.getMessage():
         return True
     trace = record.exc_info[2] if record.exc_info else None
@@ -220,7 +224,7 @@ def _not_of_orbax(record: logging.LogRecord) -> bool:
 
 
 class _Unraised:
-    """An unraisable hook for writes that end after the one that failed."""
+    """Unraisable hook that silences writes still running after one has failed."""
 
     def __init__(self, previous: Callable[[Any], Any]):
         self._previous = previous
@@ -231,15 +235,15 @@ class _Unraised:
 
 
 def quieten_orbax() -> None:
-    """Orbax tells every step of a save through absl; other absl users still speak.
+    """Silence orbax's log of every save, which it writes through absl.
 
-    What it raises is raised; the pages that are printed beside it are not.
+    Its exceptions are still raised, and other users of absl still log.
     """
     import absl.logging
 
     # Adding the same filter again changes nothing.
     absl.logging.get_absl_logger().addFilter(_only_errors_from_orbax)
     logging.getLogger("asyncio").addFilter(_not_of_orbax)
-    # To the end of the process, since the threads that write may live as long.
+    # Never removed, since orbax's writing threads may live until the process ends.
     if not isinstance(sys.unraisablehook, _Unraised):
         sys.unraisablehook = _Unraised(sys.unraisablehook)

@@ -1,4 +1,4 @@
-"""What a run is going to do, for people."""
+"""Describe a run before it starts: method, data, views, steps and memory."""
 
 import collections
 import math
@@ -13,7 +13,7 @@ from ssljax.training.state import Setup, init_state
 
 
 def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
-    """Return what the run is going to do as names and values in reading order."""
+    """Return the run's plan as (name, value) rows in reading order."""
     config = setup.config
     state = jax.eval_shape(lambda: init_state(setup))
     size = lambda tree: sum(x.size for x in jax.tree.leaves(tree))  # noqa: E731
@@ -28,8 +28,8 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
     )
     data_bytes = source.size * math.prod(source.image_shape)
     resident = data_bytes if source.images is not None else 0
-    # The batch is shared by the devices, all else lies on each of them. State and
-    # gradients live together; saved outputs are the forward activations.
+    # Devices share the batch and replicate everything else. The peak is in the backward
+    # pass, which needs state, gradients and the saved activations at the same time.
     count = config.devices.count or jax.local_device_count()
     pixels = sum(side**2 * channels for side in setup.view_sizes)
     drawn = 4 * at_a_time * pixels
@@ -65,8 +65,8 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
 
 
 def _padding(config: Config) -> str:
-    asked = config.model.stem_padding
-    return "" if asked is None else f", padded by {asked}"
+    padding = config.model.stem_padding
+    return "" if padding is None else f", padding {padding}"
 
 
 def _sizes(setup: Setup) -> str:

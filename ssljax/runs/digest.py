@@ -1,4 +1,4 @@
-"""What goes with a saved state so that damage is noticed: names, layout, digest."""
+"""Detect damaged checkpoints: store layout and digest with a state and compare them."""
 
 import json
 import zlib
@@ -16,7 +16,7 @@ _OURS = ("digest", "leaves", "seal")
 
 
 def digest(state: Any) -> int:
-    """CRC-32 over name, dtype, shape and bytes of every leaf, in tree order.
+    """Compute the CRC-32 of every leaf's name, dtype, shape and bytes, in tree order.
 
     >>> digest({"w": np.zeros(2)}) == digest({"w": np.zeros(3)})
     False
@@ -26,32 +26,35 @@ def digest(state: Any) -> int:
         array = np.ascontiguousarray(leaf)
         head = f"{name} {array.dtype.name} {leaf.shape};"
         crc = zlib.crc32(head.encode(), crc)
-        # As bytes, since bfloat16 does not speak the buffer protocol.
+        # As bytes, since bfloat16 does not support the buffer protocol.
         crc = zlib.crc32(array.reshape(-1).view(np.uint8).tobytes(), crc)
     return crc
 
 
 class Damage(ValueError):
-    """A checkpoint that can be read but is not what was saved."""
+    """A checkpoint that can be read but differs from what was saved."""
 
 
 def table(state: Any) -> dict[str, Any]:
-    """Leaves by name. Empty subtrees and None vanish; the reader's tree has them."""
+    """Return the leaves by name.
+
+    Empty subtrees and None are dropped; the reader takes them from its own tree.
+    """
     flat, _ = jax.tree_util.tree_flatten_with_path(state)
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in flat]
-    # A dot inside a key could make two paths one name.
+    # With a dot inside a key, two paths could have the same name.
     if len(set(names)) < len(names):
         names = [jax.tree_util.keystr(path) for path, _ in flat]
     return dict(zip((n or "state" for n in names), (v for _, v in flat), strict=True))
 
 
 def not_empty(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Without arrays of size zero, which orbax refuses and nobody misses."""
+    """Drop arrays of size zero, which orbax refuses to save."""
     return {name: leaf for name, leaf in table.items() if 0 not in leaf.shape}
 
 
 def record_of(state: Any, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Meta together with what it takes to verify it and the state."""
+    """Return ``meta`` with the layout, digest and seal that `verified` checks."""
     record = {k: v for k, v in plain(meta).items() if k not in _OURS}
     record["leaves"] = _layout(table(state))
     record["digest"] = digest(state)
@@ -64,7 +67,18 @@ def verified(
     abstract_state: Any,
     read: Callable[[dict[str, jax.ShapeDtypeStruct]], Mapping[str, jax.Array]],
 ) -> tuple[Any, dict[str, Any]]:
-    """The state that `read` gives and its meta, if they are what was saved."""
+    """Read a state and return it with its meta if both are unchanged since saving.
+
+    Args:
+        where: folder that error messages name.
+        record: as from `record_of`, read back from disk.
+        abstract_state: tree of `jax.ShapeDtypeStruct`, with shardings if any.
+        read: returns the arrays of a flat table of abstract leaves.
+
+    Raises:
+        ConfigError: if the saved state has a different layout.
+        Damage: if record or state differ from what was saved.
+    """
     if not isinstance(record, dict) or record.get("seal") != _seal(record):
         raise Damage("meta differs from its seal")
     wanted = table(abstract_state)
@@ -72,7 +86,7 @@ def verified(
         raise ConfigError(
             f"{where} holds another state "
             f"({_first_difference(record['leaves'], _layout(wanted))}); use the "
-            "settings it was made with or another --workdir"
+            "settings it was saved with or another --workdir"
         )
     arrays = read(
         {

@@ -1,4 +1,4 @@
-"""A run folder as a frozen encoder: what evaluation, notebooks and exports use."""
+"""Load a run folder as a frozen encoder, for evaluation, notebooks and exports."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,10 +38,13 @@ def restore(workdir: str | Path, *, untrained: bool = False) -> Restored:
 
     Args:
         workdir: folder of a run.
-        untrained: the state at step 0 of the same seed instead of the checkpoint.
+        untrained: return the state at step 0 of the same seed, not the checkpoint.
+
+    Returns:
+        Setup, state and step of the newest undamaged checkpoint.
 
     Raises:
-        ConfigError: no run there, or no checkpoint yet.
+        ConfigError: if the folder has no run or no checkpoint yet.
     """
     folder = RunFolder(workdir)
     config = load_resolved(folder)
@@ -49,8 +52,8 @@ def restore(workdir: str | Path, *, untrained: bool = False) -> Restored:
     shape, mean, std = data.image_shape, data.mean, data.std
     if shape is None or data.examples is None or mean is None or std is None:
         raise ConfigError(
-            f"{folder.data} is missing or damaged; the same ssljax pretrain command "
-            "writes it again"
+            f"{folder.data} is missing or damaged; rerun the same ssljax pretrain "
+            "command to write it again"
         )
     setup = assemble(
         config,
@@ -83,11 +86,11 @@ def restore(workdir: str | Path, *, untrained: bool = False) -> Restored:
 
 
 def load_encoder(workdir: str | Path, *, untrained: bool = False) -> Encode:
-    """The frozen encoder of a run as a pure function.
+    """Return the frozen encoder of a run as a pure function.
 
     Args:
         workdir: folder of a run, see `ssljax.pretrain`.
-        untrained: the same network before its first step, as a baseline.
+        untrained: return the same network before its first step, as a baseline.
 
     Returns:
         ``encode(images)``: features ``[N, F]`` float32 of uint8 images
@@ -95,13 +98,13 @@ def load_encoder(workdir: str | Path, *, untrained: bool = False) -> Encode:
         ``jax.jit``, ``jax.vmap`` and other code.
 
     Raises:
-        ConfigError: no run there, or no checkpoint yet.
+        ConfigError: if the folder has no run or no checkpoint yet.
     """
     return as_function(restore(workdir, untrained=untrained))
 
 
 def as_function(restored: Restored) -> Encode:
-    """``encode(images)`` of a restored run, compiled once for each batch shape."""
+    """Return ``encode(images)`` of a restored run, compiled once per batch shape."""
     setup, state = restored.setup, restored.state
     compiled = jax.jit(lambda params, stats, x: encode(params, stats, x, setup=setup))
 

@@ -1,4 +1,4 @@
-"""Keep the state of a failed step, so that the step can be replayed."""
+"""Save and load the state of a failed step, so that the step can be replayed."""
 
 import json
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from ssljax.runs.files import write_json
 
 
 def save_failure(folder: Path, state: Any, info: Mapping[str, Any]) -> None:
-    """Save the state of a failed step, in place of an earlier one in the folder.
+    """Save the state of a failed step, replacing an earlier one in the folder.
 
     Args:
-        folder: gets ``state/`` and ``info.json``.
+        folder: receives ``state/`` and ``info.json``.
         state: any tree of arrays.
-        info: what is known of the failure; NaN and infinity become null.
+        info: describes the failure; NaN and infinity become null.
     """
     import orbax.checkpoint as ocp
 
@@ -28,13 +28,13 @@ def save_failure(folder: Path, state: Any, info: Mapping[str, Any]) -> None:
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder / "state", not_empty(table(state)), force=True)
         checkpointer.wait_until_finished()
-    # Last, so that an info.json means that the state beside it is complete.
+    # Written last, so that info.json exists only beside a complete state.
     if jax.process_index() == 0:
         write_json(folder / "info.json", record_of(state, info))
 
 
 def load_failure(folder: Path, abstract_state: Any) -> tuple[Any, dict[str, Any]]:
-    """Load what `save_failure` saved: the state and the info.
+    """Load the state and the info that `save_failure` saved.
 
     Args:
         folder: the folder given to `save_failure`.
@@ -49,7 +49,8 @@ def load_failure(folder: Path, abstract_state: Any) -> tuple[Any, dict[str, Any]
     folder = Path(folder).absolute()
     if not (folder / "info.json").exists():
         raise ConfigError(
-            f"{folder} holds no failure (no info.json), so there is nothing to replay"
+            f"{folder} has no failed step to replay (no info.json); only a run that "
+            "stopped at a loss or gradient that is not finite has one"
         )
 
     def restore() -> tuple[Any, dict[str, Any]]:
@@ -66,6 +67,6 @@ def load_failure(folder: Path, abstract_state: Any) -> tuple[Any, dict[str, Any]
     if found is None:
         raise ConfigError(
             f"{folder} is damaged ({reason}), so the step cannot be replayed; rerun "
-            "ssljax pretrain to reach it again"
+            "ssljax pretrain to reach that step again"
         )
     return found

@@ -1,4 +1,4 @@
-"""One process's pass over the steps of a run: restore, step, log, monitor, save."""
+"""The training loop of one process: restore, step, log, monitor, save."""
 
 import time
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from ssljax.training.state import Setup, TrainState, creator
 
 
 class TrainingFailed(RuntimeError):
-    """Training cannot go on; the message is one line that names the step."""
+    """Training cannot continue; the message is one line that names the step."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What `pretrain` leaves behind."""
+    """Result of `pretrain`."""
 
     workdir: Path
     steps: int
@@ -37,7 +37,7 @@ class Run:
 
 
 class Session:
-    """One process's pass over the steps of a run; owns what must be closed."""
+    """The training loop of one process; owns and closes its files and threads."""
 
     def __init__(self, setup: Setup, sources, folder: RunFolder, mesh, quiet):
         source, test, bank = sources
@@ -56,7 +56,7 @@ class Session:
     def _open(self, source: Source, test: Source | None, bank: Source | None) -> None:
         config, folder = self.setup.config, self.folder
         self.state, self.start = self._restore()
-        # One process writes; the others only take part in the computation.
+        # Only the first process writes; the others take part in the computation alone.
         if processes.is_first():
             self.writer = MetricWriter(
                 folder,
@@ -79,8 +79,8 @@ class Session:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object):
         closing = [] if self.writer is None else [self.writer.close]
-        # Closing waits for all processes, which may be gone, or know of no error; what
-        # stops all of them after the same step are these two.
+        # Closing waits for all processes. After most errors the others may be lost, or
+        # still training; only these two errors stop all processes at the same step.
         together = not isinstance(error, Exception) or isinstance(
             error, TrainingFailed | Preempted
         )
@@ -91,16 +91,23 @@ class Session:
             try:
                 close()
             except Exception as later:
-                # What came first is the cause, also of what fails in closing.
+                # Report the first error: later ones are usually its consequences.
                 failed = failed or later
         if failed is not None and failed is not error:
             raise failed
 
     def run(self) -> Run:
+        """Train until the last step and return its metrics.
+
+        Raises:
+            TrainingFailed: the loss or its gradient is not finite, or the embeddings
+                collapsed and ``monitor.collapse`` is "stop".
+            Preempted: SIGTERM arrived and the state is saved.
+        """
         config, total = self.setup.config, self.setup.total_steps
         every = max(1, round(config.checkpoint.every_epochs * self._epoch))
         panel_every = max(1, round(config.monitor.every_epochs * self._epoch))
-        # A collapse is to be named within two epochs, however rare the panels are.
+        # A collapse must be found within two epochs, however rare the panels are.
         early = {round(self._epoch * halves / 2) for halves in (1, 2, 3, 4)}
         step_fn, feed = self._feed()
         progress = Progress(
@@ -111,21 +118,21 @@ class Session:
                 waited = time.perf_counter()
                 inputs = next(feed)
                 progress.waited(time.perf_counter() - waited)
-                # Explicit placement only: a hidden host transfer is an error here.
+                # A hidden host transfer would stall every step, so it is an error.
                 with jax.transfer_guard("disallow"):
                     self.state, metrics = step_fn(self.state, *inputs)
                 done = step + 1
-                # The previous record is fetched while this step runs.
+                # Fetch the previous record while this step runs on the device.
                 self._flush(progress)
                 regular = done % panel_every == 0 or done in (1, total)
                 at_panel = self.monitor is not None and (regular or done in early)
                 if at_panel or done % config.log.every_steps == 0 or done == total:
                     extra = {"epoch": done / self._epoch}
                     if self.monitor is not None and at_panel:
-                        # Else the step still running would count as monitoring.
+                        # Otherwise the step still running would count as monitoring.
                         jax.block_until_ready(self.state)
                         extra |= self.monitor.measure(self.state, knn=regular)
-                        progress.aside(extra["monitor_seconds"])
+                        progress.exclude(extra["monitor_seconds"])
                     self.delayed.push(done, metrics, extra)
                 if done % every == 0 or done == total:
                     self._flush(progress)
@@ -251,17 +258,18 @@ class Session:
         self._save(step)
         self.checkpoints.wait()
         raise Preempted(
-            f"asked to stop: step {step} of {self.setup.total_steps} is saved; the "
-            "same command goes on from there"
+            f"stopped on request: step {step} of {self.setup.total_steps} is saved; "
+            "rerun the same command to resume"
         )
 
     def _save(self, step: int) -> None:
+        # A failed state must not become the checkpoint to resume from.
         if int(self.state.failed_at) < 0:
             self.checkpoints.save(step, self.state, {"step": step})
 
 
 def past_panels(folder: RunFolder) -> list[dict[str, float]]:
-    """Spectrum panels that the run has logged before, oldest first."""
+    """Return the spectrum panels logged so far, oldest first."""
     panels = []
     for record in folder.load_metrics():
         panel = {

@@ -1,4 +1,4 @@
-"""What is measured during training: spectrum panel, kNN accuracy, collapse alarm."""
+"""Measurements during training: spectrum panel, kNN accuracy, collapse alarm."""
 
 import functools
 import time
@@ -16,14 +16,22 @@ from ssljax.training import devices
 from ssljax.training.state import Setup, TrainState
 from ssljax.training.step import projections_of, view_batch
 
-# Views of the monitor come from a key stream of their own, so that switching the
-# monitor on or off cannot change training.
+# The monitor's views have their own key stream, so that switching the monitor on or off
+# does not change training.
 MONITOR_STREAM = 1
 BATCH = 500
 
 
 class Monitor:
-    """Measures a state on fixed images; costs are reported as ``monitor_seconds``."""
+    """Measure states on fixed images; the time taken is ``monitor_seconds``.
+
+    Args:
+        setup: static parts of the run.
+        train: training images, for the spectrum panel.
+        test: labelled images, the kNN queries; None switches kNN off.
+        mesh: the devices.
+        bank: labelled images, the kNN neighbours; None takes the training images.
+    """
 
     def __init__(
         self,
@@ -38,7 +46,7 @@ class Monitor:
         self.setup, self.mesh = setup, mesh
         self.history: list[dict[str, float]] = []
         self._place = devices.replicated(mesh)
-        # Replicated results can be read in every process.
+        # Replicated, so that every process can read the results.
         compiled = functools.partial(jax.jit, out_shardings=self._place)
         self._panel = compiled(functools.partial(_panel_of, setup=setup))
         self._encode = compiled(functools.partial(encode, setup=setup))
@@ -58,7 +66,12 @@ class Monitor:
                 self._knn = (*known[0], *known[1])
 
     def measure(self, state: TrainState, *, knn: bool = True) -> dict[str, Any]:
-        """Numbers of one moment, with the seconds they took; kNN only where asked."""
+        """Measure a state and return the numbers, with the seconds it took.
+
+        Args:
+            state: the state to measure.
+            knn: measure the kNN accuracy too, where there are labelled images.
+        """
         start = time.perf_counter()
         values = jax.device_get(self._panel(state, self._batch))
         scalars = {name: x.item() for name, x in values.items() if x.ndim == 0}
@@ -70,7 +83,7 @@ class Monitor:
         return record
 
     def alarm(self) -> Collapse | None:
-        """The collapse that the panels so far give away, if any."""
+        """Return the collapse that the panels so far show, or None."""
         return diagnose(self.history)
 
     def _knn_accuracy(self, state: TrainState) -> float:
@@ -94,7 +107,7 @@ class Monitor:
 
 
 def encode(params: Any, batch_stats: Any, images: jax.Array, *, setup) -> jax.Array:
-    """Frozen features ``[N, F]`` of un-augmented uint8 images ``[N, H, W, C]``."""
+    """Compute frozen features ``[N, F]`` of uint8 images ``[N, H, W, C]``."""
     x = for_evaluation(images, size=setup.view_size)
     x = normalize(x, setup.mean, setup.std)
     variables = {"params": params, "batch_stats": batch_stats}
@@ -103,6 +116,7 @@ def encode(params: Any, batch_stats: Any, images: jax.Array, *, setup) -> jax.Ar
 
 def _panel_of(state: TrainState, batch, *, setup: Setup):
     views = view_batch(jnp.int32(0), batch, setup=setup, stream=MONITOR_STREAM, count=2)
+    # Supervised training has one view, but the panel compares two.
     if len(views) == 1:
         views = views * 2
     z1, z2 = projections_of(state, views, setup)

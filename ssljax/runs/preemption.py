@@ -1,4 +1,4 @@
-"""SIGTERM as a wish to stop: finish the step, save, leave with a code of its own."""
+"""Stop on SIGTERM: finish the step, save, and exit with code 75."""
 
 import signal
 import threading
@@ -9,13 +9,13 @@ import jax
 
 
 class Preempted(RuntimeError):
-    """The run was asked to stop and has saved its state; the message is one line."""
+    """The run stopped on SIGTERM and saved its state; the message is one line."""
 
 
 class Preemption:
-    """Listens for SIGTERM while it is entered.
+    """Context manager that records a SIGTERM instead of ending the process.
 
-    With several processes JAX's own service listens: a signal to any of them reaches
+    With several processes JAX's own service does this: a signal to any of them reaches
     all, and they agree on the step to stop after.
 
     >>> with Preemption() as preemption:
@@ -24,7 +24,7 @@ class Preemption:
     """
 
     def __init__(self) -> None:
-        self._asked = False
+        self._requested = False
         self._previous: Any = None
         self._listening = False
 
@@ -32,7 +32,7 @@ class Preemption:
         # Python delivers signals to the main thread only.
         main = threading.current_thread() is threading.main_thread()
         if jax.process_count() == 1 and main:
-            self._previous = signal.signal(signal.SIGTERM, self._ask)
+            self._previous = signal.signal(signal.SIGTERM, self._request)
             self._listening = True
         return self
 
@@ -47,12 +47,15 @@ class Preemption:
             self._listening = False
 
     def due(self, step: int) -> bool:
-        """Whether to stop after this step; every process asks after every step."""
+        """Return whether to stop after this step.
+
+        Every process must call this after every step.
+        """
         if jax.process_count() == 1:
-            return self._asked
+            return self._requested
         from jax.experimental import multihost_utils
 
         return multihost_utils.reached_preemption_sync_point(step)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self._requested = True

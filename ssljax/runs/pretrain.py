@@ -1,4 +1,4 @@
-"""Pretraining from a config: load, check, claim the run folder, train."""
+"""Pretrain from a config: load the data, check, claim the run folder, train."""
 
 import sys
 from collections.abc import Sequence
@@ -30,27 +30,27 @@ def pretrain(
     command: Sequence[str] | None = None,
     quiet: bool = False,
 ) -> Run:
-    """Pretrain an encoder; the same call on the same folder goes on where it stopped.
+    """Pretrain an encoder; call again with the same folder to resume.
 
     Args:
         config: the recipe.
-        workdir: run folder; created, or resumed when it holds a run of this config.
-        train: training images; None loads what the config names.
-        test: labelled images for the kNN monitor; None loads what the config names,
-            and goes without where there are none.
-        command: what to record as the command that was run.
+        workdir: run folder; created, or resumed if it has a run of this config.
+        train: training images; None loads the data set that the config names.
+        test: labelled images for the kNN monitor; None loads those that the config
+            names. If there are none, the kNN monitor is off.
+        command: recorded as the command that was run; None takes ``sys.argv``.
         quiet: print nothing.
 
     Returns:
         The run's folder, its number of steps and its last metrics.
 
     Raises:
-        ConfigError: settings, data and folder that do not fit together.
-        TrainingFailed: the loss or its gradient is not finite (``failure/`` holds the
-            state in which that step can be replayed), or a disk, a file or memory
-            gave out (`ssljax.runs.errors`).
-        Preempted: SIGTERM came; the state is saved, and the same call goes on.
-        ProcessLost: another process of a distributed run died or never came.
+        ConfigError: settings, data and folder do not fit together.
+        TrainingFailed: the loss or its gradient is not finite (``failure/`` has the
+            state to replay that step from), or a disk, a file or memory failed
+            (`ssljax.runs.errors`).
+        Preempted: SIGTERM arrived; the state is saved, so call again to resume.
+        ProcessLost: another process of a distributed run died or did not join.
     """
     if not isinstance(config, Config):
         raise ConfigError(f"config is {config!r}; allowed: a Config")
@@ -95,14 +95,14 @@ def pretrain(
         line = errors.explain(error, folder)
         if line is not None:
             raise TrainingFailed(line) from error
-        gone = processes.lost(error)
-        if gone is not None:
-            raise gone from error
+        lost = processes.lost(error)
+        if lost is not None:
+            raise lost from error
         raise
 
 
 def _claim(folder: RunFolder, setup: Setup, source: Source, words: list[str]) -> None:
-    """Make the run folder, or check that this run may go on in it."""
+    """Create the run folder, or check that its run may be resumed."""
     record = _data_record(setup, source)
     existed = folder.claim(setup.config, fill_gaps=methods.resolve)
     if existed:
@@ -111,14 +111,14 @@ def _claim(folder: RunFolder, setup: Setup, source: Source, words: list[str]) ->
         folder.write_environment(words)
         folder.write_data(record)
         if existed:
-            # What was replaced in the steps before stays listed.
+            # Images replaced before the run was resumed stay listed.
             add_to_list(folder, source.skipped)
         else:
             folder.write_skipped(source.skipped)
 
 
 def _check_same_data(folder: RunFolder, record: DataRecord) -> None:
-    """A resumed run must see the images it started with."""
+    """Refuse to resume on images other than those the run started with."""
     saved = folder.load_data()
     for key in ("examples", "image_shape", "num_classes", "fingerprint"):
         before, now = getattr(saved, key), getattr(record, key)
@@ -126,8 +126,8 @@ def _check_same_data(folder: RunFolder, record: DataRecord) -> None:
         unknown = before is None and (key != "num_classes" or not saved.complete)
         if before != now and not unknown:
             raise ConfigError(
-                f"{folder.path} was trained on other data ({key}: {before} -> "
-                f"{now}); bring back that data or use another --workdir"
+                f"{folder.path} was trained on different data ({key}: {before} -> "
+                f"{now}); restore that data or use another --workdir"
             )
 
 

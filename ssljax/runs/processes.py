@@ -1,4 +1,4 @@
-"""Several processes as one run: how they meet, agree, and notice that one is gone."""
+"""Run several processes as one: join, share results, detect a lost process."""
 
 import json
 import os
@@ -12,33 +12,33 @@ import numpy as np
 from ssljax.config import DevicesConfig
 from ssljax.config.checks import ConfigError
 
-HEARTBEAT = 100  # seconds without a sign of life after which a process counts as lost
+HEARTBEAT = 100  # seconds without a heartbeat after which a process counts as lost
 
 
 class ProcessLost(RuntimeError):
-    """Another process of the run died, or never came; the message is one line."""
+    """Another process of the run died or did not join; the message is one line."""
 
 
 def join(settings: DevicesConfig, *, quiet: bool = False) -> None:
-    """Meet the other processes, where the settings say that there are any.
+    """Join the other processes, if the settings name any.
 
-    Must come before anything else touches a device. A second call does nothing.
+    Call this before anything else touches a device. A second call does nothing.
 
     Args:
-        settings: coordinator, number and index of this process; what is None comes
-            from the environment (TPU pod, SLURM, GKE, Open MPI).
+        settings: coordinator, number and index of this process; JAX reads those that
+            are None from the environment (TPU pod, SLURM, GKE, Open MPI).
         quiet: print nothing.
 
     Raises:
-        ConfigError: the environment names no cluster, or JAX has started already.
-        ProcessLost: not all processes came within ``settings.timeout`` seconds.
+        ConfigError: the environment names no cluster, or JAX has already started.
+        ProcessLost: not all processes joined within ``settings.timeout`` seconds.
     """
     wanted = settings.distributed or settings.coordinator is not None
     if not wanted or jax.distributed.is_initialized():
         return
     if not quiet:
         where = settings.coordinator or "the coordinator that the environment names"
-        print(f"joining {where}, at most {settings.timeout} s", flush=True)
+        print(f"joining {where}, waiting at most {settings.timeout} s", flush=True)
     try:
         jax.distributed.initialize(
             coordinator_address=settings.coordinator,
@@ -49,52 +49,55 @@ def join(settings: DevicesConfig, *, quiet: bool = False) -> None:
             shutdown_timeout_seconds=HEARTBEAT,
         )
     except (ValueError, RuntimeError) as error:
-        told = _first_line(error)
-        if "DEADLINE" in told or "UNAVAILABLE" in told or "timed out" in told.lower():
+        message = _first_line(error)
+        # JAX raises the same types for a timeout and for bad settings.
+        timed_out = "DEADLINE" in message or "UNAVAILABLE" in message
+        if timed_out or "timed out" in message.lower():
             raise ProcessLost(
-                f"not all processes came within {settings.timeout} s ({told}); start "
-                "every process, or raise --devices.timeout"
+                f"not all processes joined within {settings.timeout} s ({message}); "
+                "start every process, or raise --devices.timeout"
             ) from error
         raise ConfigError(
-            f"the processes cannot meet: {told}; outside a TPU pod, SLURM, GKE or Open "
-            "MPI give --devices.coordinator HOST:PORT --devices.processes N "
-            "--devices.process I"
+            f"cannot join the other processes: {message}; outside a TPU pod, SLURM, "
+            "GKE or Open MPI give --devices.coordinator HOST:PORT "
+            "--devices.processes N --devices.process I"
         ) from error
     if not quiet:
         print(
-            f"process {jax.process_index()} of {jax.process_count()}; when one is lost "
+            f"process {jax.process_index()} of {jax.process_count()}; if one is lost, "
             f"the others stop within {HEARTBEAT} s",
             flush=True,
         )
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes and prints."""
+    """Return whether this is the process that writes and prints."""
     return jax.process_index() == 0
 
 
 def on_first(action: Callable[[], Any]) -> Any:
-    """What ``action`` gives in process 0, in every process; refusals too.
+    """Run ``action`` in process 0 and return its result in every process.
 
     Args:
-        action: returns what JSON can hold.
+        action: returns a JSON-serialisable value.
 
     Raises:
-        ConfigError: in every process, where process 0 raised it.
+        ConfigError: in every process, if process 0 raised it.
 
     >>> on_first(lambda: {"existed": False})
     {'existed': False}
     """
     if jax.process_count() == 1:
         return action()
-    told: dict[str, Any] = {}
+    message: dict[str, Any] = {}
     raised: Exception | None = None
     if is_first():
         try:
-            told = {"value": action()}
+            message = {"value": action()}
         except (ConfigError, OSError) as error:
-            told, raised = {"refused": str(error)}, error
-    answer = json.loads(_from_first(json.dumps(told)))
+            # Sent to the others too, which would otherwise wait for this process.
+            message, raised = {"refused": str(error)}, error
+    answer = json.loads(_from_first(json.dumps(message)))
     if raised is not None:
         raise raised
     if "refused" in answer:
@@ -103,21 +106,21 @@ def on_first(action: Callable[[], Any]) -> Any:
 
 
 def lost(error: Exception) -> ProcessLost | None:
-    """The error of a collective that another process left open, as one line."""
+    """Return a one-line error if a collective failed because a process was lost."""
     if jax.process_count() == 1 or not isinstance(error, jax.errors.JaxRuntimeError):
         return None
     return ProcessLost(
-        f"process {jax.process_index()} of {jax.process_count()} lost another one "
-        f"({_first_line(error)}); start all of them again with the same command, they "
-        "go on from the last checkpoint"
+        f"process {jax.process_index()} of {jax.process_count()} lost another process "
+        f"({_first_line(error)}); restart all of them with the same command to resume "
+        "from the last checkpoint"
     )
 
 
 def leave_if_several(code: int) -> None:
-    """End this process at once where it is one of several.
+    """Exit at once if this is one of several processes.
 
-    The usual farewell waits for all, and the others may be waiting for this one in a
-    computation; an open connection keeps them there.
+    A normal exit waits for all processes, but the others may be waiting for this one in
+    a computation, and its open connection keeps them there.
     """
     if jax.distributed.is_initialized():
         sys.stdout.flush()
@@ -128,6 +131,7 @@ def leave_if_several(code: int) -> None:
 def _from_first(text: str) -> str:
     from jax.experimental import multihost_utils
 
+    # Every process must know the size before the text itself can be broadcast.
     encoded = np.frombuffer(text.encode(), np.uint8)
     size = int(multihost_utils.broadcast_one_to_all(np.int32(len(encoded))))
     padded = np.zeros(size, np.uint8)

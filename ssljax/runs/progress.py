@@ -1,4 +1,4 @@
-"""What the user watches: one line with speed, waiting time and health."""
+"""The progress line: speed, waiting time and health of a run."""
 
 import sys
 import time
@@ -13,14 +13,21 @@ _SHOWN = {
 
 
 class Progress:
-    """Rates since the last record, and a bar (terminal) or lines (log file)."""
+    """Compute rates since the last record; show a bar (terminal) or lines (log file).
+
+    Args:
+        total: number of steps of the run.
+        start: step that this process starts from.
+        batch_size: global batch size.
+        quiet: show nothing.
+    """
 
     def __init__(self, total: int, start: int, *, batch_size: int, quiet: bool):
         self.total, self.batch_size, self.quiet = total, batch_size, quiet
         self.bar: Any = None
         self.start = start
         self._since, self._step = time.perf_counter(), start
-        self._wait = self._aside = 0.0
+        self._wait = self._excluded = 0.0
         self._shown: dict[str, str] = {}
         self._printed = 0.0
 
@@ -38,29 +45,29 @@ class Progress:
             self.bar.close()
 
     def waited(self, seconds: float) -> None:
-        """Count time in which the device had nothing to do for want of input."""
+        """Add time in which the device waited for input."""
         self._wait += seconds
 
-    def aside(self, seconds: float) -> None:
-        """Count time spent on measuring, which the rates leave out."""
-        self._aside += seconds
+    def exclude(self, seconds: float) -> None:
+        """Exclude time spent on monitoring from the rates."""
+        self._excluded += seconds
 
     def advance(self, step: int) -> None:
-        """Move the bar to the number of steps that are done."""
+        """Move the bar to the number of steps done."""
         if self.bar is not None:
             self.bar.update(step - self.bar.n)
 
     def rates(self, step: int) -> dict[str, float]:
-        """Images per second and share of input wait since the last record."""
+        """Return images per second and share of input wait since the last record."""
         now = time.perf_counter()
-        seconds, steps = now - self._since - self._aside, step - self._step
+        seconds, steps = now - self._since - self._excluded, step - self._step
         result = {
             "images_per_second": self.batch_size * steps / max(seconds, 1e-9),
             "input_wait": min(self._wait / max(seconds, 1e-9), 1.0),
         }
-        # The first record of a process holds the compilation, which is no rate.
+        # The time of a process's first record is mostly compilation, not a rate.
         compiling = self._step == self.start
-        self._since, self._step, self._wait, self._aside = now, step, 0.0, 0.0
+        self._since, self._step, self._wait, self._excluded = now, step, 0.0, 0.0
         if compiling:
             return {"startup_seconds": seconds}
         return result

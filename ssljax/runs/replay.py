@@ -1,4 +1,4 @@
-"""A failed step again, from the state that it failed in."""
+"""Replay a failed step from the state in which it failed."""
 
 from pathlib import Path
 from typing import Any
@@ -18,26 +18,33 @@ from ssljax.training.step import run_networks, view_batch
 
 
 def replay(workdir: str | Path, *, train: Source | None = None) -> dict[str, float]:
-    """Run a failed step again from its saved state, and name what is not finite.
+    """Rerun a failed step from its saved state and report what is not finite.
 
     Args:
         workdir: folder of a run that ended with `TrainingFailed`.
-        train: the training images, where the config cannot load them.
+        train: the training images, if the config cannot load them.
 
     Returns:
-        The step's metrics, and under ``nonfinite/NAME`` how many entries of that
-        parameter's gradient are not finite.
+        The step's metrics, and under ``nonfinite/NAME`` the number of entries of that
+        parameter's gradient that are not finite.
+
+    Raises:
+        ConfigError: if the folder has no run or no failed step.
     """
     folder = RunFolder(workdir)
     config = load_resolved(folder)
     if not folder.failure.exists():
-        raise ConfigError(f"{folder.path} has no failure to replay")
+        raise ConfigError(
+            f"{folder.path} has no failed step to replay; only a run that stopped at a "
+            "loss or gradient that is not finite has one"
+        )
     source = train if train is not None else load_split(config, train=True)
     setup = prepare(config, source)
     mesh = devices.make_mesh(count=1, batch_size=config.batch_size)
     place = devices.replicated(mesh)
     wanted = devices.abstract(jax.eval_shape(lambda: init_state(setup)), place)
     state, info = load_failure(folder.failure, wanted)
+    # A state marked as failed would not move.
     state = state.replace(failed_at=jnp.full((), -1, jnp.int32))
     images, labels = source.take(
         batch_indices(

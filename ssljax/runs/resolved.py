@@ -1,4 +1,4 @@
-"""A run's config with every default filled in."""
+"""Load a run's config with every default filled in."""
 
 from ssljax import methods
 from ssljax.config import Config
@@ -6,10 +6,10 @@ from ssljax.runs.folder import RunFolder
 
 
 def load_resolved(folder: RunFolder) -> Config:
-    """Return the settings of a run; those that are newer than the run get defaults.
+    """Return the settings of a run; settings added since then get their defaults.
 
     Args:
-        folder: holds ``config.json``, resolved when the run was made.
+        folder: has the ``config.json`` that was resolved when the run was created.
 
     Raises:
         ConfigError: if ``config.json`` is missing or cannot be used.

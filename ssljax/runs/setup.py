@@ -1,4 +1,4 @@
-"""From a resolved config and a data set to the static parts of a run."""
+"""Build a run's static setup from a resolved config and a data set."""
 
 import functools
 import math
@@ -28,13 +28,17 @@ def load_split(
     labelled: bool = False,
     image_shape: tuple[int, int, int] | None = None,
 ) -> Source:
-    """The training or the test split that a config names.
+    """Load the training or the test split that a config names.
 
     Args:
         config: the recipe.
-        train: which of the two.
-        labelled: of the training images, those that classifiers are fitted on.
-        image_shape: of the training images, whose size the test images then take.
+        train: load the training split, otherwise the test split.
+        labelled: load the training images that classifiers are fitted on, if the
+            config names a split of its own for them.
+        image_shape: shape of the training images, to resize test images to.
+
+    Raises:
+        ConfigError: if the config does not name data that can be loaded.
     """
     data = config.data
     if data.name == "folder" and not data.path:
@@ -46,7 +50,7 @@ def load_split(
         size = image_shape[0]
     if data.name == "arrays":
         raise ConfigError(
-            "data.name is 'arrays', which exists in Python only: pass "
+            "data.name is 'arrays', which only the Python API can load; pass "
             "train=ssljax.data.from_arrays(...)"
         )
     split = (labelled and data.labelled_split) or data.split
@@ -63,19 +67,19 @@ def load_split(
 
 
 def prepare(config: Config, source: Source) -> Setup:
-    """Check a config against the training data and bind the static parts of the run.
+    """Check a config against the training data and return the run's static setup.
 
     Args:
         config: the recipe with every default filled in, see `ssljax.methods.resolve`.
         source: the training images.
 
     Raises:
-        ConfigError: settings that this data set cannot serve, one line each.
+        ConfigError: if a setting does not fit this data set; the message is one line.
     """
     if config.batch_size > source.size:
         raise ConfigError(
-            f"batch_size is {config.batch_size}, but {source.name} ({source.split}) "
-            f"has {source.size} images; allowed: 2 to {source.size}"
+            f"batch_size {config.batch_size} exceeds the {source.size} images of "
+            f"{source.name} ({source.split}); allowed: 2 to {source.size}"
         )
     method = methods.get(config.method.name)
     if method.labels and not source.labelled:
@@ -97,10 +101,10 @@ def prepare(config: Config, source: Source) -> Setup:
 
 
 def _check_step(setup: Setup) -> None:
-    """Trace one step on shapes alone: what it refuses is refused before a run exists.
+    """Trace one step on shapes alone, to reject bad settings before a run exists.
 
     Raises:
-        ConfigError: widths that do not fit together, an option out of its range.
+        ConfigError: widths that do not fit together, or an option out of range.
     """
     config = setup.config
     if methods.get(config.method.name).labels:
@@ -123,9 +127,9 @@ def _check_step(setup: Setup) -> None:
     except ConfigError:
         raise
     except (ValueError, TypeError) as error:
-        told = str(error).strip().splitlines()[0]
+        message = str(error).strip().splitlines()[0]
         raise ConfigError(
-            f"method {config.method.name!r} cannot run with these settings: {told} "
+            f"method {config.method.name!r} cannot run with these settings: {message} "
             f"(options {config.method.options}, projector "
             f"{config.method.projector!r}, predictor {config.method.predictor!r})"
         ) from error
@@ -140,7 +144,19 @@ def assemble(
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> Setup:
-    """Bind the static parts of a resolved config for a data set of these properties."""
+    """Return the static setup of a resolved config for a data set of this shape.
+
+    Args:
+        config: with every default filled in.
+        image_shape: ``(H, W, C)``.
+        num_classes: None if unlabelled.
+        examples: number of training images.
+        mean: per channel.
+        std: per channel.
+
+    Raises:
+        ConfigError: if settings do not fit together.
+    """
     method = methods.get(config.method.name)
     per_epoch = steps_per_epoch(examples, config.batch_size)
     # 1.1 x 10 is a little more than 11 in floating point.

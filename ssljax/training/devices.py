@@ -1,4 +1,4 @@
-"""The device mesh, and how state and batches lie on it."""
+"""The device mesh, and the placement of state and batches on it."""
 
 from typing import Any
 
@@ -13,23 +13,23 @@ from ssljax.config.checks import ConfigError, near_multiples
 def make_mesh(
     *, count: int | None, batch_size: int, microbatch: int | None = None
 ) -> Mesh:
-    """A 1-D mesh with axis ``data`` over the devices of all processes.
+    """Return a 1-D mesh with axis ``data`` over the devices of all processes.
 
     Args:
-        count: devices to use; None takes all.
-        batch_size: global batch, which the devices share equally.
-        microbatch: part of it that they share at a time, or None.
+        count: number of devices to use; None takes all.
+        batch_size: global batch size, a multiple of the number of devices.
+        microbatch: if given, this must be the multiple instead.
 
     Raises:
         ConfigError: more devices than there are, or a batch that does not divide.
     """
-    # In the order of the processes, so that each has its rows of a batch together.
+    # Sorted by process, so that each process has adjacent rows of a batch.
     available = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
     several = jax.process_count() > 1
     if several and count not in (None, len(available)):
         raise ConfigError(
             f"devices.count is {count}; allowed: None with several processes, which "
-            f"use all their {len(available)} devices"
+            f"always use all {len(available)} devices"
         )
     if several and microbatch is not None:
         raise ConfigError(
@@ -37,8 +37,8 @@ def make_mesh(
         )
     if count is not None and count > len(available):
         raise ConfigError(
-            f"devices.count is {count}; allowed: 1 to {len(available)}, the devices "
-            "of this machine"
+            f"devices.count {count} exceeds the {len(available)} devices of this "
+            f"machine; allowed: 1 to {len(available)}"
         )
     devices = available[: count or len(available)]
     name, shared = ("batch_size", batch_size)
@@ -46,25 +46,25 @@ def make_mesh(
         name, shared = ("devices.microbatch", microbatch)
     if shared % len(devices):
         raise ConfigError(
-            f"{name} is {shared}, which {len(devices)} devices cannot share "
-            f"equally; nearest: {near_multiples(shared, len(devices))}"
+            f"{name} is {shared}, not a multiple of the {len(devices)} devices; "
+            f"nearest: {near_multiples(shared, len(devices))}"
         )
-    # Auto axes: under Explicit ones every Gram matrix of a sharded batch is an error.
+    # With Explicit axes, every Gram matrix of a sharded batch would be an error.
     return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Every device holds the whole array."""
+    """Return the sharding that puts the whole array on every device."""
     return NamedSharding(mesh, P())
 
 
 def over_batch(mesh: Mesh) -> NamedSharding:
-    """Rows are shared out over the devices."""
+    """Return the sharding that splits the rows over the devices."""
     return NamedSharding(mesh, P("data"))
 
 
 def place(tree: Any, sharding: NamedSharding) -> Any:
-    """Put host arrays on the devices, explicitly, so that a transfer guard can stand.
+    """Put host arrays on the devices, explicitly, as a transfer guard requires.
 
     >>> mesh = make_mesh(count=1, batch_size=2)
     >>> place(np.arange(2), over_batch(mesh)).shape
@@ -73,14 +73,14 @@ def place(tree: Any, sharding: NamedSharding) -> Any:
     host = jax.tree.map(np.asarray, tree)
     if jax.process_count() == 1:
         return jax.device_put(host, sharding)
-    # Sharded rows are this process's own; what is replicated is whole in each.
+    # Each process passes its own rows of a sharded array, but all of a replicated one.
     return jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(sharding, x), host
     )
 
 
 def abstract(tree: Any, sharding: NamedSharding) -> Any:
-    """Shapes, types and placement of a state, for restoring into."""
+    """Return shapes, types and sharding of a state, as `restore_latest` takes them."""
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         tree,

@@ -1,8 +1,8 @@
 """The two engines that run one step on many devices: jit over a mesh, and pmap.
 
-Both compile the same pure function. Under jit the batch is one array that lies on all
-devices and the compiler finds the communication; under pmap every device gets its part
-and the step joins the parts itself.
+Both compile the same pure function. Under jit the batch is one array sharded over all
+devices, and the compiler inserts the communication. Under pmap every device gets its
+part, and the step itself joins the parts.
 """
 
 import functools
@@ -23,17 +23,17 @@ AXIS = "data"
 
 
 def compiled_step(setup: Setup, mesh: Mesh, *, resident: bool) -> Callable[..., Any]:
-    """The step of a run, compiled by the engine that the config names.
+    """Return the run's step, compiled by the engine that the config names.
 
     Args:
         setup: static parts of the run.
         mesh: the devices, as from `devices.make_mesh`.
-        resident: the data set lies on the devices, and the step takes it and the
-            indices of its batch; else it takes the batch.
+        resident: whether the data set is on the devices. The step then takes it and
+            the indices of the batch, otherwise it takes the batch.
 
     Returns:
-        ``step(state, batch)`` or ``step(state, data, indices)``, which gives the next
-        state and the metrics. The state given is used up (donated).
+        ``step(state, batch)`` or ``step(state, data, indices)``, which returns the
+        next state and the metrics. The state passed in is donated.
     """
     settings = setup.config.devices
     if settings.microbatch is not None:
@@ -56,7 +56,7 @@ def compiled_step(setup: Setup, mesh: Mesh, *, resident: bool) -> Callable[..., 
 
 
 def joined(setup: Setup) -> Setup:
-    """The same setup with BatchNorm averaged over the devices of a mapped axis."""
+    """Return the setup with BatchNorm averaged over the devices of a mapped axis."""
     parts = {
         name: getattr(setup.network, name).clone(axis_name=AXIS)
         for name in ("encoder", "projector", "predictor")
@@ -67,13 +67,16 @@ def joined(setup: Setup) -> Setup:
 def place_rows(
     tree: Any, mesh: Mesh, *, engine: str = "jit", size: int | None = None
 ) -> Any:
-    """Put this process's rows of a batch on its devices, as the engine takes them.
+    """Put this process's rows of a batch on its devices, in the engine's layout.
 
     Args:
         tree: host arrays ``[rows, ...]``, this process's share of the global batch.
         mesh: the devices.
         engine: ``jit`` or ``pmap``.
-        size: rows of a microbatch; the result is then the list of them.
+        size: rows per microbatch, or None.
+
+    Returns:
+        The placed tree, or with ``size`` a list of them, one per microbatch.
     """
     if size is not None:
         rows = len(jax.tree.leaves(tree)[0])

@@ -1,7 +1,7 @@
-"""LARS, which exists in several codes under one name.
+"""LARS: implementations differ, so each variant has a name.
 
-Three of them are here, each named for what it reproduces, because the difference
-decides whether a published recipe works.
+Three variants, each named after the code it reproduces, because the difference decides
+whether a published recipe works.
 """
 
 from typing import Any, NamedTuple
@@ -16,12 +16,12 @@ PyTree = Any
 
 
 def decay_mask(params: PyTree) -> PyTree:
-    """True for the parameters that recipes decay and trust-scale: kernels.
+    """Return True for the parameters that recipes decay and trust-scale: kernels.
 
     These are the kernels of convolutions and dense layers. Biases and the scales and
-    biases of BatchNorm are vectors. A linear prediction head is left out whether its
-    trained part is a vector or, named ``matrix``, all of it: decay would pull the arms
-    of that comparison to different places.
+    biases of BatchNorm are vectors. Linear prediction heads are excluded, whether their
+    parameter is a vector or a matrix (named ``matrix``): decay would pull the heads,
+    which experiments compare, to different fixed points.
 
     >>> import jax.numpy as jnp
     >>> decay_mask({"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)})
@@ -44,7 +44,7 @@ def lars(
     nesterov: bool = False,
     eta: float = 1e-3,
 ) -> optax.GradientTransformation:
-    """LARS with the learning rate inside the momentum buffer.
+    """Return LARS with the learning rate inside the momentum buffer.
 
     Reproduces google-research/simclr (its default, ``classic_momentum``) and
     ``optax.lars`` with both masks set. For a kernel ``p`` with gradient ``g``:
@@ -92,7 +92,7 @@ def lars_byol(
     nesterov: bool = False,
     eta: float = 1e-3,
 ) -> optax.GradientTransformation:
-    """LARS with the learning rate outside the momentum buffer.
+    """Return LARS with the learning rate outside the momentum buffer.
 
     Reproduces deepmind-research/byol, facebookresearch/vicreg and
     facebookresearch/barlowtwins. For a kernel ``p`` with gradient ``g``:
@@ -127,10 +127,10 @@ def lars_clip(
     eta: float = 0.02,
     eps: float = 1e-8,
 ) -> optax.GradientTransformation:
-    """LARS whose layer-wise rate is clipped so that no layer exceeds plain SGD.
+    """Return LARS with layer-wise rates clipped to those of plain SGD.
 
     Reproduces solo-learn's LARS with ``clip_lr=True`` and ``exclude_bias_n_norm=True``
-    (apex's LARC), on which its CIFAR numbers rest. For a kernel ``p``, gradient ``g``
+    (apex's LARC), which its CIFAR results use. For a kernel ``p``, gradient ``g``
     and this step's learning rate ``lr``:
     ``ratio = min(eta |p| / (|g| + wd |p| + eps) / lr, 1)``; ``g = ratio (g + wd p)``;
     ``m = momentum m + g``; ``p -= lr m``. The norm of ``g`` is taken before the decay
@@ -145,7 +145,7 @@ def lars_clip(
         momentum: decay of the buffer.
         weight_decay: L2 penalty of the kernels.
         weight_decay_norm_and_bias: add ``wd p`` to the gradient of vectors too, still
-            without a ratio (solo-learn has no such mode).
+            without a ratio (not available in solo-learn).
         nesterov: look ahead by one momentum step.
         eta: trust coefficient.
         eps: added to the denominator of the ratio.
@@ -170,7 +170,7 @@ def lars_clip(
 
 
 def decayed_weights(weight_decay: float, everywhere: bool):
-    """L2 penalty added to the gradient, of kernels alone or everywhere."""
+    """Return an L2 penalty added to the gradient, of kernels only or everywhere."""
     mask = None if everywhere else decay_mask
     return optax.add_decayed_weights(weight_decay, mask=mask)
 
@@ -181,13 +181,13 @@ def _trust_ratio(eta: float) -> optax.GradientTransformation:
 
 
 def trace(momentum: float, nesterov: bool) -> list[optax.GradientTransformation]:
-    """Momentum buffer as a list of no or one transformation."""
-    # Without momentum the buffer would be a copy of the parameters that nobody reads.
+    """Return the momentum buffer as a list of zero or one transformation."""
+    # Without momentum the buffer would be an unused copy of the parameters.
     return [optax.trace(momentum, nesterov=nesterov)] if momentum else []
 
 
 class _ClippedTrustRatioState(NamedTuple):
-    step: jax.Array  # steps done, where the learning-rate schedule stands
+    step: jax.Array  # steps done, to evaluate the learning-rate schedule at
 
 
 def _scale_by_clipped_trust_ratio(

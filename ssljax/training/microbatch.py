@@ -1,14 +1,16 @@
-"""The gradient of a large batch on few devices: embeddings first, then parts.
+"""Compute the gradient of a large batch in parts, in the memory of one part.
 
-The loss of a batch is no sum over its samples, so gradients of parts cannot simply be
-added. But it reads the embeddings alone, which are small. So: embed the batch part by
-part and keep only embeddings; differentiate the loss of all of them with respect to
-them; run each part again and pull its share of that gradient back to the parameters.
-The sum is the gradient of the whole loss, for the memory of one part and the time of
-one more forward pass.
+The loss of a batch does not decompose over samples, so the gradients of parts cannot
+simply be added. But the loss needs only the embeddings, which are small:
 
-BatchNorm normalises each part by itself, and its running statistics move once a step,
-by the mean of what the parts would make of them.
+1. Embed the batch part by part and keep only the embeddings.
+2. Differentiate the loss of all embeddings with respect to them.
+3. Run each part again and pull its share of that gradient back to the parameters.
+
+The sum is the gradient of the whole loss, for one extra forward pass.
+
+BatchNorm normalises each part separately. Its running statistics are updated once per
+step, with the mean of the parts' updates.
 """
 
 import functools
@@ -33,11 +35,11 @@ from ssljax.training.update import update
 
 
 def microbatched_step(setup: Setup, mesh: Mesh, *, resident: bool) -> Callable:
-    """A step that takes its batch in parts, as `devices.microbatch` asks.
+    """Return a step that processes its batch in parts of `devices.microbatch` rows.
 
-    The parts are separate programs that run one after the other, and not one program
-    with a loop: convolutions inside a loop are far slower on CPUs, and memory stays
-    that of a part whatever the compiler does.
+    The parts run as separate programs, not as one program with a loop: convolutions
+    inside a loop are far slower on CPUs, and this way the memory is that of one part
+    whatever the compiler does.
 
     Args:
         setup: static parts of the run.
@@ -45,8 +47,8 @@ def microbatched_step(setup: Setup, mesh: Mesh, *, resident: bool) -> Callable:
         resident: as in `engines.compiled_step`.
 
     Returns:
-        ``step(state, parts)`` or ``step(state, data, index_parts)`` with the batch cut
-        into equal parts, in order.
+        ``step(state, parts)`` or ``step(state, data, index_parts)``, where the batch is
+        a list of equal parts, in order.
     """
     programs = compile_parts(setup, mesh)
 
@@ -73,9 +75,9 @@ def microbatched_step(setup: Setup, mesh: Mesh, *, resident: bool) -> Callable:
 
 
 def compile_parts(setup: Setup, mesh: Mesh) -> dict[str, Any]:
-    """The programs that `microbatched_step` runs in turn, by name.
+    """Return the programs that `microbatched_step` runs in turn, by name.
 
-    ``first`` holds the rows that the parts begin at, as arrays on the devices.
+    ``first`` is the list of the parts' first rows, as arrays on the devices.
     """
     size = setup.config.devices.microbatch
     assert size is not None

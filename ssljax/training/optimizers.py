@@ -21,7 +21,7 @@ from ssljax.training.schedules import ScalarOrSchedule
 
 PyTree = Any
 
-# Trust coefficients of the codes each form reproduces.
+# Default trust coefficients of the implementations that the variants reproduce.
 _DEFAULT_ETA = {"lars": 1e-3, "lars_byol": 1e-3, "lars_clip": 0.02}
 OPTIMIZERS = ("sgd", "adamw", "lars", "lars_byol", "lars_clip")
 
@@ -40,7 +40,7 @@ def make(
     peak: float | None = None,
     norm_and_bias_factor: float | None = None,
 ) -> optax.GradientTransformation:
-    """Optimizer by name, with the switches that recipes turn.
+    """Return an optimizer by name, with the options that recipes set.
 
     Args:
         name: "sgd" (PyTorch's: the decay is added to the gradient before the momentum),
@@ -52,7 +52,7 @@ def make(
         weight_decay_norm_and_bias: decay vectors (biases, BatchNorm) too. SimSiam's SGD
             does, the LARS recipes do not.
         nesterov: Nesterov momentum.
-        eta: trust coefficient of the LARS forms; None takes 0.001 ("lars_clip" 0.02).
+        eta: trust coefficient of the LARS variants; None is 0.001 ("lars_clip" 0.02).
         clip_norm: rescale the whole gradient to at most this L2 norm, before all else;
             None leaves it alone.
         constant_learning_rate_for: top-level subtrees of the parameters that stay at
@@ -81,14 +81,16 @@ def make(
             f"Available: {', '.join(OPTIMIZERS)}"
         )
     if eta is not None and name not in _DEFAULT_ETA:
-        raise ValueError(f"eta belongs to the LARS forms, {name!r} has none: leave it")
+        raise ValueError(f"eta applies to LARS only, not to {name!r}; leave it out")
     check_range("momentum", momentum, low=0.0, high=1.0)
     check_range("weight_decay", weight_decay, low=0.0)
     for label, value in (("eta", eta), ("clip_norm", clip_norm)):
         if value is not None and not value > 0:
             raise ValueError(f"{label} must be positive or None, got {value}")
     if nesterov and momentum == 0:
-        raise ValueError("nesterov needs momentum > 0, got 0: set one of the two")
+        raise ValueError(
+            "nesterov needs momentum > 0, got 0; raise momentum or switch nesterov off"
+        )
     if not callable(learning_rate):
         check_range("learning_rate", learning_rate, low=0.0)
 
@@ -110,15 +112,15 @@ def make(
                 mask=None if weight_decay_norm_and_bias else decay_mask,
                 nesterov=nesterov,
             )
-        form = {"lars": lars, "lars_byol": lars_byol, "lars_clip": lars_clip}[name]
-        return form(eta=_DEFAULT_ETA[name] if eta is None else eta, **common)
+        variant = {"lars": lars, "lars_byol": lars_byol, "lars_clip": lars_clip}[name]
+        return variant(eta=_DEFAULT_ETA[name] if eta is None else eta, **common)
 
     optimizer = build(learning_rate)
     if constant_learning_rate_for:
         if isinstance(constant_learning_rate_for, str):
             raise ValueError(
                 "constant_learning_rate_for must be a tuple of names, got "
-                f"{constant_learning_rate_for!r}: write "
+                f"{constant_learning_rate_for!r}; write "
                 f"({constant_learning_rate_for!r},)"
             )
         if peak is None:
@@ -135,7 +137,7 @@ def make(
         )
     if norm_and_bias_factor is not None:
         check_range("norm_and_bias_factor", norm_and_bias_factor, low=0.0)
-        # No form adapts the rate of vectors, so that scaling their step is exact.
+        # No LARS variant adapts the rate of vectors, so scaling their update is exact.
         optimizer = optax.chain(
             optimizer, optax.masked(optax.scale(norm_and_bias_factor), _vectors)
         )
@@ -146,7 +148,7 @@ def make(
 
 
 def ema_update(target: PyTree, online: PyTree, momentum: Any) -> PyTree:
-    """``momentum * target + (1 - momentum) * online``, leaf by leaf.
+    """Compute ``momentum * target + (1 - momentum) * online``, leaf by leaf.
 
     Args:
         target: parameters of the target network.
@@ -197,7 +199,7 @@ def _label_by_subtree(names: tuple[str, ...]) -> Callable[[PyTree], PyTree]:
         if missing:
             raise ValueError(
                 f"constant_learning_rate_for names {missing[0]!r}, but the parameters "
-                f"have {', '.join(map(repr, present))}: use one of these"
+                f"have {', '.join(map(repr, present))}; use one of these"
             )
         return jax.tree_util.tree_map_with_path(
             lambda path, _: "constant" if _top_level(path) in names else "scheduled",

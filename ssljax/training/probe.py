@@ -1,7 +1,7 @@
-"""The online linear probe: a classifier on detached features, trained beside the step.
+"""The online linear probe: a classifier on detached features, trained in every step.
 
-It costs one matrix product and shows the accuracy while training; its gradient never
-reaches the encoder.
+It costs one matrix product and shows the accuracy during training. Its gradient does
+not reach the encoder.
 """
 
 from typing import Any
@@ -38,14 +38,14 @@ def update_probe(
     """Take one optimizer step on the cross-entropy of detached features.
 
     Args:
-        probe: as from `init_probe`, or ``{}`` where there is no probe.
+        probe: as from `init_probe`, or ``{}`` without a probe.
         features: encoder features of one view, ``[N, F]``.
         labels: classes ``[N]``, -1 where unknown.
-        optimizer: the probe's own.
+        optimizer: the probe's optimizer.
 
     Returns:
         The next probe, and the metrics ``probe_loss`` and ``probe_accuracy`` (percent),
-        NaN for a batch without labels; ``{}`` twice where there is no probe.
+        NaN for a batch without labels; ``{}`` twice without a probe.
     """
     if not probe:
         return {}, {}
@@ -66,7 +66,7 @@ def update_probe(
         gradients, probe["opt_state"], probe["params"]
     )
     params = optax.apply_updates(probe["params"], updates)
-    # Without labels nothing was measured: null in the records, not 0 %.
+    # Without labels nothing was measured, so the records must say null, not 0 %.
     metrics = {
         "probe_loss": jnp.where(known > 0, loss, jnp.nan),
         "probe_accuracy": jnp.where(known > 0, 100.0 * accuracy, jnp.nan),

@@ -1,4 +1,4 @@
-"""Schedules: the learning rate, and the momentum of a target network."""
+"""Schedules of the learning rate and of a target network's momentum."""
 
 import math
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def schedule(
     warmup_start: float = 0.0,
     decay: str = "cosine",
 ) -> Schedule:
-    """Linear warm-up to ``peak``, then half a cosine (or a constant).
+    """Return a linear warm-up to ``peak``, then half a cosine (or a constant).
 
     Args:
         peak: learning rate at step ``warmup_steps``, already scaled by the batch size.
@@ -31,7 +31,7 @@ def schedule(
             schedule starts at ``peak``.
         final_fraction: last learning rate as a fraction of ``peak`` (VICReg and Barlow
             Twins 0.001, SimCLR and BYOL 0).
-        warmup_start: learning rate at step 0 (not a fraction; solo-learn has 3e-5).
+        warmup_start: learning rate at step 0 (not a fraction; solo-learn's is 3e-5).
         decay: "cosine", or "constant" to stay at ``peak`` after the warm-up.
 
     Returns:
@@ -54,7 +54,7 @@ def schedule(
     if not 0 <= warmup_steps <= total_steps:
         raise ValueError(
             f"warmup_steps must lie in [0, total_steps = {total_steps}], "
-            f"got {warmup_steps}: shorten the warm-up or train longer"
+            f"got {warmup_steps}; shorten the warm-up or train longer"
         )
     final = peak * final_fraction
     decay_steps = max(total_steps - warmup_steps, 1)
@@ -75,7 +75,7 @@ def schedule(
 def ema_momentum(
     step: Any, *, total_steps: int, base: float, final: float = 1.0
 ) -> jax.Array:
-    """Momentum of a target network, rising from ``base`` to ``final`` on a cosine.
+    """Compute a target network's momentum, a cosine from ``base`` to ``final``.
 
     Args:
         step: steps done, an integer or an array.

@@ -1,4 +1,4 @@
-"""The training state, and everything static that a step is built from."""
+"""The training state, and a run's static setup."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from ssljax.data.augment import View
 from ssljax.models import Network, Outputs, initialise
 from ssljax.training.probe import init_probe
 
-# From the running covariance and the projections of all views to the predictors of all
-# views and the next covariance.
+# (running covariance, projections of all views) -> (predictors of all views, next
+# covariance)
 Predictors = Callable[
     [jax.Array, Sequence[jax.Array]], tuple[list[jax.Array], jax.Array]
 ]
@@ -24,49 +24,49 @@ Predictors = Callable[
 
 @flax.struct.dataclass
 class TrainState:
-    """All that changes from step to step; keys and data order follow from ``step``."""
+    """Everything that changes in a step; keys and data order follow from ``step``."""
 
     step: jax.Array
     """Steps done, int32."""
     failed_at: jax.Array
-    """Step whose loss or gradient was not finite, else -1; the state then stands
-    still, so that it is the very state in which the step failed."""
+    """Step whose loss or gradient was not finite, else -1. Once it is set, the state
+    stays as it was when that step failed."""
     params: Any
     batch_stats: Any
     opt_state: Any
     target: dict[str, Any]
-    """EMA parameters and own batch statistics, or ``{}``."""
+    """The target network's EMA parameters and batch statistics, or ``{}``."""
     covariance: Any
-    """Running second moment of the projections ``[D, D]``, where the predictor is
-    computed from it, else ``{}``."""
+    """Running second moment of the projections ``[D, D]`` if the predictor is computed
+    from it, else ``{}``."""
     probe: dict[str, Any]
-    """Online linear probe: parameters and momentum, or ``{}``."""
+    """The online linear probe's parameters and momentum, or ``{}``."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """The static parts of a run, bound once: `ssljax.runs.setup` makes it.
+    """A run's static setup, built once by `ssljax.runs.setup`.
 
-    The step reads the method from here alone, as functions and plain facts.
+    All a step knows of the method are these functions and constants.
     """
 
     config: Config
     """With every default filled in."""
     loss: Callable[[Outputs], jax.Array]
-    """The method's loss of the global batch, its options bound."""
+    """The method's loss of the global batch, with its options bound."""
     predictors: Predictors | None
-    """Where the predictor has a closed form: ``(covariance, projections)`` to the
+    """For a closed-form predictor, else None: maps ``(covariance, projections)`` to the
     predictors of all views and the next running covariance."""
     joint_forward: bool
     """Whether all views share one forward pass, and so their BatchNorm statistics."""
     teacher_first: bool
-    """Whether the first view is the teacher's alone, and students see the others."""
+    """Whether only the teacher sees the first view, and students see the others."""
     target_momentum: float
-    """Of the target network's moving average; 0 where there is none."""
+    """Momentum of the target network's moving average; 0 without a target network."""
     target_start: str
     """``copy`` of the online network, or ``random``."""
     peak_learning_rate: float
-    """After scaling by the batch."""
+    """After scaling with the batch size."""
     warmup_steps: int
     network: Network
     optimizer: optax.GradientTransformation
@@ -74,7 +74,7 @@ class Setup:
     schedule: optax.Schedule
     views: tuple[View, ...]
     view_sizes: tuple[int, ...]
-    """Side of every view in pixels, the largest first."""
+    """Side of each view in pixels, the largest first."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
     image_shape: tuple[int, int, int]
@@ -84,27 +84,30 @@ class Setup:
 
     @property
     def has_target(self) -> bool:
-        """Whether a moving-average target network is trained beside the online one."""
+        """Return whether the method has a moving-average target network."""
         return self.target_momentum > 0
 
     @property
     def view_size(self) -> int:
-        """Side of the views in pixels; of the largest where there are several."""
+        """Return the side of the largest view in pixels."""
         return self.view_sizes[0]
 
     @property
     def view_shape(self) -> tuple[int, int, int]:
-        """Shape of one view, ``(H, W, C)``."""
+        """Return the shape of one view, ``(H, W, C)``."""
         return self.view_size, self.view_size, self.image_shape[2]
 
     @property
     def stem(self) -> str:
-        """The stem in use, chosen from the view size unless the config names one."""
+        """Return the stem, chosen from the view size unless the config names one."""
         return self.network.encoder.stem
 
 
 def init_state(setup: Setup) -> TrainState:
-    """The state at step 0, a pure function of the seed; call it under ``jax.jit``."""
+    """Return the state at step 0, a pure function of the seed.
+
+    Call it under ``jax.jit``; see `creator`.
+    """
     root = jax.random.key(setup.config.seed)
     online, target, probe = (jax.random.fold_in(root, 2**31 - i) for i in (1, 2, 3))
     variables = initialise(setup.network, online, setup.view_shape)
@@ -122,10 +125,14 @@ def init_state(setup: Setup) -> TrainState:
 
 
 def creator(setup: Setup, *, out_shardings: Any = None) -> Callable[[], TrainState]:
-    """`init_state` as one program, to be called or asked for its shapes.
+    """Return `init_state` as one compiled program.
 
-    It runs once, so on CPUs it is compiled with little optimisation, in a quarter of
-    the time and to the same bits.
+    It runs once, so on CPUs it is compiled with little optimisation, which takes a
+    quarter of the time and gives the same bits.
+
+    Args:
+        setup: static parts of the run.
+        out_shardings: where the state is put, as for ``jax.jit``.
     """
     quickly = jax.default_backend() == "cpu"
     return jax.jit(
@@ -141,7 +148,7 @@ def _init_target(setup: Setup, online: Any, key: jax.Array) -> dict[str, Any]:
         start = initialise(setup.network, key, setup.view_shape)
     keep = ("encoder", "projector")
     return {
-        # Copied, since one buffer cannot be donated twice.
+        # Copied, because one buffer cannot be donated twice.
         part: jax.tree.map(
             jnp.copy, {name: tree for name, tree in start[part].items() if name in keep}
         )

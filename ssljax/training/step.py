@@ -1,7 +1,7 @@
 """The train step: a pure function of the state and a global batch.
 
-It reads in the order it runs: views, forward pass, loss, update. It knows nothing of a
-particular method: the loss and the closed-form predictor are bound in `Setup`.
+The file is in the order of execution: views, forward pass, loss, update. Nothing here
+depends on a particular method: the loss and the closed-form predictor are in `Setup`.
 """
 
 import itertools
@@ -24,20 +24,20 @@ def train_step(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Take one step on the global batch.
 
-    Under ``jax.jit`` with the batch sharded over a mesh, every sum below runs over the
-    whole batch: BatchNorm, the loss and the gradients are those of one device. Under
-    ``jax.pmap`` the batch is one device's part of it, and ``axis`` joins the parts.
+    Under ``jax.jit`` with the batch sharded over a mesh, every sum below is over the
+    whole batch, so BatchNorm, loss and gradients equal those of one device. Under
+    ``jax.pmap`` the batch is one device's part, and ``axis`` joins the parts.
 
     Args:
-        state: the state; a donated argument in the compiled step.
+        state: the state, donated in the compiled step.
         batch: ``image`` uint8 ``[N, H, W, C]`` and ``label`` int32 ``[N]``, -1 where
             unknown.
         setup: static parts, bound with `functools.partial`.
         axis: name of the mapped axis, None for the global view.
 
     Returns:
-        The next state, and float32 scalars. Where the loss or the gradient is not
-        finite the state stays as it was, with ``failed_at`` set.
+        The next state, and metrics as float32 scalars. If the loss or the gradient is
+        not finite, the state does not change except that ``failed_at`` is set.
     """
     rows = None
     if axis is not None:
@@ -50,8 +50,8 @@ def train_step(
             params, state, views, batch["label"], setup, axis=axis
         )
         loss = setup.loss(outputs).astype(jnp.float32)
-        # Every device has the whole loss. With a mean here and one of the gradients,
-        # these are right whatever the transpose of a sum over devices is taken to be.
+        # Every device computes the whole loss. Averaging both loss and gradients is
+        # correct whichever way JAX transposes a sum over devices.
         return _mean_over(axis, loss), (new_stats, outputs)
 
     (loss, (new_stats, outputs)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
@@ -92,10 +92,10 @@ def view_batch(
     Args:
         step: number of the step.
         batch: ``image`` uint8 ``[N, H, W, C]``.
-        setup: names the views and their sizes S.
-        stream: constant of the purpose, folded into the key.
-        count: only the first so many views.
-        rows: which rows of the global batch these are, as `make_views` takes it.
+        setup: has the views and their sizes S.
+        stream: folded into the key; each purpose has its own constant.
+        count: make only this many of the first views.
+        rows: which rows of the global batch these are, see `make_views`.
     """
     views = make_views(
         step_key(step, setup, stream=stream),
@@ -105,13 +105,13 @@ def view_batch(
         rows=rows,
     )
     normalized = [normalize(view, setup.mean, setup.std) for view in views]
-    # Fused into the network, XLA would compute parts of the views again and again, and
-    # compile for minutes.
+    # Without the barrier XLA fuses the views into the network, recomputes parts of them
+    # many times, and compiles for minutes.
     return jax.lax.optimization_barrier(normalized)
 
 
 def step_key(step: jax.Array, setup: Setup, *, stream: int) -> jax.Array:
-    """Return a step's key, a function of seed, step and purpose; no state is kept."""
+    """Return a step's key, a pure function of seed, step and stream."""
     root = jax.random.fold_in(jax.random.key(setup.config.seed), stream)
     return jax.random.fold_in(root, step)
 
@@ -119,7 +119,8 @@ def step_key(step: jax.Array, setup: Setup, *, stream: int) -> jax.Array:
 class Embedded(NamedTuple):
     """Network outputs for some rows, one entry per view; `Outputs` needs all rows.
 
-    Targets are constants only where a target network made them.
+    Without a target network the targets still carry gradients, which `collect_outputs`
+    stops.
     """
 
     features: list[jax.Array]
@@ -141,11 +142,11 @@ def run_networks(
 
     Args:
         params: parameters of the online network.
-        state: supplies everything else that is read.
+        state: has the other network inputs, such as batch statistics.
         views: ``[N, S, S, C]`` each, as from `view_batch`.
         labels: ``[N]``.
         setup: static parts.
-        axis: where the rows are one device's, the mapped axis to gather them over.
+        axis: mapped axis to gather the rows over if they are one device's, else None.
 
     Returns:
         The outputs that the loss reads, and the new statistics: ``batch_stats``,
@@ -159,10 +160,10 @@ def run_networks(
 def forward_views(
     params: Any, state: TrainState, views: list[jax.Array], setup: Setup
 ) -> tuple[Embedded, dict[str, Any]]:
-    """Run the online and the target network on the views that each of them sees.
+    """Run the online and the target network, each on the views it sees.
 
-    Targets come from the views of the largest size only, as in multi-crop methods;
-    where the first view is the teacher's alone, students see the others.
+    Targets come from the views of the largest size only, as in multi-crop methods. With
+    ``setup.teacher_first``, only the teacher sees the first view.
 
     Returns:
         The embeddings, and the new ``batch_stats`` and ``target`` (its batch
@@ -171,7 +172,7 @@ def forward_views(
     network, apart = setup.network, setup.teacher_first
     large = [view for view in views if view.shape == views[0].shape]
     teacher_views = views[:1] if apart else large
-    # Without a target network the teacher's view goes through the online network too.
+    # Without a target network the online network is also the teacher.
     online_views = views[1:] if apart and setup.has_target else views
     online, stats = _per_view(
         network, params, state.batch_stats, online_views, setup.joint_forward
@@ -202,7 +203,11 @@ def collect_outputs(
     state: TrainState,
     setup: Setup,
 ) -> tuple[Outputs, dict[str, Any]]:
-    """Add to the embeddings of the whole batch what only the whole batch determines."""
+    """Return the loss's inputs from the embeddings of the whole batch.
+
+    This is the part of the forward pass that needs all rows: the closed-form
+    predictors and the running covariance.
+    """
     predictors, covariance = [], state.covariance
     if setup.predictors is not None:
         predictors, covariance = setup.predictors(covariance, embedded.projections)
@@ -221,7 +226,7 @@ def collect_outputs(
 def projections_of(
     state: TrainState, views: list[jax.Array], setup: Setup
 ) -> list[jax.Array]:
-    """Return projections ``[N, D]`` of views by the online network in training mode."""
+    """Return the online network's projections ``[N, D]`` of views, in training mode."""
     passes, _ = _per_view(
         setup.network,
         state.params,
@@ -234,15 +239,15 @@ def projections_of(
 
 
 def _per_view(network, params, stats, views, joint, method="__call__"):
-    """Outputs of each view, by one forward pass per view or, jointly, per size."""
+    """Return outputs per view, from one forward pass per view or (jointly) per size."""
     if not joint:
         groups = [[view] for view in views]
     else:  # views are sorted by size
         groups = [list(g) for _, g in itertools.groupby(views, lambda v: v.shape)]
     results = []
     for group in groups:
-        # Views of one image side by side: rows stay on the device that made them,
-        # where a concatenation would gather the batch on every device.
+        # Interleave the views of each image, so that rows stay on the device that made
+        # them. A concatenation would gather the batch on every device.
         count = len(group)
         rows = jnp.stack(group, axis=1).reshape(-1, *group[0].shape[1:])
         outputs, stats = forward(network, params, stats, rows, method=method)
@@ -255,7 +260,7 @@ def _per_view(network, params, stats, views, joint, method="__call__"):
 
 
 def _gathered(axis: str | None, tree: Any) -> Any:
-    """Rows of all devices, in the order of the global batch."""
+    """Gather the rows of all devices, in the order of the global batch."""
     if axis is None:
         return tree
     return jax.tree.map(lambda x: jax.lax.all_gather(x, axis, tiled=True), tree)

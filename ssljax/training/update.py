@@ -1,4 +1,4 @@
-"""The last part of a step: from loss and gradients to the next state and metrics."""
+"""The last part of a step: apply the gradients, and return next state and metrics."""
 
 from typing import Any
 
@@ -21,18 +21,18 @@ def update(
     *,
     setup: Setup,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """Finish a step, once loss and gradients of the global batch are known.
+    """Apply the gradients of the global batch and return the next state.
 
     Args:
         state: the state before the step.
         loss: scalar.
-        gradients: of the loss, a tree like the parameters.
+        gradients: gradients of the loss, a tree like the parameters.
         new_stats: as from `ssljax.training.step.run_networks`.
         outputs: as from `ssljax.training.step.run_networks`, for the whole batch.
         setup: static parts.
 
     Returns:
-        The next state and float32 scalars, as `ssljax.training.step.train_step`.
+        The next state and the metrics, as from `ssljax.training.step.train_step`.
     """
     norm = optax.tree.norm(gradients)
     updates, opt_state = setup.optimizer.update(
@@ -62,6 +62,7 @@ def update(
     failed_at = jnp.where(
         finite | (state.failed_at >= 0), state.failed_at, state.step
     ).astype(jnp.int32)
+    # Select with `where` instead of a branch: a branch would need the host or a `cond`.
     kept = jax.tree.map(lambda new, old: jnp.where(proceed, new, old), advanced, state)
     metrics = {
         "loss": loss,
@@ -84,13 +85,16 @@ def _update_target(state: TrainState, params: Any, stats: Any, setup: Setup):
     )
     online = {name: params[name] for name in state.target["params"]}
     moved = optimizers.ema_update(state.target["params"], online, momentum)
-    # As in BYOL's code, only parameters are averaged: the target keeps its own
-    # BatchNorm statistics.
+    # Average the parameters only: as in BYOL's code, the target network has BatchNorm
+    # statistics of its own.
     return {"params": moved, "batch_stats": stats}, jnp.asarray(momentum, jnp.float32)
 
 
 def _embedding_std(z: jax.Array) -> jax.Array:
-    """Mean per-dimension deviation of unit rows times sqrt(D): 1 isotropic, 0 dead."""
+    """Compute sqrt(D) times the mean standard deviation of unit rows.
+
+    It is 1 for isotropic embeddings and 0 for collapsed ones.
+    """
     z = z.astype(jnp.float32)
     rows = z / jnp.maximum(jnp.linalg.norm(z, axis=1, keepdims=True), 1e-6)
     return jnp.std(rows, axis=0).mean() * jnp.sqrt(float(z.shape[1]))

@@ -68,7 +68,7 @@ def test_a_batch_larger_than_the_data_set(refused):
         128,
     )
     assert line == (
-        "batch_size is 128, but shapes (train) has 100 images; allowed: 2 to 100"
+        "batch_size 128 exceeds the 100 images of shapes (train); allowed: 2 to 100"
     )
 
 

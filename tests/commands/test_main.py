@@ -71,6 +71,25 @@ def test_every_command_has_help(command, capsys):
     assert out.startswith("usage: ssljax " + command) and err == ""
 
 
+@pytest.mark.parametrize("words", [["list", "recipes"], ["pretrain", "--help"]])
+def test_a_reader_that_closes_the_pipe_gets_no_traceback(words):
+    command = [sys.executable, "-m", "ssljax", *words]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_another_broken_pipe_keeps_its_traceback(monkeypatch):
+    def broken(words):
+        raise BrokenPipeError("to a reading process")
+
+    monkeypatch.setitem(cli.COMMANDS, "report", broken)
+    with pytest.raises(BrokenPipeError, match="to a reading process"):
+        main(["report", "run"])
+
+
 def run_python(*words):
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

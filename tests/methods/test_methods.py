@@ -1,4 +1,4 @@
-"""The table of methods: gaps that are filled, names that are refused, the wiring."""
+"""The table of methods: defaults, names that are refused, and inputs of the losses."""
 
 import dataclasses
 
@@ -50,7 +50,7 @@ PAPERS = {
 }
 
 
-# What the defaults, made for real batches and widths, ask of 8 rows of 16 numbers.
+# Options for 8 rows of 16 numbers, because the defaults are for real sizes.
 SMALL = {
     "w_mse": {"sub_batch": 4, "eps": 0.1},
     "cw_rgp": {"sub_batch": 4, "groups": 2},
@@ -59,7 +59,7 @@ SMALL = {
 
 
 def outputs_of(views, *, seed=0, n=8, d=16):
-    """Different numbers for projections, predictions and targets of every view."""
+    """Return different numbers for projections, predictions and targets of each view."""
     keys = jax.random.split(jax.random.key(seed), 4)
     z, p, t = (list(jax.random.normal(key, (views, n, d))) for key in keys[:3])
     w = [jnp.eye(d) * (1.0 + i) for i in range(views)]
@@ -76,7 +76,7 @@ def value_of(name, outputs):
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_resolve_fills_every_gap_with_the_papers_value(name):
+def test_resolve_replaces_every_none_with_the_papers_value(name):
     resolved = methods.resolve(Config(method=MethodConfig(name)))
     method = resolved.method
     assert (
@@ -91,8 +91,8 @@ def test_resolve_fills_every_gap_with_the_papers_value(name):
     assert methods.resolve(resolved) == resolved
 
 
-def test_resolve_keeps_what_was_asked_for():
-    asked = Config(
+def test_resolve_keeps_explicit_settings():
+    config = Config(
         method=MethodConfig(
             "byol",
             projector="64-32",
@@ -106,17 +106,17 @@ def test_resolve_keeps_what_was_asked_for():
         augment=AugmentConfig(preset="simclr"),
         optimizer=OptimizerConfig(constant_predictor_rate=True),
     )
-    resolved = methods.resolve(asked)
-    assert resolved == asked
+    resolved = methods.resolve(config)
+    assert resolved == config
     partly = MethodConfig("vicreg", options={"variance_weight": 10.0})
     options = methods.resolve(Config(method=partly)).method.options
     assert options == PAPERS["vicreg"][0] | {"variance_weight": 10.0}
 
 
-def test_resolve_touches_nothing_but_the_gaps():
+def test_resolve_changes_only_settings_that_are_none():
     before, after = flatten(Config()), flatten(methods.resolve(Config()))
-    touched = {key for key in after if after[key] != before.get(key)}
-    assert touched == {
+    changed = {key for key in after if after[key] != before.get(key)}
+    assert changed == {
         "method.options.temperature",
         "method.projector",
         "method.projector_norm",
@@ -140,7 +140,7 @@ HEADS = {  # BatchNorm and biases of the projector, biases of the predictor
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_heads_are_those_of_the_code_of_the_paper(name):
+def test_heads_are_those_of_the_papers_code(name):
     method = methods.resolve(Config(method=MethodConfig(name))).method
     heads = method.projector_norm, method.projector_bias, method.predictor_bias
     assert heads == HEADS[name]
@@ -174,7 +174,7 @@ def test_a_config_chooses_norms_and_biases_of_its_heads(norm, bias, expected):
     params = tree["params"]
     linear = {k: set(v) for k, v in params["projector"].items() if "linear" in k}
     assert linear == expected
-    # The running statistics show a BatchNorm without parameters too.
+    # A BatchNorm without parameters shows in the running statistics only.
     normed = {"off": [], "hidden": ["bn1"]}.get(norm, ["bn1", "bn2"])
     assert sorted(tree["batch_stats"].get("projector", {})) == normed
     assert ("bn2" in params["projector"]) is (norm == "affine")
@@ -217,7 +217,7 @@ def test_a_config_chooses_norms_and_biases_of_its_heads(norm, bias, expected):
         ),
     ],
 )
-def test_what_a_method_does_not_know_is_refused(method, message):
+def test_unknown_methods_and_options_are_refused(method, message):
     with pytest.raises(ConfigError) as refusal:
         methods.resolve(Config(method=method))
     assert str(refusal.value) == message
@@ -256,7 +256,9 @@ def test_every_option_changes_the_loss_or_the_predictor(name):
         if not METHODS[name].closed_form:
             return float(methods.bind_loss(config)(outputs))
         start = jnp.diag(jnp.arange(16.0))
-        made, _ = methods.bind_predictors(config)(start, outputs.projections)
+        predictors = methods.bind_predictors(config)
+        assert predictors is not None
+        made, _ = predictors(start, outputs.projections)
         return float(methods.bind_loss(config)(outputs._replace(predictors=made)))
 
     before = result(config)
@@ -265,15 +267,17 @@ def test_every_option_changes_the_loss_or_the_predictor(name):
         if other is None:
             other = 0.3 * value + 0.04
         if option == "centering":
-            continue  # its names are the loss's own test
+            continue  # the loss's own test covers its names
         assert result(resolved(name, **(base | {option: other}))) != before, option
 
 
-def test_the_closed_form_takes_one_view_after_the_other():
+def test_the_closed_form_predictor_updates_the_covariance_view_by_view():
     config = resolved("directpred_euclidean", covariance_momentum=0.5)
     z1, z2 = outputs_of(2).projections
     start = 0.3 * jnp.eye(16)
-    (w1, w2), after = methods.bind_predictors(config)(start, [z1, z2])
+    predictors = methods.bind_predictors(config)
+    assert predictors is not None
+    (w1, w2), after = predictors(start, [z1, z2])
     first = 0.5 * start + 0.5 * z1.T @ z1 / 8
     second = 0.5 * first + 0.5 * z2.T @ z2 / 8
     np.testing.assert_allclose(after, second, rtol=1e-5, atol=1e-6)
@@ -282,7 +286,7 @@ def test_the_closed_form_takes_one_view_after_the_other():
 
 
 @pytest.mark.parametrize(("momentum", "expected"), [(0.99, 0.998), (0.0, 0.5)])
-def test_the_covariance_is_remembered_as_long_as_the_target(momentum, expected):
+def test_the_covariance_momentum_follows_the_targets(momentum, expected):
     config = Config(method=MethodConfig("isoloss_cosine", target_momentum=momentum))
     options = methods.resolve(config).method.options
     assert options["covariance_momentum"] == expected
@@ -298,7 +302,7 @@ def test_closed_form_methods_sum_both_directions(name):
 
 
 @pytest.mark.slow
-def test_stochastic_methods_follow_the_key():
+def test_stochastic_methods_depend_on_the_key():
     for name in ("w_mse", "cw_rgp", "shuffled_dbn"):
         outputs = outputs_of(2)
         config = resolved(name)
@@ -372,7 +376,7 @@ def test_two_views_are_the_plain_loss_of_the_projections(name):
 
 
 @pytest.mark.parametrize("name", ["byol", "simsiam"])
-def test_no_gradient_is_expected_of_projections_in_asymmetric_methods(name):
+def test_projections_get_no_gradient_in_asymmetric_methods(name):
     outputs = outputs_of(2)
 
     def loss(projections):

@@ -1,4 +1,4 @@
-"""The CIFAR-10 recipe in two processes, by the command, stopped half-way."""
+"""The CIFAR-10 recipe run by the command in two processes, stopped half-way."""
 
 import json
 import signal
@@ -13,7 +13,7 @@ from ssljax.data.catalogue import catalogue
 
 
 def launch(workdir):
-    """Both processes of one launch of the same command."""
+    """Start both processes of one launch of the same command."""
     port = free_port()
     words = ["pretrain", "cifar10/simclr", "--smoke"]
     words += ["--workdir", str(workdir), "--epochs", "3", "--log.every-steps", "5"]
@@ -30,7 +30,7 @@ def launch(workdir):
 
 
 @pytest.mark.slow
-def test_two_processes_stop_go_on_and_leave_one_report(tmp_path):
+def test_two_processes_stop_resume_and_write_one_report(tmp_path):
     if "cifar10" not in {entry.name for entry in catalogue() if entry.present}:
         pytest.skip("cifar10 is not prepared; set TFDS_DATA_DIR")
     workdir = tmp_path / "run"

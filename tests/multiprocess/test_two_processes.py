@@ -1,4 +1,4 @@
-"""Two processes with four devices each: one run, the numbers of one device."""
+"""Two processes with four devices each give one run with the numbers of one device."""
 
 import os
 import random
@@ -32,7 +32,7 @@ jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_num_cpu_devices", 4)
 index, port, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 from ssljax.config import DevicesConfig
-from ssljax.training import processes
+from ssljax.runs import processes
 processes.join(
     DevicesConfig(coordinator=f"localhost:{port}", processes=2, process=index)
 )
@@ -73,7 +73,7 @@ def test_methods_train_as_on_one_device(tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Losses of two processes that nobody stops."""
+    """Return the losses of two processes that are not stopped."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
     assert finish(start(workdir, processes=2)) == [0, 0]
     return losses(workdir)
@@ -84,7 +84,7 @@ def test_two_processes_train_like_one_and_write_once(whole, tmp_path):
     assert finish(start(workdir)) == [0]
     alone = losses(workdir)
     assert sorted(alone) == sorted(whole) == STEPS
-    # In float32 a flipped ReLU moves later losses; the first are the same program.
+    # In float32 a ReLU that flips moves the later losses, but not the first one.
     np.testing.assert_allclose(whole[1], alone[1], rtol=1e-5)
     np.testing.assert_allclose(
         [whole[s] for s in STEPS], [alone[s] for s in STEPS], rtol=2e-2
@@ -99,10 +99,10 @@ def test_random_kills_of_two_processes_change_no_bit(whole, tmp_path):
         wait_for_step(workdir, launched, last)
         time.sleep(rng.random() * 0.05)
         if i % 2:
-            # One of them is told; both stop after the same step.
+            # One process gets the signal; both stop after the same step.
             launched[rng.randint(0, 1)].send_signal(signal.SIGTERM)
-            codes = finish(launched)
-            assert codes == [75, 75] or (codes == [0, 0] and max(losses(workdir)) == 12)
+            ended = finish(launched)
+            assert ended == [75, 75] or (ended == [0, 0] and max(losses(workdir)) == 12)
         else:
             for process in launched:
                 process.send_signal(signal.SIGKILL)
@@ -112,7 +112,7 @@ def test_random_kills_of_two_processes_change_no_bit(whole, tmp_path):
     assert losses(workdir) == whole
 
 
-def test_a_run_of_two_processes_goes_on_in_one(whole, tmp_path):
+def test_a_run_of_two_processes_resumes_in_one(whole, tmp_path):
     workdir = tmp_path / "run"
     launched = start(workdir, processes=2)
     wait_for_step(workdir, launched, 4)
@@ -124,34 +124,36 @@ def test_a_run_of_two_processes_goes_on_in_one(whole, tmp_path):
     np.testing.assert_allclose(losses(workdir)[kept + 1], whole[kept + 1], rtol=1e-5)
 
 
-def told(folder, index):
+def stderr_of(folder, index):
     return (folder / f"{index}.txt").read_text()
 
 
-def test_when_one_process_is_killed_the_other_stops_with_a_message(tmp_path):
+def test_if_one_process_is_killed_the_other_stops_with_a_message(tmp_path):
     workdir = tmp_path / "run"
     launched = start(workdir, processes=2, epochs=200, said=tmp_path)
     wait_for_step(workdir, launched, 2)
     launched[1].send_signal(signal.SIGKILL)
     code, _ = finish(launched, within=150)
     assert code not in (0, "hung")
-    assert "lost" in told(tmp_path, 0) or "distributed service" in told(tmp_path, 0)
+    message = stderr_of(tmp_path, 0)
+    assert "lost" in message or "distributed service" in message
 
 
-def test_when_one_process_never_comes_the_other_stops_with_a_message(tmp_path):
+def test_if_one_process_does_not_join_the_other_stops_with_a_message(tmp_path):
     launched = start(
         tmp_path / "run", processes=2, only=[0], said=tmp_path, patience=20
     )
     (code,) = finish(launched, within=150)
     assert code not in (0, "hung")
-    assert "20 s" in told(tmp_path, 0) or "DEADLINE" in told(tmp_path, 0)
+    message = stderr_of(tmp_path, 0)
+    assert "20 s" in message or "DEADLINE" in message
 
 
-def test_a_refusal_of_process_zero_ends_both(tmp_path):
+def test_an_error_in_process_zero_stops_both(tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
     (workdir / "thesis.tex").write_text("not a run")
     launched = start(workdir, processes=2, said=tmp_path)
     assert finish(launched, within=150) == [2, 2]
-    assert all("holds no run" in told(tmp_path, index) for index in (0, 1))
+    assert all("holds no run" in stderr_of(tmp_path, index) for index in (0, 1))
     assert [path.name for path in workdir.iterdir()] == ["thesis.tex"]

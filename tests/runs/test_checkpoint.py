@@ -62,7 +62,7 @@ def _assert_same(a, b):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Checkpoints 100, 200 and 300 with two kept; tests work on copies."""
+    """Save checkpoints 100, 200 and 300 and keep two; tests work on copies."""
     folder = tmp_path_factory.mktemp("saved") / "checkpoints"
     checkpoints = Checkpoints(folder, keep=2)
     for step in (100, 200, 300):
@@ -76,11 +76,18 @@ def folder(saved, tmp_path):
     return shutil.copytree(saved, tmp_path / "checkpoints")
 
 
+def _found(checkpoints, like):
+    """Return what the checkpoints restore, where there is one to restore."""
+    found = checkpoints.restore_latest(like)
+    assert found is not None
+    return found
+
+
 def _restore(folder, like=None, count=8):
     like = _state(1) if like is None else like
     checkpoints = Checkpoints(folder, keep=2)
     try:
-        return checkpoints.restore_latest(_abstract(like, _replicated(count)))
+        return _found(checkpoints, _abstract(like, _replicated(count)))
     finally:
         checkpoints.close()
 
@@ -93,13 +100,12 @@ def _chunks(folder, step):
 def test_restores_bit_for_bit_and_keeps_two(folder):
     checkpoints = Checkpoints(folder, keep=2)
     assert checkpoints.steps() == [200, 300]
-    state, meta, notes = checkpoints.restore_latest(
-        _abstract(_state(1), _replicated(8))
-    )
+    state, meta, notes = _found(checkpoints, _abstract(_state(1), _replicated(8)))
     _assert_same(state, _state(300))
     assert meta == {"epoch": 3.0, "nan": None, "digest": digest(state)}
     assert notes == []
-    # A resumed run goes on saving, and the final step may be an epoch's end too.
+    # A resumed run keeps saving, and its last step may be saved twice, once as the end
+    # of an epoch.
     checkpoints.save(400, _state(400), {})
     checkpoints.save(400, _state(400), {})
     checkpoints.wait()
@@ -115,7 +121,7 @@ def test_restores_on_another_number_of_devices(folder, count):
     assert state.params["none_here"].sharding == _replicated(count)
 
 
-def test_restores_what_one_device_saved_on_eight(tmp_path):
+def test_restores_on_eight_devices_a_state_saved_from_one(tmp_path):
     device = SingleDeviceSharding(jax.devices()[3])
     checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
     assert checkpoints.restore_latest(_abstract(_state(1), device)) is None
@@ -198,7 +204,7 @@ def _empty_folder(folder):
         _empty_folder,
     ],
 )
-def test_a_damaged_checkpoint_is_passed_over(folder, damage, capfd, monkeypatch):
+def test_a_damaged_checkpoint_is_skipped(folder, damage, capfd, monkeypatch):
     unraisable = []
     monkeypatch.setattr(sys, "unraisablehook", lambda u: unraisable.append(str(u)))
     damage(folder)
@@ -208,8 +214,8 @@ def test_a_damaged_checkpoint_is_passed_over(folder, damage, capfd, monkeypatch)
     (note,) = notes
     assert note.startswith("checkpoint 300 is damaged (") and "\n" not in note
     assert note.endswith("): using 200") and len(note) < 100
-    aside = folder.with_name("checkpoints_damaged")
-    assert [path.name for path in aside.iterdir()] == ["300"]
+    moved = folder.with_name("checkpoints_damaged")
+    assert [path.name for path in moved.iterdir()] == ["300"]
     assert not (folder / "300").exists()
     gc.collect()
     assert unraisable == []
@@ -223,8 +229,8 @@ def test_a_step_may_be_damaged_twice(folder):
         _truncate(folder)
         checkpoints.restore_latest(like)
         assert checkpoints.steps() == [200]
-        aside = folder.with_name("checkpoints_damaged")
-        assert sorted(path.name for path in aside.iterdir()) == names
+        moved = folder.with_name("checkpoints_damaged")
+        assert sorted(path.name for path in moved.iterdir()) == names
         checkpoints.save(300, _state(300), {})
         checkpoints.wait()
     checkpoints.close()
@@ -233,15 +239,15 @@ def test_a_step_may_be_damaged_twice(folder):
     assert notes == []
 
 
-def test_all_damaged_is_one_line_and_nothing_moves(folder):
+def test_if_all_checkpoints_are_damaged_none_is_moved(folder):
     _truncate(folder)
     shutil.rmtree(folder / "200" / "state")
-    for _ in range(2):  # a second launch must not start from nothing either
+    for _ in range(2):  # a second launch must not start from scratch either
         with pytest.raises(ConfigError) as caught:
             _restore(folder)
         text = str(caught.value)
         assert "300: " in text and "200: " in text and "\n" not in text
-        assert "put back a copy or delete that folder" in text
+        assert "restore a copy or delete that folder" in text
     assert sorted(path.name for path in folder.iterdir()) == ["200", "300"]
 
 
@@ -253,7 +259,7 @@ def test_a_killed_save_is_ignored(folder):
     assert notes == []
 
 
-def test_another_state_is_refused_and_left_alone(folder):
+def test_a_state_of_another_layout_is_refused_and_not_moved(folder):
     other = _state(1)
     other.params["Dense_0"]["bias"] = jnp.zeros(9)
     with pytest.raises(ConfigError, match=r"bias: saved .*8\], wanted .*9\]"):
@@ -264,7 +270,7 @@ def test_another_state_is_refused_and_left_alone(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["200", "300"]
 
 
-def test_the_digest_sees_a_byte_a_type_a_shape_and_a_name():
+def test_the_digest_depends_on_bytes_types_shapes_and_names():
     tree = {"a": np.zeros((2, 3), np.float32), "b": np.zeros(1, jnp.bfloat16)}
     flipped = {k: v.copy() for k, v in tree.items()}
     flipped["b"].view(np.uint8)[1] ^= 1
@@ -279,7 +285,7 @@ def test_the_digest_sees_a_byte_a_type_a_shape_and_a_name():
     assert digest(jax.device_put(tree)) == digests[0]
 
 
-def test_a_flipped_byte_that_reads_well_is_caught(folder, monkeypatch):
+def test_a_flipped_byte_is_detected_even_if_reading_succeeds(folder, monkeypatch):
     import orbax.checkpoint as ocp
 
     restore = ocp.CheckpointManager.restore
@@ -288,9 +294,10 @@ def test_a_flipped_byte_that_reads_well_is_caught(folder, monkeypatch):
         found = restore(self, step, args=args)
         if step == 300 and "state" in found.keys():
             name = "params.Dense_0.kernel"
-            wrong = np.array(found.state[name])
+            arrays = found["state"]
+            wrong = np.array(arrays[name])
             wrong.view(np.uint8)[17] ^= 1
-            found.state[name] = jax.device_put(wrong, found.state[name].sharding)
+            arrays[name] = jax.device_put(wrong, arrays[name].sharding)
         return found
 
     monkeypatch.setattr(ocp.CheckpointManager, "restore", silently_wrong)
@@ -300,7 +307,7 @@ def test_a_flipped_byte_that_reads_well_is_caught(folder, monkeypatch):
     ]
 
 
-def test_names_that_dots_make_equal_stay_apart(tmp_path):
+def test_names_that_a_dot_would_make_equal_stay_distinct(tmp_path):
     state = {"a.b": jnp.ones(2), "a": {"b": jnp.zeros(2)}}
     checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
     checkpoints.save(1, state, {})
@@ -309,10 +316,10 @@ def test_names_that_dots_make_equal_stay_apart(tmp_path):
     _assert_same(restored, state)
 
 
-def test_a_failure_is_kept_whole(tmp_path, capfd):
+def test_a_failed_step_is_saved_completely(tmp_path, capfd):
     folder = tmp_path / "failure"
     like = _abstract(_state(1), _replicated(1))
-    with pytest.raises(ConfigError, match="holds no failure"):
+    with pytest.raises(ConfigError, match="no failed step to replay"):
         load_failure(folder, like)
     for step in (4, 9):
         save_failure(folder, _state(step), {"step": step, "loss": float("nan")})
@@ -342,14 +349,14 @@ def test_a_reader_disturbs_nothing(tmp_path):
         ),
         state,
     )
-    found, meta, _ = reader.restore_latest(abstract)
+    found, meta, _ = _found(reader, abstract)
     reader.close()
     assert unfinished.exists() and meta["step"] == 1
     jax.tree.map(np.testing.assert_array_equal, found, state)
     with_writer.close()
 
 
-def test_threads_are_stopped_where_saving_failed(tmp_path, monkeypatch):
+def test_threads_are_stopped_even_if_saving_failed(tmp_path, monkeypatch):
     import orbax.checkpoint as ocp
 
     wait = ocp.CheckpointManager.wait_until_finished

@@ -1,4 +1,4 @@
-"""The alarm on networks that train: it names the one that collapses and no other."""
+"""The collapse alarm in real runs: it fires for the one that collapses, no other."""
 
 import pytest
 from commands import ssljax
@@ -6,7 +6,7 @@ from commands import ssljax
 from ssljax.runs.files import read_json_lines
 from ssljax.runs.folder import RunFolder
 
-# The warm-up of the recipe, and no decay before the two epochs are over.
+# The recipe's warm-up, and no learning-rate decay within the two epochs.
 RUN = """--epochs 2 --optimizer.final-fraction 1 --monitor.every-epochs 0.5
     --monitor.knn-examples 0 --devices.count 1 --data.image-size 16""".split()
 # SimCLR raises no alarm either: tests/test_cifar.py, on real images.
@@ -27,12 +27,12 @@ def alarms_of(folder, name, projector, predictor):
 
 
 @pytest.mark.slow
-def test_simsiam_without_predictor_is_named_within_two_epochs(tmp_path):
+def test_simsiam_without_predictor_raises_an_alarm_within_two_epochs(tmp_path):
     (alarm,) = alarms_of(tmp_path / "run", "simsiam", "256-256-256", "none")
     assert alarm["kind"] == "dimensional" and "add a predictor" in alarm["advice"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HEADS)
-def test_healthy_runs_are_left_alone(tmp_path, name):
+def test_healthy_runs_raise_no_alarm(tmp_path, name):
     assert alarms_of(tmp_path / "run", name, *HEADS[name]) == []

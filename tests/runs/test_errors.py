@@ -1,4 +1,4 @@
-"""Every fault ends with one line that docs/faults.md shows, and the run resumes."""
+"""Every fault ends with the one line in docs/faults.md, and the run resumes."""
 
 import errno
 import os
@@ -40,7 +40,7 @@ OUT_OF_MEMORY = "RESOURCE_EXHAUSTED: Out of memory allocating 70368744177664 byt
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Losses of the run that meets no fault."""
+    """Return the losses of a run without a fault."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
     pretrain(TINY, workdir, train=images(), quiet=True)
     return losses(workdir)
@@ -52,7 +52,7 @@ def run(tmp_path):
 
 
 def resumes(run, whole):
-    """Rerun the same call: it ends the run, with the losses of one without a fault."""
+    """Rerun the same call, and check that the losses are those without a fault."""
     run()
     assert [record["step"] for record in lines(run.workdir)] == STEPS
     assert losses(run.workdir) == whole
@@ -76,7 +76,7 @@ def caused(error, cause):
         (DataError("x.png is gone; bring it back"), "^data: x.png is gone"),
     ],
 )
-def test_what_is_known_is_one_line_with_advice(tmp_path, error, words):
+def test_a_known_error_is_one_line_with_advice(tmp_path, error, words):
     folder = RunFolder(tmp_path / "run")
     folder.claim(TINY)
     text = explain(error, folder)
@@ -88,13 +88,13 @@ def test_what_is_known_is_one_line_with_advice(tmp_path, error, words):
     assert str(explain(error, folder)).endswith("same command to resume from step 12")
 
 
-def test_what_tensorstore_says_of_a_disk_is_no_lack_of_memory(tmp_path):
+def test_a_full_disk_in_tensorstore_is_not_taken_for_lack_of_memory(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.claim(TINY)
     text = f'RESOURCE_EXHAUSTED: Error writing "{folder.path}/checkpoints/4": Failed '
     said = explain(ValueError(text + "to write: No space left on device"), folder)
     assert said is not None and said.startswith("no space left")
-    # Elsewhere the words may mean anything.
+    # In an unrelated error the words may mean anything.
     assert explain(ValueError("No space left on device in a poem"), folder) is None
 
 
@@ -108,30 +108,30 @@ def test_what_tensorstore_says_of_a_disk_is_no_lack_of_memory(tmp_path):
         RuntimeError("Worker process was terminated unexpectedly with exit code 1."),
     ],
 )
-def test_what_is_not_known_keeps_its_traceback(tmp_path, error):
+def test_an_unknown_error_keeps_its_traceback(tmp_path, error):
     folder = RunFolder(tmp_path / "run")
     folder.claim(TINY)
     assert explain(error, folder) is None
-    # A mistake in handling a full disk is a mistake all the same.
+    # A bug raised while a full disk is handled is still a bug.
     mistake = TypeError("a bug")
     mistake.__context__ = FULL
     assert explain(mistake, folder) is None
 
 
-def test_a_bug_in_the_step_is_raised_as_it_is(run, monkeypatch):
+def test_a_bug_in_the_step_is_raised_unchanged(run, monkeypatch):
     meets(monkeypatch, 3, raises(TypeError("a bug")))
     with pytest.raises(TypeError, match="a bug"):
         run()
 
 
-def test_a_run_folder_that_vanished_is_named(tmp_path):
+def test_a_missing_run_folder_is_reported(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    gone = FileNotFoundError(errno.ENOENT, "gone", str(folder.path / "metrics.csv"))
-    assert "run has vanished; bring it back" in str(explain(gone, folder))
+    missing = FileNotFoundError(errno.ENOENT, "gone", str(folder.path / "metrics.csv"))
+    assert "run has vanished; bring it back" in str(explain(missing, folder))
 
 
 class Wall:
-    """A file on a disk that is full after half of its next line."""
+    """A file on a disk that becomes full half-way through the next line."""
 
     def __init__(self, file):
         self.file = file
@@ -220,7 +220,7 @@ def test_a_folder_that_is_read_only(run, whole, capfd, monkeypatch):
         code, line = ended(run, capfd, patch)
     assert code == 2 and "(Read-only file system); use another --workdir" in line
     assert on_the_page(line, code, {run.workdir: "DIR"})
-    # It becomes so after the start.
+    # The folder becomes read-only after the start.
     with monkeypatch.context() as patch:
         meets(
             patch, 5, lambda state: patch.setattr(tempfile, "mkdtemp", refuse) or state
@@ -239,11 +239,11 @@ def spoil(state):
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_a_loss_that_turns_nan(full, run, whole, capfd, monkeypatch):
+def test_a_loss_that_becomes_nan(full, run, whole, capfd, monkeypatch):
     with monkeypatch.context() as patch:
         meets(patch, 7, spoil)
         if full:
-            # Keeping the state for `ssljax replay` must not hide the line.
+            # An error in saving the state for `ssljax replay` must not hide the line.
             patch.setattr(loop, "save_failure", lambda *args: raises(FULL)(None))
         code, line = ended(run, capfd, patch)
     assert code == 1 and "step 6: the loss or its gradient is not finite" in line
@@ -256,7 +256,7 @@ def test_a_loss_that_turns_nan(full, run, whole, capfd, monkeypatch):
 @pytest.mark.slow
 def test_memory_that_runs_out_in_a_step(run, whole, capfd, monkeypatch):
     def too_much(state):
-        # XLA refuses this by itself, on a CPU too.
+        # XLA refuses this, even on a CPU.
         return jax.jit(lambda: jnp.zeros(2**46, jnp.uint8) + jnp.uint8(1))()
 
     with monkeypatch.context() as patch:
@@ -292,13 +292,13 @@ def test_a_network_that_never_fits_into_memory(run, capfd, monkeypatch):
 def test_on_a_disk_of_its_own(fault, code, words, kept, tmp_path):
     if not can_mount():
         pytest.skip("no file system can be mounted here (unshare, mount)")
-    told = on_a_small_disk(fault, tmp_path)
-    first, said = told["first"]
+    result = on_a_small_disk(fault, tmp_path)
+    first, said = result["first"]
     line = only_line(said)
     assert first == code and re.search(words, line), line
     assert on_the_page(line, code, {tmp_path / "run": "DIR"}), line
-    assert told["saved"] == kept
-    # The line that met the end of the disk is cut, and dropped when the run resumes.
-    assert told["tail"].endswith("\n") == (fault != "full_metrics") or not kept
-    assert told["again"] == [0, ""]
-    assert len(told["whole"]) == 12 and told["losses"] == told["whole"]
+    assert result["saved"] == kept
+    # The line that did not fit on the disk is cut, and dropped when the run resumes.
+    assert result["tail"].endswith("\n") == (fault != "full_metrics") or not kept
+    assert result["again"] == [0, ""]
+    assert len(result["whole"]) == 12 and result["losses"] == result["whole"]

@@ -23,7 +23,7 @@ from ssljax.runs.folder import RunFolder
 from ssljax.runs.records import DataRecord, Evaluation, EvaluationRow, SkippedFile
 
 
-def test_claim_makes_the_folder_then_recognises_it(tmp_path):
+def test_claim_creates_the_folder_then_recognises_it(tmp_path):
     folder = RunFolder(tmp_path / "a" / "run")
     config = Config(seed=3, optimizer=OptimizerConfig(learning_rate=0.1))
     assert folder.claim(config) is False
@@ -34,7 +34,7 @@ def test_claim_makes_the_folder_then_recognises_it(tmp_path):
 
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_claim_resumes_the_run_of_an_older_version(name, tmp_path):
-    """Settings that came later have the value that the older version worked with."""
+    """Settings added later take the value that the older version used."""
     folder = RunFolder(tmp_path / "run")
     config = methods.resolve(Config(method=MethodConfig(name)))
     folder.claim(config)
@@ -64,7 +64,7 @@ def test_claim_names_every_setting_that_differs(tmp_path):
     assert folder.load_config() == Config()
 
 
-def test_claim_lets_settings_differ_that_do_not_matter(tmp_path):
+def test_claim_accepts_differences_that_do_not_matter(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.claim(Config())
     other = dataclasses.replace(
@@ -73,19 +73,19 @@ def test_claim_lets_settings_differ_that_do_not_matter(tmp_path):
     assert folder.claim(other) is True
 
 
-def test_claim_refuses_a_folder_of_someone_else(tmp_path):
+def test_claim_refuses_a_folder_with_other_files(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ConfigError, match="not empty.*'thesis.txt'.*--workdir"):
         RunFolder(tmp_path).claim(Config())
     assert os.listdir(tmp_path) == ["thesis.txt"]
 
 
-def test_claim_works_after_a_kill_while_it_wrote(tmp_path):
+def test_claim_works_after_a_kill_during_a_write(tmp_path):
     (tmp_path / ".config.json.0123abcd").write_text("{")
     assert RunFolder(tmp_path).claim(Config()) is False
 
 
-def test_claim_says_when_it_cannot_write(tmp_path):
+def test_claim_reports_that_it_cannot_write(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(ConfigError, match="cannot be written .*--workdir"):
@@ -94,7 +94,7 @@ def test_claim_says_when_it_cannot_write(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 @pytest.mark.parametrize("existing", [False, True])
-def test_claim_says_when_the_folder_is_read_only(tmp_path, existing):
+def test_claim_reports_a_read_only_folder(tmp_path, existing):
     folder = RunFolder(tmp_path)
     if existing:
         folder.claim(Config())
@@ -112,7 +112,7 @@ def test_load_config_names_the_command_that_makes_one(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3", '{"model": 3}', '{"sed": 1}'])
-def test_load_config_answers_a_damaged_file_in_one_line(tmp_path, text):
+def test_load_config_reports_a_damaged_file_in_one_line(tmp_path, text):
     folder = RunFolder(tmp_path)
     folder.config.write_text(text)
     with pytest.raises(ConfigError, match="config.json") as caught:
@@ -135,7 +135,7 @@ def test_environment_grows_by_one_launch_at_a_time(tmp_path):
     assert last["commit"] is None or len(last["commit"].split("-")[0]) == 40
 
 
-def test_environment_survives_its_own_damage(tmp_path):
+def test_a_damaged_environment_file_is_replaced(tmp_path):
     folder = RunFolder(tmp_path)
     folder.environment.write_text('{"launches": [{"comm')
     folder.write_environment(["ssljax"])
@@ -164,7 +164,7 @@ def test_data_and_skipped_files(tmp_path):
     assert folder.load_skipped() == [SkippedFile(os.fsdecode(b"\xff.png"), "empty")]
 
 
-def test_what_is_read_is_what_was_written(tmp_path):
+def test_records_survive_writing_and_reading(tmp_path):
     folder = RunFolder(tmp_path)
     row = EvaluationRow("encoder", "knn k=5", "test", 60, 30, 81.25, "")
     folder.write_evaluation(Evaluation(step=3, rows=(row, row)))
@@ -210,7 +210,7 @@ def test_plain_makes_strict_json():
     }
 
 
-def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path):
+def test_a_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "x.json"
     write_json(path, {"a": 1})
     with pytest.raises(TypeError):
@@ -226,7 +226,7 @@ def test_json_lines_ignore_only_a_broken_last_line(tmp_path):
     assert read_json_lines(path) == []
     path.write_text('{"step": 1}\n\n{"step": 2}\n{"step": 3, "lo')
     assert read_json_lines(path) == [{"step": 1}, {"step": 2}]
-    # Not whole without its line feed, even where it happens to be JSON.
+    # A line without its line feed is incomplete, even if it is valid JSON.
     path.write_text('{"step": 1}\n{"step": 2}')
     assert read_json_lines(path) == [{"step": 1}]
     path.write_text('{"step": 1}\n{"st\n{"step": 2}\n')

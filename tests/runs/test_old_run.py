@@ -1,9 +1,9 @@
-"""A run folder of an earlier version is resumed, evaluated and reported.
+"""A run folder of an earlier version can be resumed, evaluated and reported.
 
-``old_run/`` was written by commit 88b40fc, before the package was laid out anew: BYOL
-on 64 images of ``shapes``, stopped by SIGTERM at step 4, resumed, stopped again at step
-6 of 12, then evaluated with kNN. ``old_run_losses.json`` has the losses of the run that
-nobody stopped, and the instruction sets of the processor that computed both.
+``old_run/`` was written by commit 88b40fc, when the package had another layout: BYOL on
+64 images of ``shapes``, stopped by SIGTERM at step 4, resumed, stopped again at step 6
+of 12, then evaluated with kNN. ``old_run_losses.json`` has the losses of the same run
+without a stop, and the instruction sets of the processor that computed both.
 """
 
 import json
@@ -11,7 +11,7 @@ import re
 import shutil
 from pathlib import Path
 
-import jaxlib
+import jaxlib.version
 import micro  # noqa: F401
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ WHOLE = {int(step): loss for step, loss in REFERENCE["losses"].items()}
 
 
 def instruction_sets():
-    """What the compiler may vectorise with here; sums round accordingly."""
+    """Return the vector instruction sets of this CPU, on which rounding depends."""
     try:
         flags = re.search(r"flags\s*:(.*)", Path("/proc/cpuinfo").read_text())
     except OSError:
@@ -44,7 +44,7 @@ def old(tmp_path):
     return Path(shutil.copytree(HERE / "old_run", tmp_path / "old_run"))
 
 
-def test_it_is_resumed_to_the_losses_of_a_run_that_was_never_stopped(old):
+def test_it_resumes_to_the_losses_of_a_run_that_was_not_stopped(old):
     folder = RunFolder(old)
     before = folder.load_environment().launches
     assert max(losses(old)) == 6 and losses(old) == {i: WHOLE[i] for i in range(1, 7)}
@@ -53,10 +53,10 @@ def test_it_is_resumed_to_the_losses_of_a_run_that_was_never_stopped(old):
     assert list(resumed) == list(WHOLE) == list(range(1, 13))
     np.testing.assert_allclose(list(resumed.values()), list(WHOLE.values()), rtol=1e-4)
     made_by = before[0].versions["jaxlib"], REFERENCE["cpu"]
-    if made_by == (jaxlib.__version__, instruction_sets()):
-        # To the bit, where the same compiler makes the same program.
+    if made_by == (jaxlib.version.__version__, instruction_sets()):
+        # Bit for bit, because the same compiler makes the same program.
         assert resumed == WHOLE
-    # The launches of then are as they were, before the one of now.
+    # The earlier launches are unchanged, and the new one is appended.
     after = folder.load_environment().launches
     assert after[:-1] == before and after[-1].command == ("ssljax", "pretrain")
 
@@ -90,7 +90,7 @@ def test_it_is_evaluated_and_reported(old):
     assert "not recorded" not in page
 
 
-def test_its_own_evaluation_is_reported_without_the_rows_that_came_later(old):
+def test_its_own_evaluation_is_reported_without_rows_added_since(old):
     page = build_report(old).read_text("utf-8")
     assert "untrained network" in page and "majority class" not in page
     assert "knn k=20" in page and "k=200 left out" in page

@@ -1,4 +1,4 @@
-"""SIGTERM and kill -9 at random moments: the run that goes on is the same run."""
+"""SIGTERM and kill -9 at random moments do not change the losses of a resumed run."""
 
 import random
 import signal
@@ -17,7 +17,7 @@ from interrupted import (
 from ssljax.runs.preemption import Preemption
 
 
-def test_the_handler_of_before_is_put_back():
+def test_the_previous_handler_is_restored():
     seen = []
     before = signal.signal(signal.SIGTERM, lambda *_: seen.append("outer"))
     try:
@@ -31,18 +31,18 @@ def test_the_handler_of_before_is_put_back():
         signal.signal(signal.SIGTERM, before)
 
 
-def test_another_thread_can_train_but_does_not_listen():
-    told = []
+def test_another_thread_can_train_but_installs_no_handler():
+    answers = []
 
     def train():
         with Preemption() as preemption:
-            told.append(preemption.due(1))
+            answers.append(preemption.due(1))
 
     before = signal.getsignal(signal.SIGTERM)
     thread = threading.Thread(target=train)
     thread.start()
     thread.join()
-    assert told == [False] and signal.getsignal(signal.SIGTERM) is before
+    assert answers == [False] and signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_ten_random_kills_lose_no_step_and_change_no_bit(tmp_path):
     workdir = tmp_path / "killed"
     for kill in range(kills):
         launched = start(workdir, epochs=epochs)
-        # At least two steps on, where every second one is saved.
+        # At least two steps later, because only every second step is saved.
         wait_for_step(
             workdir, launched, min(4 * kill + rng.randint(3, 6), 4 * epochs - 5)
         )

@@ -50,7 +50,7 @@ CONFIG = Config(
 
 
 def images_of(size, *, labelled, seed):
-    """Noise around one colour per class."""
+    """Return images of noise around one colour per class."""
     rng = np.random.default_rng(seed)
     labels = np.arange(size) % CLASSES
     colours = np.array([[40, 40, 40], [200, 40, 40], [40, 200, 40], [40, 40, 200]])
@@ -115,8 +115,8 @@ def test_metrics_have_one_line_per_step_in_order(labelled):
     assert labelled.run.metrics["step"] == steps[-1]
     for record in labelled.records:
         assert np.isfinite(record["loss"]) and np.isfinite(record["probe_loss"])
-    # The monitor measures the first step, every epoch, the end, and every half of the
-    # first two epochs, there without kNN.
+    # The monitor runs at the first step, every epoch and the end, and (without kNN)
+    # every half epoch in the first two.
     at = [r["step"] for r in labelled.records if "spectrum/rankme" in r]
     assert at == [1, 2, 4, 6, 8]
     at = [r["step"] for r in labelled.records if "knn_accuracy" in r]
@@ -124,7 +124,7 @@ def test_metrics_have_one_line_per_step_in_order(labelled):
     assert all("knn_accuracy" in r for r in labelled.records if r["step"] in at)
 
 
-def test_csv_says_what_the_json_lines_say(labelled):
+def test_the_csv_has_the_same_numbers_as_the_json_lines(labelled):
     with (labelled.folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == [r["step"] for r in labelled.records]
@@ -147,7 +147,7 @@ def test_every_representation_is_evaluated_under_every_protocol(labelled):
     for row in labelled.rows:
         protocol = row["protocol"].split()[0]
         named.setdefault(row["representation"], set()).add(protocol)
-    # One row, whose accuracy holds for every protocol.
+    # One row, because its accuracy is the same under every protocol.
     assert named.pop("majority class") == {"majority"}
     assert list(named) == ["encoder", "untrained network", "raw pixels"]
     assert set(map(frozenset, named.values())) == {
@@ -157,7 +157,7 @@ def test_every_representation_is_evaluated_under_every_protocol(labelled):
         assert (row["train_examples"], row["test_examples"]) == (TRAIN, TEST)
         assert (row["accuracy"] is None) == row["protocol"].startswith("spectrum")
         assert row["representation"] in labelled.table
-    # The classes are plain colours, so a linear classifier of pixels is right.
+    # The classes are plain colours, so a linear classifier on pixels makes no mistake.
     (pixels,) = [
         row["accuracy"]
         for row in labelled.rows
@@ -225,7 +225,7 @@ def test_the_same_call_on_a_finished_run_changes_no_number(labelled):
     assert (labelled.folder / "metrics.jsonl").read_bytes() == metrics
 
 
-def test_another_config_is_refused_on_the_same_folder(labelled):
+def test_a_run_is_not_resumed_with_a_different_config(labelled):
     before = files_of(labelled.folder)
     other = replace(CONFIG, seed=9)
     with pytest.raises(ConfigError, match="seed: 0 -> 9"):
@@ -273,7 +273,7 @@ def test_supervised_needs_labels_and_leaves_no_folder(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_without_data_json_says_what_to_do(tmp_path, labelled):
+def test_a_folder_without_data_json_gets_a_message_with_advice(tmp_path, labelled):
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "config.json").write_text((labelled.folder / "config.json").read_text())
@@ -293,10 +293,10 @@ def test_arrays_and_names_in_place_of_sources_and_configs_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_other_images_are_refused_when_a_run_goes_on(labelled):
+def test_a_run_is_not_resumed_on_different_images(labelled):
     before = files_of(labelled.folder)
     other = images_of(TRAIN, labelled=True, seed=99)
-    with pytest.raises(ConfigError, match="was trained on other data \\(fingerprint"):
+    with pytest.raises(ConfigError, match="trained on different data \\(fingerprint"):
         ssljax.pretrain(
             CONFIG, labelled.folder, train=other, test=labelled.test, quiet=True
         )

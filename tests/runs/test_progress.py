@@ -10,7 +10,7 @@ def make(monkeypatch, **options):
     return Progress(settings.pop("total"), settings.pop("start"), **settings), clock
 
 
-def test_the_first_record_tells_the_start_up_and_no_rate(monkeypatch, capsys):
+def test_the_first_record_has_the_start_up_time_and_no_rate(monkeypatch, capsys):
     progress, clock = make(monkeypatch)
     clock[0] = 12.0
     rates = progress.rates(21)
@@ -20,10 +20,10 @@ def test_the_first_record_tells_the_start_up_and_no_rate(monkeypatch, capsys):
     assert line == "step 21/100, epoch 0.5, started in 12 s, loss 1.2500\n"
 
 
-def test_rates_leave_out_what_was_spent_on_measuring(monkeypatch, capsys):
+def test_rates_exclude_time_spent_on_monitoring(monkeypatch, capsys):
     progress, clock = make(monkeypatch)
     progress.rates(21)
-    clock[0], _ = 10.0, progress.aside(6.0)
+    clock[0], _ = 10.0, progress.exclude(6.0)
     progress.waited(1.0)
     rates = progress.rates(31)
     # 10 steps of 32 images in 10 - 6 seconds.
@@ -50,7 +50,7 @@ def test_a_log_file_gets_a_line_every_five_seconds_and_the_last(monkeypatch, cap
     ]
 
 
-def test_a_quiet_run_says_nothing(monkeypatch, capsys):
+def test_a_quiet_run_prints_nothing(monkeypatch, capsys):
     progress, clock = make(monkeypatch, quiet=True)
     clock[0] = 9.0
     progress.show(100, {"epoch": 1.0} | progress.rates(100))

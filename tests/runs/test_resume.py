@@ -1,4 +1,4 @@
-"""A run that is killed and started again is the run that was never killed."""
+"""A stopped and resumed run gives the losses of a run that was not stopped."""
 
 import os
 import shutil
@@ -21,26 +21,28 @@ from ssljax.runs.replay import replay
 
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
-    """Folder of the run that nobody stops."""
+    """Return the folder of a run that was not stopped."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
     pretrain(CONFIG, workdir, train=images(), quiet=True)
     return workdir
 
 
 @pytest.mark.slow
-def test_sigterm_finishes_the_step_saves_and_goes_on_bit_equal(whole_run, tmp_path):
+def test_sigterm_saves_after_the_step_and_the_run_resumes_bit_equal(
+    whole_run, tmp_path
+):
     workdir = tmp_path / "run"
 
-    def ask():
+    def request_stop():
         while len(lines(workdir)) < 3:
             time.sleep(0.005)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=ask, daemon=True).start()
+    threading.Thread(target=request_stop, daemon=True).start()
     with pytest.raises(Preempted, match="step .* of 12 is saved") as stopped:
         pretrain(CONFIG, workdir, train=images(), quiet=True)
     step = int(str(stopped.value).split("step ")[1].split()[0])
-    # Saved where it stopped, and not at the last regular checkpoint.
+    # Saved at the step where it stopped, not only at the last regular checkpoint.
     assert (workdir / "checkpoints" / str(step)).is_dir()
     assert max(losses(workdir)) == step
     pretrain(CONFIG, workdir, train=images(), quiet=True)
@@ -48,9 +50,9 @@ def test_sigterm_finishes_the_step_saves_and_goes_on_bit_equal(whole_run, tmp_pa
     assert losses(workdir) == losses(whole_run)
 
 
-def test_going_on_from_a_checkpoint_is_bit_equal(whole_run, tmp_path):
+def test_resuming_from_a_checkpoint_is_bit_equal(whole_run, tmp_path):
     whole = losses(whole_run)
-    # A run that lost everything after step 6, its newest checkpoints included.
+    # A run whose newest checkpoint is damaged.
     cut = tmp_path / "cut"
     shutil.copytree(whole_run, cut)
     saved = sorted(int(p.name) for p in (cut / "checkpoints").iterdir())
@@ -73,7 +75,7 @@ def test_going_on_from_a_checkpoint_is_bit_equal(whole_run, tmp_path):
     assert losses(cut) == whole
 
 
-def test_a_loss_that_is_not_finite_stops_names_the_step_and_can_be_replayed(tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_can_be_replayed(tmp_path):
     bad = replace(
         CONFIG,
         method=MethodConfig("vicreg", projector="16-8"),

@@ -1,4 +1,4 @@
-"""Data that fails: files that vanish, damaged images, readers that are killed."""
+"""Data faults: missing files, damaged images, killed reader processes."""
 
 import multiprocessing
 import shutil
@@ -27,13 +27,13 @@ def test_floats_with_nan_are_refused(run, capfd, monkeypatch):
     code, line = ended(lambda: from_arrays(floats), capfd, monkeypatch)
     assert code == 2 and "193 values that are NaN or infinite" in line
     assert on_the_page(line, code, {run.workdir: "DIR"})
-    with pytest.raises(DataError, match="round.*if they lie in 0..1"):
+    with pytest.raises(DataError, match="if they lie in 0..1, .*round"):
         from_arrays(np.zeros((4, 8, 8, 3), np.float32))
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A folder of 64 images in two classes."""
+    """Return a folder of 64 images in two classes."""
     root = tmp_path_factory.mktemp("files") / "images"
     rng = np.random.default_rng(0)
     for i in range(64):
@@ -54,7 +54,7 @@ def stream(root):
 
 
 def damage(path):
-    """Break the pixels of a PNG, not its header or its end."""
+    """Overwrite pixels of a PNG, but not its header or its end."""
     data = bytearray(path.read_bytes())
     begin = data.index(b"IDAT") + 8
     data[begin : begin + 4] = b"\xff\xff\xff\xff"
@@ -63,7 +63,7 @@ def damage(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_file_that_vanishes_and_one_that_is_damaged(
+def test_a_missing_file_and_a_damaged_one(
     workers, run, mine, tmp_path, capfd, monkeypatch
 ):
     damage(mine / "train" / "b" / "07.png")
@@ -83,9 +83,9 @@ def test_a_file_that_vanishes_and_one_that_is_damaged(
     assert "bring it back, then rerun the same command to resume from step" in line
     assert on_the_page(line, code, {mine: "DATA", run.workdir: "DIR"})
     assert saved(run.workdir)[-1] >= 2
-    # Without it this is another data set, which is refused.
+    # Without that file it is a different data set, which is refused.
     code, line = ended(lambda: run(config, stream(mine)), capfd, monkeypatch)
-    assert code == 2 and "(examples: 64 -> 63); bring back that data" in line
+    assert code == 2 and "(examples: 64 -> 63); restore that data" in line
     assert on_the_page(line, code, {run.workdir: "DIR"})
     away.rename(lost)
     capfd.readouterr()
@@ -96,19 +96,21 @@ def test_a_file_that_vanishes_and_one_that_is_damaged(
     for workdir in (run.workdir, tmp_path / "whole"):
         (listed,) = (workdir / "skipped_files.txt").read_text().splitlines()
         assert listed.startswith("train/b/07.png\t")
-    (told,) = [line for line in said.splitlines() if "replaced by another" in line]
-    assert told.startswith("train/b/07.png cannot be read (")
-    assert on_the_page(told, 0, {run.workdir: "DIR"})
+    (message,) = [line for line in said.splitlines() if "replaced by another" in line]
+    assert message.startswith("train/b/07.png cannot be read (")
+    assert on_the_page(message, 0, {run.workdir: "DIR"})
     assert "1 damaged images were replaced by others" in said
 
 
-def test_damage_changes_no_other_example(files, mine):
+def test_a_damaged_image_changes_no_other_example(files, mine):
     damage(mine / "train" / "b" / "07.png")
-    told = []
+    replaced = []
     settings = {"seed": 0, "batch_size": 16, "start_step": 0, "stop_step": 4}
     good = list(batches(stream(files), **settings))
     bad = list(
-        batches(stream(mine), on_replaced=lambda *each: told.append(each), **settings)
+        batches(
+            stream(mine), on_replaced=lambda *each: replaced.append(each), **settings
+        )
     )
     differ = [
         (x["image"] != y["image"]).any((1, 2, 3)).sum()
@@ -117,11 +119,11 @@ def test_damage_changes_no_other_example(files, mine):
     assert sorted(differ) == [0, 0, 0, 1]
     for x, y in zip(good, bad, strict=True):
         np.testing.assert_array_equal(x["label"], y["label"])
-    assert [name for name, _ in told] == ["train/b/07.png"]
+    assert [name for name, _ in replaced] == ["train/b/07.png"]
 
 
 @pytest.mark.slow
-def test_a_reading_process_that_is_killed(run, mine, tmp_path, capfd, monkeypatch):
+def test_a_killed_reader_process(run, mine, tmp_path, capfd, monkeypatch):
     config = replace(TINY, data=DataConfig("arrays", workers=1))
 
     def kill(state):

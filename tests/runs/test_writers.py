@@ -38,7 +38,7 @@ def test_lines_are_strict_json_with_the_step_first(folder):
                 "text": "x",
             },
         )
-        # Every line is on disk at once, so that a kill loses none.
+        # Every line is written at once, so that a kill loses none.
         line = folder.metrics.read_text()
     assert line.startswith('{"step": 5, ') and line.endswith("\n")
     assert json.loads(line, parse_constant=_refuse_constant) == {
@@ -64,7 +64,7 @@ def test_steps_must_increase(folder):
             writer.write(2, {})
 
 
-def test_resuming_drops_what_lies_beyond(folder):
+def test_resuming_drops_records_after_the_resumed_step(folder):
     with MetricWriter(folder, resume_step=0) as writer:
         for step in (10, 20, 30):
             writer.write(step, {"loss": step / 10})
@@ -91,12 +91,12 @@ def test_resuming_drops_what_lies_beyond(folder):
     }
 
 
-def test_a_start_from_nothing_drops_all_but_step_zero(folder):
+def test_starting_from_scratch_drops_all_records_but_step_zero(folder):
     with MetricWriter(folder, resume_step=0) as writer:
         writer.write(0, {"rank": 3.0})
         writer.write(1, {"loss": 1.0})
     with MetricWriter(folder, resume_step=0):
-        # Steps up to the restored one stay, so a monitor at step 0 is kept.
+        # Records up to the restored step stay, so the monitor's at step 0 is kept.
         assert [r["step"] for r in read_json_lines(folder.metrics)] == [0]
 
 
@@ -114,7 +114,7 @@ def test_csv_has_a_column_for_every_scalar(folder):
     ]
 
 
-def test_csv_without_a_line_has_its_header(folder):
+def test_csv_without_records_has_a_header(folder):
     writer = MetricWriter(folder, resume_step=0)
     writer.close()
     writer.close()
@@ -124,7 +124,7 @@ def test_csv_without_a_line_has_its_header(folder):
 @pytest.mark.parametrize(
     "option, module", [("tensorboard", "tensorboardX"), ("wandb", "wandb")]
 )
-def test_a_missing_logger_is_one_line_and_touches_nothing(
+def test_a_missing_logger_is_one_line_and_changes_nothing(
     folder, monkeypatch, option, module
 ):
     with MetricWriter(folder, resume_step=0) as writer:
@@ -139,7 +139,7 @@ def test_a_missing_logger_is_one_line_and_touches_nothing(
 
 
 class _Recorder(types.ModuleType):
-    """Replaces a logger's package and keeps its calls."""
+    """Fake package of a logger that records the calls."""
 
     def __init__(self, name):
         super().__init__(name)
@@ -195,7 +195,7 @@ def test_tensorboard_events_are_purged_beyond_the_resumed_step(folder, monkeypat
         def close(self):
             made.append("closed")
 
-    tensorboard.SummaryWriter = SummaryWriter
+    setattr(tensorboard, "SummaryWriter", SummaryWriter)  # noqa: B010
     monkeypatch.setitem(sys.modules, "tensorboardX", tensorboard)
     for resume_step in (0, 7):
         with MetricWriter(folder, resume_step=resume_step, tensorboard=True) as writer:
@@ -213,7 +213,7 @@ def test_tensorboard_writes_an_event_file(folder):
     assert b"loss" in events.read_bytes()
 
 
-def test_delayed_metrics_come_as_host_numbers():
+def test_delayed_metrics_are_host_numbers():
     held = DelayedMetrics()
     assert held.pop() is None
     metrics = {
@@ -227,7 +227,9 @@ def test_delayed_metrics_come_as_host_numbers():
         held.push(3, metrics, {"epoch": 0.5})
     with pytest.raises(RuntimeError, match="step 3 are still held"):
         held.push(4, metrics, {})
-    step, record = held.pop()
+    popped = held.pop()
+    assert popped is not None
+    step, record = popped
     assert step == 3 and record["epoch"] == 0.5
     assert type(record["loss"]) is float and math.isnan(record["loss"])
     assert type(record["half"]) is float and record["half"] == 1.5

@@ -30,7 +30,7 @@ from ssljax.training.state import init_state
 from ssljax.training.step import resident_step
 
 STEPS, BATCH = 200, 512
-# What the defaults, made for real widths, ask of 32 numbers; the batch is real.
+# Options for a width of 32, because the defaults are for real widths.
 HEADS = {
     "byol": {"predictor": "16-32"},
     "simsiam": {"predictor": "16-32"},
@@ -53,8 +53,8 @@ def config_of(name):
             model=ModelConfig("micro", dtype="bfloat16"),
             # Crops and flips: views are float32 whatever the network computes in.
             augment=AugmentConfig("supervised", size=8),
-            # Steps of one size whatever the scale of the loss: what is tested is the
-            # number format, not a rate.
+            # Adam's steps do not depend on the scale of the loss: this tests the number
+            # format, not a learning rate.
             optimizer=OptimizerConfig(
                 name="adamw", learning_rate=1e-3, scale_by_batch=False, weight_decay=0.0
             ),
@@ -65,7 +65,7 @@ def config_of(name):
 
 
 def structure(name):
-    """All that decides the program but the loss and the closed-form predictor."""
+    """Return all settings of the program except loss and closed-form predictor."""
     config, row = config_of(name), methods.get(name)
     heads = replace(config.method, name="", options={})
     facts = row.closed_form, row.teacher_first, row.target_start, row.views
@@ -80,7 +80,7 @@ GROUPS = [
 
 @contextlib.contextmanager
 def optimising():
-    """Compile with all of XLA's effort: of all programs here the step is worth it."""
+    """Compile with full optimisation, which pays off for this many steps."""
     jax.config.update("jax_disable_most_optimizations", False)
     try:
         yield
@@ -89,7 +89,7 @@ def optimising():
 
 
 def shared_step(names):
-    """One step of several methods, the loss and the predictor chosen by ``which``."""
+    """Take one step of a group of methods; ``which`` selects loss and predictor."""
     setups = [prepare(config_of(name), images()) for name in names]
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -135,6 +135,6 @@ def test_two_hundred_steps_stay_finite(names):
         assert np.isfinite(losses).all(), name
         kernel = state.params["encoder"]
         assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(kernel)), name
-        # Something was learnt: the steps did not merely pass.
+        # The steps also learnt something.
         first, last = np.mean(losses[:20]), np.mean(losses[-20:])
         assert last != pytest.approx(first, rel=1e-4), name

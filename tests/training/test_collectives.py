@@ -1,4 +1,4 @@
-"""What a step communicates is what docs/pods.md says, on any number of devices."""
+"""A step's communication is as docs/pods.md states, on any number of devices."""
 
 import functools
 import re
@@ -21,7 +21,7 @@ NONE = Total(0, 0)
 
 @functools.cache
 def communicated(name, count):
-    """Totals per kind of the compiled step, lowered from shapes alone."""
+    """Return the compiled step's collectives, totals per kind, from shapes alone."""
     setup = setup_of(name)
     mesh = devices.make_mesh(count=count, batch_size=BATCH)
     rows = devices.over_batch(mesh)
@@ -37,7 +37,7 @@ def communicated(name, count):
 
 
 def stated(name):
-    """The row of a method in the page's table: totals per kind, on eight devices."""
+    """Read a method's row of the page's table: totals per kind, on eight devices."""
     (row,) = re.findall(rf"^\| `{name}` \|(.*)\|$", PAGE, re.M)
     numbers = [int(cell.replace(",", "")) for cell in row.split("|")]
     pairs = zip(numbers[::2], numbers[1::2], strict=True)
@@ -53,7 +53,7 @@ def test_a_step_communicates_what_the_page_states(name):
     if jax.__version__ == STATED_FOR:
         assert found == expected
         return
-    # Another compiler may join or split them, and may not send much more.
+    # Another compiler may join or split collectives, but must not send much more.
     for kind in KINDS:
         one, other = found.get(kind, NONE), expected.get(kind, NONE)
         assert one.count <= 1.2 * other.count + 4, kind
@@ -65,15 +65,15 @@ def check_growth(name, few, many):
     one, other = communicated(name, few), communicated(name, many)
     assert one["all-reduce"] == other["all-reduce"]
     if name != "simclr":
-        # The losses of covariances and of pairs need sums only.
+        # Losses of covariances and of pairs need sums only.
         assert other.keys() == one.keys() == {"all-reduce"}
         return
-    # All rows of both views [2N, 12] in float32, twice at most, and their places.
+    # All rows of both views [2N, 12] in float32, at most twice, and their indices.
     rows = 2 * BATCH * 12 * 4
     assert other["all-gather"].bytes <= 2 * rows + 8 * BATCH
     moved = [total for kind, total in other.items() if kind != "all-reduce"]
     assert sum(total.count for total in moved) <= 10
-    # What is neither summed nor gathered is a device's own rows.
+    # Anything neither summed nor gathered is a device's own rows.
     own = 4 * rows / many
     assert other.get("collective-permute", NONE).bytes <= own
 

@@ -1,4 +1,4 @@
-"""jit on one device, jit on many and pmap: the same parameters after three steps."""
+"""jit on one device, jit on many and pmap train the same parameters in three steps."""
 
 import functools
 import os
@@ -17,8 +17,8 @@ from ssljax.config.checks import ConfigError
 from ssljax.training import devices, engines, step
 
 MANY = [("jit", 2), ("jit", 4), ("jit", 8), ("pmap", 2), ("pmap", 4), ("pmap", 8)]
-# Whole steps: one method of each wiring of networks, views and targets. What the other
-# methods add is a loss of the same embeddings, which the second test below compares.
+# Whole steps of one method per combination of networks, views and targets. The other
+# methods differ only in the loss of the embeddings, which a later test compares.
 # SSLJAX_ALL_ENGINES=1 runs the whole steps of all methods on all of MANY.
 STEPS = {
     "simclr": [("jit", 8), ("pmap", 2)],  # joint forward pass, an affine projector
@@ -51,7 +51,7 @@ def test_whole_steps_train_like_one_device(name):
 
 
 def embedded_rows(setup):
-    """Random embeddings of every view in float64, as the networks would give them."""
+    """Return random embeddings in float64, in place of the network outputs."""
     width = setup.network.projector.layers[-1]
     views = 1 if setup.config.method.name == "supervised" else 2
     rng = np.random.default_rng(0)
@@ -65,9 +65,9 @@ def embedded_rows(setup):
 
 
 def loss_of_embeddings(setup, state, embedded, labels):
-    """The part of a step that differs between methods, and its gradient.
+    """Compute the part of a step that differs between methods, and its gradient.
 
-    Predictors made from the covariance are constants in the papers and in the step.
+    Closed-form predictors are constants in the papers and in the step.
     """
 
     def loss_of(projections, predictions):
@@ -84,7 +84,7 @@ def loss_of_embeddings(setup, state, embedded, labels):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_every_loss_and_its_gradient_agree_on_two_four_and_eight_devices(name):
-    """On rows that lie on many devices, as the step gives them to the loss."""
+    """The rows are sharded over the devices, as when the step calls the loss."""
     setup = setup_of(name)
     labels = source().labels
     with jax.enable_x64(True):
@@ -103,7 +103,7 @@ def test_every_loss_and_its_gradient_agree_on_two_four_and_eight_devices(name):
 
 
 @pytest.mark.slow
-def test_a_resident_data_set_changes_nothing_under_pmap():
+def test_a_resident_data_set_gives_the_same_result_under_pmap():
     assert largest_gap("simclr", "pmap", 4, resident=True) < 1e-5
 
 
@@ -112,7 +112,7 @@ def wrong_mean(axis, tree):
 
 
 def local_only(axis, tree):
-    """As if each device had the batch to itself, in the shapes of the whole one."""
+    """Repeat each device's rows instead of gathering those of all devices."""
     if axis is None:
         return tree
     return jax.tree.map(
@@ -124,8 +124,8 @@ def local_only(axis, tree):
 @pytest.mark.parametrize(
     "part, bug", [("_mean_over", wrong_mean), ("_gathered", local_only)]
 )
-def test_a_planted_bug_is_seen(part, bug, monkeypatch):
-    """The gradient times the number of devices; negatives of one device only."""
+def test_a_planted_bug_is_detected(part, bug, monkeypatch):
+    """Bugs: a gradient times the number of devices; negatives of one device only."""
     reference("simclr")
     monkeypatch.setattr(step, part, bug)
     try:

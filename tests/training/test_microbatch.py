@@ -23,12 +23,12 @@ from ssljax.training.step import Embedded, collect_outputs, forward_views, view_
 from ssljax.training.update import update
 
 PART = 8
-# One of each wiring: the loss reads the joined embeddings whichever it is.
+# One method per kind of network outputs: every loss reads the joined embeddings.
 WIRED = ("simclr", "byol", "isoloss_cosine", "intl_ema", "w_mse")
 
 
 def in_parts(name, count=1):
-    """State and metrics after one step that takes its batch in parts."""
+    """Return state and metrics after one step that takes its batch in parts."""
     setup = doubled(setup_of(name))
     config = replace(setup.config, devices=DevicesConfig(count=count, microbatch=PART))
     setup = replace(setup, config=config)
@@ -47,7 +47,7 @@ def in_parts(name, count=1):
 
 @functools.cache
 def at_once(name):
-    """The same in one program, the loss of all parts differentiated as a whole."""
+    """Return the same from one program that differentiates the whole loss."""
     setup = doubled(setup_of(name))
     data = source()
     batch = {"image": data.images, "label": data.labels}
@@ -82,7 +82,7 @@ def check(name, count=1):
     expected, numbers = at_once(name)
     assert metrics["loss"] == pytest.approx(numbers["loss"], rel=1e-6)
     start = first_state(setup_of(name)).params
-    # One SGD step: what the parameters moved by is the gradient.
+    # After one SGD step, the parameters' change is proportional to the gradient.
     for (path, a), b, old in zip(
         jax.tree_util.tree_leaves_with_path(state.params),
         jax.tree.leaves(expected.params),
@@ -123,7 +123,7 @@ def test_devices_can_share_a_microbatch():
 
 
 @pytest.mark.slow
-def test_adding_the_gradients_of_parts_is_another_thing():
+def test_the_parts_own_losses_do_not_add_up_to_the_whole_loss():
     """What plain accumulation computes: each part's own loss, averaged."""
     setup = doubled(setup_of("simclr"))
     _, numbers = at_once("simclr")
@@ -148,14 +148,14 @@ def test_adding_the_gradients_of_parts_is_another_thing():
 
 
 def memory(batch_size, part=256):
-    """Peak bytes of every program of a step, from the compiler alone."""
-    # Large enough that numbers drawn for the whole batch, some 200 bytes an image, are
-    # little beside the activations.
+    """Return the peak bytes of every program of a step, from the compiler."""
+    # Large enough that the random numbers for the whole batch, some 200 bytes per
+    # image, are small compared to the activations.
     images = np.zeros((batch_size, 24, 24, 3), np.uint8)
     config = Config(
         method=replace(setup_of("simclr").config.method),
         data=DataConfig("arrays"),
-        # A real one: beside it the similarities of a large batch are little.
+        # A real network, compared to which the similarities of a large batch are small.
         model=ModelConfig("resnet18"),
         devices=DevicesConfig(count=1, microbatch=part),
         batch_size=batch_size,
@@ -180,21 +180,21 @@ def memory(batch_size, part=256):
     }
     peaks = {}
     for name, given in arguments.items():
-        told = programs[name].lower(*given).compile().memory_analysis()
-        peaks[name] = told.temp_size_in_bytes + told.output_size_in_bytes
+        size = programs[name].lower(*given).compile().memory_analysis()
+        peaks[name] = size.temp_size_in_bytes + size.output_size_in_bytes
     width = sum(z.size * z.dtype.itemsize for z in jax.tree.leaves(embedded))
     return peaks, count * width
 
 
 @pytest.mark.slow
-def test_memory_stays_that_of_a_part_as_the_batch_grows():
+def test_memory_does_not_grow_with_the_batch():
     peaks = {n: memory(n) for n in (512, 2048)}
     for name in ("embed", "pull"):
         sizes = [peak[name] for peak, _ in peaks.values()]
         assert max(sizes) <= 1.1 * min(sizes), sizes
     whole = [max(peak.values()) for peak, _ in peaks.values()]
     assert max(whole) <= 1.1 * min(whole), whole
-    # The loss alone grows, by its embeddings and their N x N similarities.
+    # Only the loss grows, with its embeddings and their N x N similarities.
     for n, (peak, embeddings) in peaks.items():
         assert peak["loss"] <= 12 * embeddings + 16 * (2 * n) ** 2, (n, peak)
 
@@ -206,17 +206,17 @@ def test_memory_stays_that_of_a_part_as_the_batch_grows():
         (dict(batch_size=16, devices=DevicesConfig(microbatch=32)), ": 32"),
     ],
 )
-def test_a_batch_that_parts_do_not_divide_names_the_nearest(settings, message):
+def test_a_batch_that_parts_do_not_divide_is_refused(settings, message):
     with pytest.raises(ConfigError, match="multiples of microbatch 32.*" + message):
         Config(**settings)
 
 
-def test_devices_that_do_not_share_a_part_name_the_nearest():
+def test_a_part_that_devices_do_not_divide_is_refused():
     with pytest.raises(ConfigError, match="microbatch is 12, .*nearest: 8 or 16"):
         devices.make_mesh(count=8, batch_size=96, microbatch=12)
 
 
-def test_the_run_says_what_batchnorm_sees():
+def test_the_plan_says_that_batchnorm_is_per_part():
     setup = setup_of("simclr")
     config = replace(setup.config, devices=DevicesConfig(microbatch=PART))
     rows = dict(describe(replace(setup, config=config), source()))

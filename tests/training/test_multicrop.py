@@ -1,4 +1,4 @@
-"""Views of several sizes: which network sees which, and what every loss is given."""
+"""Views of several sizes: which network sees which view, and the inputs of losses."""
 
 import functools
 
@@ -58,7 +58,7 @@ def setup_of(name, crops=CROPS):
 
 @functools.cache
 def outputs_of(name, count=1, double=False):
-    """Outputs and moved statistics of the first step, and its views."""
+    """Return outputs and new statistics of the first step, and its views."""
     setup = doubled(setup_of(name)) if double else setup_of(name)
     mesh = devices.make_mesh(count=count, batch_size=BATCH)
     data = source()
@@ -101,13 +101,13 @@ def test_views_have_their_sizes_and_do_not_depend_on_the_others():
     np.testing.assert_allclose(first[1], views[1], atol=1e-5)
 
 
-def test_further_views_draw_from_the_presets_two_in_turn():
+def test_further_views_alternate_between_the_presets_two():
     views = setup_of("byol").views
     assert (views[0].solarize, views[1].solarize, views[2].solarize) == (0, 0.2, 0)
     assert views[2].crop_scale == (0.05, 0.3)
 
 
-def test_overridden_chances_hold_in_every_view():
+def test_overridden_probabilities_apply_to_every_view():
     views = setup_of("byol", AugmentConfig(blur=0.3, grayscale=0.1)).views
     assert [(view.blur, view.grayscale) for view in views] == [(0.3, 0.1)] * 2
     assert [view.solarize for view in views] == [0.0, 0.2]
@@ -146,7 +146,7 @@ def test_the_first_view_is_the_anchor_of_intl():
 
 
 @pytest.mark.slow
-def test_crops_are_predicted_from_by_a_closed_form_predictor():
+def test_a_closed_form_predictor_is_applied_to_crops():
     _, loss, _, outputs, moved, _ = outputs_of("directpred_euclidean")
     z, t = outputs.projections, outputs.targets
     assert (len(z), len(t)) == (3, 2) and moved["covariance"].shape == (8, 8)
@@ -157,7 +157,7 @@ def test_crops_are_predicted_from_by_a_closed_form_predictor():
 
 
 @pytest.mark.slow
-def test_the_first_view_is_the_teachers_alone_under_intl_with_a_teacher():
+def test_only_the_teacher_sees_the_first_view_in_intl_ema():
     _, loss, _, outputs, _, _ = outputs_of("intl_ema")
     assert (len(outputs.projections), len(outputs.targets)) == (2, 1)
     expected = losses.intl_ema(outputs.targets[0], outputs.projections)
@@ -166,7 +166,7 @@ def test_the_first_view_is_the_teachers_alone_under_intl_with_a_teacher():
 
 @pytest.mark.slow
 def test_the_students_never_see_the_teachers_view():
-    """Statistics of the online network do not move with the first view's pixels."""
+    """The online network's statistics do not depend on the first view's pixels."""
     setup, data = setup_of("intl_ema"), source()
     state = outputs_of("intl_ema")[0]
 
@@ -189,7 +189,7 @@ def test_the_students_never_see_the_teachers_view():
     assert not all(jax.tree.leaves(target))
 
 
-def test_a_joint_pass_takes_the_views_of_one_size_together():
+def test_a_joint_forward_pass_joins_the_views_of_one_size():
     state, _, _, outputs, _, views = outputs_of("simclr")
     setup = setup_of("simclr")
     pair = jax.jit(lambda views: projections_of(state, views, setup))(views[:2])
@@ -199,7 +199,7 @@ def test_a_joint_pass_takes_the_views_of_one_size_together():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORWARDS)
 def test_one_and_eight_devices_agree(name):
-    """In float64: in float32 a rounding error turns a ReLU on or off now and then."""
+    """In float64, because in float32 a rounding error occasionally flips a ReLU."""
     _, loss, gradient, *_ = outputs_of(name, 1, double=True)
     _, other_loss, other, *_ = outputs_of(name, 8, double=True)
     np.testing.assert_allclose(other_loss, loss, rtol=1e-5)
@@ -209,7 +209,7 @@ def test_one_and_eight_devices_agree(name):
         assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(a)
 
 
-def test_the_dry_run_tells_the_sizes():
+def test_the_dry_run_prints_the_sizes():
     rows = dict(describe(setup_of("byol"), source()))
     assert rows["views"] == "2 of 12 px + 1 of 8 px, preset byol"
 

@@ -1,4 +1,6 @@
-"""Optimizers against arithmetic by hand; every reference below is plain NumPy."""
+"""Optimizers compared to arithmetic by hand; every reference is plain NumPy."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ from ssljax.models import resnet
 from ssljax.training import lars, optimizers, schedules
 
 WD, ETA, MOMENTUM = 0.01, 0.05, 0.9
-RATES = [0.5, 0.2, 1.0]  # changes every step: that is where the LARS forms differ
+RATES = [0.5, 0.2, 1.0]  # it changes, because that is where the LARS variants differ
 
 
 def rates(step):
@@ -26,7 +28,7 @@ def problem(seed=0):
     return params, gradients
 
 
-def run(optimizer, params, gradients, steps=3):
+def run(optimizer, params, gradients, steps=3) -> tuple[Any, Any]:
     params = jax.tree.map(lambda p: jnp.asarray(p, jnp.float32), params)
     state = optimizer.init(params)
     update = jax.jit(optimizer.update)
@@ -38,7 +40,7 @@ def run(optimizer, params, gradients, steps=3):
 
 
 def by_hand(params, gradients, steps, direction, *, nesterov=False, rate_inside=False):
-    """SGD with momentum on ``direction(g, p, lr)``, one parameter after the other."""
+    """Run SGD with momentum on ``direction(g, p, lr)``, one parameter at a time."""
     out = {}
     for name, p in params.items():
         p, buffer = p.copy(), 0.0
@@ -70,9 +72,15 @@ def clip_direction(g, p, lr):
     return ratio * (g + WD * p)
 
 
+def updated(optimizer, gradient, params) -> Any:
+    """Return the first update of an optimizer."""
+    update, _ = optimizer.update(gradient, optimizer.init(params), params)
+    return update
+
+
 def assert_params_equal(actual, expected, tolerance=1e-7):
     for name in expected:
-        # Float32 cannot hold parameters of size 2 closer than 1.2e-7.
+        # Around 2, float32 numbers are 2.4e-7 apart.
         np.testing.assert_allclose(
             actual[name], expected[name], rtol=3 * tolerance, atol=tolerance
         )
@@ -97,13 +105,13 @@ def test_lars_by_hand(name, direction, rate_inside, steps):
     assert_params_equal(actual, expected)
 
 
-def test_lars_forms_agree_only_while_the_rate_is_constant():
+def test_lars_variants_agree_only_while_the_rate_is_constant():
     params, gradients = problem()
     outcome = {}
     for label, rate in (("constant", 0.3), ("changing", rates)):
         inside, outside = (
-            run(form(learning_rate=rate, eta=ETA), params, gradients)[0]["kernel"]
-            for form in (lars.lars, lars.lars_byol)
+            run(variant(learning_rate=rate, eta=ETA), params, gradients)[0]["kernel"]
+            for variant in (lars.lars, lars.lars_byol)
         )
         outcome[label] = float(jnp.abs(inside - outside).max())
     assert outcome["constant"] < 1e-6 < 1e-3 < outcome["changing"]
@@ -133,19 +141,15 @@ def gradients_of(params):
 @pytest.mark.parametrize("p, g", [(0.0, 1.0), (1.0, 0.0), (0.0, 0.0)])
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_a_zero_norm_or_a_zero_rate_takes_a_plain_step(name, p, g, rate):
-    # A zero gradient with decay is not zero for the two forms that decay first.
+    # Without decay, because two variants add it to the gradient first.
     optimizer = optimizers.make(name, learning_rate=rate, weight_decay=0.0)
-    kernel = jnp.full((2, 2), p)
-    update, _ = optimizer.update(jnp.full((2, 2), g), optimizer.init(kernel), kernel)
+    update = updated(optimizer, jnp.full((2, 2), g), jnp.full((2, 2), p))
     np.testing.assert_allclose(update, -rate * g, atol=1e-7)
 
 
 def test_lars_clip_leaves_a_zero_gradient_undecayed_as_its_original_does():
-    kernel, optimizer = (
-        jnp.ones((2, 2)),
-        lars.lars_clip(learning_rate=0.5, weight_decay=0.1),
-    )
-    update, _ = optimizer.update(0 * kernel, optimizer.init(kernel), kernel)
+    optimizer = lars.lars_clip(learning_rate=0.5, weight_decay=0.1)
+    update = updated(optimizer, jnp.zeros((2, 2)), jnp.ones((2, 2)))
     np.testing.assert_array_equal(update, 0.0)
 
 
@@ -208,7 +212,7 @@ def test_adamw_by_hand(everywhere):
             step = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
             decay = WD * p if everywhere or p.ndim > 1 else 0.0
             p = p - lr * (step + decay)
-        # 1 - 0.999^t in float32 is good to five digits.
+        # In float32, 1 - 0.999^t has five correct digits.
         np.testing.assert_allclose(actual[name], p, atol=2e-5)
 
 
@@ -228,12 +232,12 @@ def test_default_trust_coefficients():
     kernel = jnp.full((2, 2), 3.0)
     for name, eta in (("lars", 1e-3), ("lars_byol", 1e-3), ("lars_clip", 0.02)):
         optimizer = optimizers.make(name, learning_rate=1.0)
-        update, _ = optimizer.update(jnp.ones((2, 2)), optimizer.init(kernel), kernel)
+        update = updated(optimizer, jnp.ones((2, 2)), kernel)
         np.testing.assert_allclose(update, -eta * 3.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale, clipped", [(10.0, True), (0.01, False)])
-def test_clipping_is_by_one_norm_over_everything(scale, clipped):
+def test_clipping_uses_one_norm_over_all_parameters(scale, clipped):
     params, (gradient, *_) = problem()
     gradient = {k: scale * g for k, g in gradient.items()}
     norm = np.sqrt(sum(np.sum(g**2) for g in gradient.values()))
@@ -276,7 +280,7 @@ def test_a_subtree_may_keep_the_peak_rate():
 
 
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
-def test_the_state_is_made_of_arrays(name):
+def test_the_state_has_only_arrays(name):
     params = {"encoder": {"kernel": jnp.ones((2, 2))}, "predictor": jnp.ones((2, 2))}
     optimizer = optimizers.make(
         name,
@@ -290,7 +294,7 @@ def test_the_state_is_made_of_arrays(name):
     leaves = jax.tree.leaves(state, is_leaf=lambda leaf: leaf is None)
     assert leaves and all(isinstance(leaf, jax.Array) for leaf in leaves)
     _, after = jax.jit(optimizer.update)(params, state, params)
-    # The update keeps structure, shapes and types: nothing recompiles at step 2.
+    # The update keeps structure, shapes and types, so step 2 does not recompile.
     shapes_before, shapes_after = (
         jax.eval_shape(lambda s=s: s) for s in (state, after)
     )
@@ -399,7 +403,7 @@ def test_ema_update_by_hand():
     np.testing.assert_allclose(moved["a"]["w"], expected, rtol=1e-6)
 
 
-def test_ema_update_at_its_ends_copies_exactly():
+def test_ema_update_copies_exactly_at_momentum_zero_and_one():
     target, online = {"w": jnp.array([0.1, 0.7])}, {"w": jnp.array([0.3, -0.9])}
     for momentum, source in ((1.0, target), (0.0, online)):
         moved = optimizers.ema_update(target, online, momentum)
@@ -419,7 +423,7 @@ def test_ema_update_does_not_round_to_bfloat16():
     [
         (dict(name="lars_bylo"), "did you mean 'lars_byol'"),
         (dict(name="SGD"), "unknown optimizer 'SGD'"),
-        (dict(name="sgd", eta=0.1), "eta belongs to the LARS forms"),
+        (dict(name="sgd", eta=0.1), "eta applies to LARS only, not to 'sgd'"),
         (dict(eta=0.0), "eta must be positive or None"),
         (dict(clip_norm=-1.0), "clip_norm must be positive or None"),
         (dict(momentum=1.5), r"momentum must be \[0, 1\], got 1.5"),
@@ -430,13 +434,13 @@ def test_ema_update_does_not_round_to_bfloat16():
         (dict(constant_learning_rate_for="predictor"), "must be a tuple of names"),
     ],
 )
-def test_wrong_settings_are_named(change, message):
+def test_wrong_settings_are_refused(change, message):
     settings = dict(name="lars", learning_rate=rates) | change
     with pytest.raises(ValueError, match=message):
         optimizers.make(**settings)
 
 
-def test_an_unknown_subtree_is_named():
+def test_an_unknown_subtree_is_refused():
     optimizer = optimizers.make(
         "sgd", learning_rate=0.1, constant_learning_rate_for=("head",)
     )
@@ -454,7 +458,7 @@ def test_an_unknown_subtree_is_named():
         (dict(decay="linear"), 'must be "cosine" or "constant"'),
     ],
 )
-def test_wrong_schedules_are_named(change, message):
+def test_wrong_schedules_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         schedules.schedule(**(dict(peak=1.0, total_steps=10) | change))
 
@@ -466,7 +470,7 @@ def test_a_momentum_is_a_fraction(change):
 
 
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
-def test_vectors_move_at_their_own_rate_and_kernels_do_not(name):
+def test_vectors_can_have_their_own_rate(name):
     params, gradients = problem()
     common = dict(learning_rate=rates, momentum=MOMENTUM, weight_decay=WD)
     plain, _ = run(optimizers.make(name, **common), params, gradients)

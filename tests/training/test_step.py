@@ -1,4 +1,4 @@
-"""The step on one device and on many: same loss, same gradients, one compile."""
+"""The step has the same loss and gradients on any devices, and compiles once."""
 
 import functools
 from dataclasses import replace
@@ -26,7 +26,7 @@ _VIEWS: dict = {}
 
 
 def views_on(setup, count, double):
-    """Views made on that many devices; methods with the same presets share them."""
+    """Return views made on that many devices; methods with equal presets share them."""
     key = setup.views, setup.mean, setup.std, count, double
     if key not in _VIEWS:
         mesh = devices.make_mesh(count=count, batch_size=BATCH)
@@ -37,9 +37,9 @@ def views_on(setup, count, double):
 
 
 def loss_and_gradients(setup, count, *, double=False):
-    """On ``count`` devices, augmentation and BatchNorm included.
+    """Return both on ``count`` devices, with augmentation and BatchNorm.
 
-    The running covariance of a closed-form predictor comes beside the gradients.
+    The gradients also contain the running covariance of a closed-form predictor.
     """
     mesh = devices.make_mesh(count=count, batch_size=BATCH)
     state = first_state(setup)
@@ -76,12 +76,12 @@ def check_agreement(name, counts):
         for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
             there = functools.reduce(lambda tree, key: tree[key.key], path, other)
             gap = np.linalg.norm(there - leaf)
-            # Entries whose exact value is zero are measured against the whole gradient.
+            # Entries that are exactly zero are compared to the whole gradient's norm.
             scale = max(np.linalg.norm(leaf), 1e-6 * total)
             assert gap <= 1e-8 * scale, (name, count, jax.tree_util.keystr(path))
 
 
-# test_engines.py has every method, by what three steps make of its parameters.
+# test_engines.py compares every method, by its loss on embeddings.
 @pytest.mark.parametrize("name", WIRINGS)
 def test_one_and_eight_devices_agree_on_loss_and_every_gradient(name):
     check_agreement(name, (8,))
@@ -89,19 +89,19 @@ def test_one_and_eight_devices_agree_on_loss_and_every_gradient(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["simclr", "byol"])
-def test_devices_agree_in_float32_as_it_trains(name):
+def test_devices_agree_in_float32_as_in_training(name):
     setup = setup_of(name)
     loss, gradients = loss_and_gradients(setup, 1)
     other_loss, other = loss_and_gradients(setup, 8)
     np.testing.assert_allclose(other_loss, loss, rtol=1e-5)
     norm = np.sqrt(sum((g**2).sum() for g in jax.tree.leaves(gradients)))
     gap = jax.tree.map(lambda a, b: ((a - b) ** 2).sum(), gradients, other)
-    # A few ReLUs may flip; a factor or a missing negative would be of order one.
+    # A few ReLUs may flip; a wrong factor or a missing negative is of order one.
     assert np.sqrt(sum(jax.tree.leaves(gap))) < 0.03 * norm
 
 
-def test_negatives_and_statistics_of_one_device_alone_would_be_seen():
-    """What unsynchronised code computes: each half by itself, gradients averaged."""
+def test_the_comparison_detects_devices_that_are_not_synchronised():
+    """Unsynchronised code would process each half separately and average gradients."""
     setup = setup_of("simclr")
     _, right = loss_and_gradients(setup, 1)
     state, views = first_state(setup), views_on(setup, 1, False)
@@ -148,11 +148,11 @@ def test_the_step_compiles_once_learns_and_counts():
     state, history = run_steps(setup_of("vicreg"), 20)
     losses = [float(m["loss"]) for m in history]
     assert int(state.step) == 20 and int(state.failed_at) == -1
-    # The variance of the embeddings can be raised on noise as well.
+    # VICReg can raise the variance of the embeddings even on noise.
     assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:5])
 
 
-def test_a_covariance_that_is_kept_follows_the_projections():
+def test_the_running_covariance_follows_the_projections():
     chex.clear_trace_counter()
     setup = setup_of("isoloss_euclidean")
     before = first_state(setup)
@@ -181,7 +181,7 @@ def test_without_momentum_there_is_no_target_network():
     assert setup.config.method.options["covariance_momentum"] == 0.5
 
 
-def test_the_target_moves_by_its_momentum_only():
+def test_the_target_does_not_move_at_momentum_one():
     chex.clear_trace_counter()
     setup = setup_of("byol", target_momentum=1.0)
     before = first_state(setup)
@@ -192,7 +192,7 @@ def test_the_target_moves_by_its_momentum_only():
     assert "predictor" not in state.target["params"]
 
 
-def test_the_probe_leaves_the_encoder_alone():
+def test_the_probe_does_not_change_the_encoder():
     chex.clear_trace_counter()
     setup = setup_of("simclr")
     off = replace(setup.config, probe=replace(setup.config.probe, enabled=False))
@@ -203,7 +203,7 @@ def test_the_probe_leaves_the_encoder_alone():
     chex.assert_trees_all_equal(state.params, other.params)
 
 
-def test_a_step_that_is_not_finite_changes_nothing_and_is_named():
+def test_a_step_that_is_not_finite_changes_nothing_and_sets_failed_at():
     chex.clear_trace_counter()
     setup = setup_of("simclr")
     state = jax.device_put(first_state(setup))
@@ -218,7 +218,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_named():
     assert int(after.failed_at) == 1 and int(after.step) == 1
     assert int(metrics["failed_at"]) == 1
     chex.assert_trees_all_equal(after.params, broken.params)
-    # A later batch does not wake it up, so the state stays that of the failure.
+    # Later steps do not change it either, so the state stays that of the failed step.
     again, _ = step(after, batch)
     assert int(again.step) == 1 and int(again.failed_at) == 1
 
@@ -229,7 +229,7 @@ def test_simsiam_keeps_its_predictor_rate_constant():
 
 
 def test_a_batch_that_does_not_divide_names_the_nearest():
-    with pytest.raises(ValueError, match="batch_size is 30.*nearest: 24 or 32"):
+    with pytest.raises(ValueError, match="batch_size is 30.*8 dev.*nearest: 24 or 32"):
         devices.make_mesh(count=8, batch_size=30)
 
 
@@ -241,7 +241,7 @@ def test_joint_and_separate_forward_differ_in_batch_statistics():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["simclr", "byol"])
-def test_the_first_state_compiled_quickly_is_the_same_to_the_bit(name):
+def test_the_first_state_compiled_quickly_is_bit_equal(name):
     setup = setup_of(name)
     fully = {"xla_backend_optimization_level": 3}  # XLA's default, not that of tests
     create = functools.partial(init_state, setup)

@@ -1,6 +1,7 @@
-"""Variants of methods that a recipe can name: arms of heads, with and without EMA."""
+"""Variants of methods that recipes use: heads, with and without a target network."""
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,7 +15,7 @@ VARIANTS = [
     *[(HEAD, {"predictor": p}) for p in ("identity", "diagonal", "symmetric")],
     *[(HEAD, {"predictor": p}) for p in ("full", "random", "8-12")],
     (HEAD, {"target_momentum": 0.99}),
-    # The six closed-form methods differ in loss and exponent alone.
+    # The six closed-form methods differ only in loss and exponent.
     ("directpred_euclidean", {"target_momentum": 0.0}),
     ("isoloss_cosine", {"target_momentum": 0.0}),
     ("isoloss_cosine", {"projector_bias": True}),
@@ -25,7 +26,7 @@ VARIANTS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name, options", VARIANTS, ids=str)
-def test_three_steps_train_what_the_variant_trains(name, options):
+def test_three_steps_train_the_right_parameters(name, options):
     setup = setup_of(name, preset="supervised", **options)
     state, images = first_state(setup), source()
     batch = {"image": images.images, "label": images.labels}
@@ -45,12 +46,13 @@ def test_three_steps_train_what_the_variant_trains(name, options):
 
 @pytest.mark.parametrize("kind", ["off_diagonal", "symmetric", "diagonal", "full"])
 def test_weight_decay_leaves_a_linear_head_alone(kind):
-    """Else the arms of the comparison would be pulled to different places."""
+    """Decay would pull the heads under comparison to different fixed points."""
     setup = setup_of(HEAD, preset="supervised", predictor=kind)
-    params = jax.eval_shape(lambda: first_state(setup)).params
+    params: Any = jax.eval_shape(lambda: first_state(setup)).params
     zeros = jax.tree.map(lambda p: np.zeros(p.shape, np.float32), params)
     ones = jax.tree.map(lambda p: np.ones(p.shape, np.float32), params)
     assert setup.config.optimizer.weight_decay > 0
+    updates: Any
     updates, _ = setup.optimizer.update(zeros, setup.optimizer.init(ones), ones)
     assert all(np.all(u == 0) for u in jax.tree.leaves(updates["predictor"]))
     kernel = updates["projector"]["linear1"]["kernel"]
