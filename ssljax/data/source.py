@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -149,7 +149,7 @@ class ArrayReader:
 
 def from_arrays(
     images: np.ndarray,
-    labels: np.ndarray | None = None,
+    labels: np.ndarray | Sequence[int] | None = None,
     *,
     class_names: tuple[str, ...] | None = None,
     name: str = "arrays",
@@ -204,23 +204,22 @@ def from_arrays(
     if 0 in images.shape:
         raise DataError(f"images have size zero: shape {images.shape}")
     size, shape = len(images), images.shape[1:]
-    if labels is not None:
-        labels = _checked_labels(labels, size, class_names)
+    checked = None if labels is None else _checked_labels(labels, size, class_names)
     labelled, num_classes = False, None
-    if labels is not None and labels.max() >= 0:
+    if checked is not None and checked.max() >= 0:
         labelled = True
-        num_classes = len(class_names) if class_names else int(labels.max()) + 1
+        num_classes = len(class_names) if class_names else int(checked.max()) + 1
     return Source(
         name=name,
         split=split,
         size=size,
         image_shape=(int(shape[0]), int(shape[1]), int(shape[2])),
-        labels=labels,
+        labels=checked,
         class_names=tuple(class_names) if class_names else None,
         labelled=labelled,
         num_classes=num_classes,
         images=images,
-        read=ArrayReader(images, labels),
+        read=ArrayReader(images, checked),
     )
 
 

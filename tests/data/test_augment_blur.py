@@ -31,8 +31,8 @@ def by_definition(image, sigma, taps):
     kernel /= kernel.sum()
     padded = np.pad(image.astype(float), radius, mode="reflect")
     h, w = image.shape
-    rows = sum(k * padded[d : d + h] for d, k in enumerate(kernel))
-    return sum(k * rows[:, d : d + w] for d, k in enumerate(kernel))
+    rows = np.sum([k * padded[d : d + h] for d, k in enumerate(kernel)], axis=0)
+    return np.sum([k * rows[:, d : d + w] for d, k in enumerate(kernel)], axis=0)
 
 
 # Shifted copies up to 5 taps, matrices above; the last two reflect the whole image.

@@ -143,7 +143,7 @@ def test_equals_scale_and_translate_of_the_cut_box(size, cases):
             spatial_dims=(0, 1),
             method="bilinear",
             antialias=True,
-            precision="highest",
+            precision=jax.lax.Precision.HIGHEST,
         )
     )
     ours, (image,) = cropped(size), noise(1, 40, 50)

@@ -1,6 +1,7 @@
 """The published augmentations by name, and the checks of a view's fields."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -116,6 +117,7 @@ def test_every_field_is_checked(field, value, message):
 
 
 def test_lists_become_hashable_pairs():
-    view = View(crop_scale=[0.2, 1.0])
+    parsed: Any = [0.2, 1.0]
+    view = View(crop_scale=parsed)
     assert view.crop_scale == (0.2, 1.0)
     assert hash(view) == hash(View(crop_scale=(0.2, 1.0)))

@@ -104,7 +104,7 @@ def test_an_animation_gives_its_first_frame():
 @pytest.mark.parametrize("width, height", [(40, 24), (24, 40)])
 def test_resizing_is_the_shorter_side_then_the_centre(width, height):
     image = Image.fromarray(gradient(width, height))
-    half = np.asarray(image.resize((width // 2, height // 2), Image.BICUBIC))
+    half = np.asarray(image.resize((width // 2, height // 2), Image.Resampling.BICUBIC))
     left, top = (width // 2 - 12) // 2, (height // 2 - 12) // 2
     np.testing.assert_array_equal(
         decode.decode(encoded(image), size=12), half[top : top + 12, left : left + 12]

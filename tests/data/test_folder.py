@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+from in_memory import images_of, labels_of
 from PIL import Image
 
 from ssljax.data import DataError, load, subset
@@ -97,9 +98,11 @@ def test_loose_images_beside_classes_are_kept_without_label(classes):
     for i in range(30):
         write(classes / f"loose{i}.png", 200)
     source = folder(classes)
-    loose = source.images[:, 0, 0, 0] == 200
+    loose = images_of(source)[:, 0, 0, 0] == 200
     assert loose.sum() > 10
-    assert set(source.labels[loose]) == {-1} and (source.labels[~loose] >= 0).all()
+    assert (
+        set(labels_of(source)[loose]) == {-1} and (labels_of(source)[~loose] >= 0).all()
+    )
 
 
 @pytest.mark.parametrize("held_out", ["test", "val", "validation", "valid"])
@@ -112,9 +115,9 @@ def test_split_folders_are_used(tmp_path, held_out):
     train, test = folder(tmp_path), folder(tmp_path, split="test")
     # Classes are numbered over both, so a label means the same in each.
     assert train.class_names == test.class_names == ("a", "b", "c")
-    assert train.labels.tolist() == [1] * 5 + [2] * 5
-    assert test.labels.tolist() == [0, 2]
-    assert test.images[:, 0, 0, 0].tolist() == [77, 78]
+    assert labels_of(train).tolist() == [1] * 5 + [2] * 5
+    assert labels_of(test).tolist() == [0, 2]
+    assert images_of(test)[:, 0, 0, 0].tolist() == [77, 78]
 
 
 def test_train_alone_is_cut_in_two(tmp_path):
@@ -122,7 +125,7 @@ def test_train_alone_is_cut_in_two(tmp_path):
         write(tmp_path / "train" / "ab"[i % 2] / f"{i}.png", i)
     train, test = folder(tmp_path), folder(tmp_path, split="test")
     assert train.class_names == ("a", "b")
-    values = [set(s.images[:, 0, 0, 0].tolist()) for s in (train, test)]
+    values = [set(images_of(s)[:, 0, 0, 0].tolist()) for s in (train, test)]
     assert values[0] | values[1] == set(range(60)) and not values[0] & values[1]
 
 

@@ -15,7 +15,10 @@ for_evaluation = jax.jit(
 )
 resized = jax.jit(
     functools.partial(
-        jax.image.resize, shape=(2, 24, 24, 3), method="bilinear", precision="highest"
+        jax.image.resize,
+        shape=(2, 24, 24, 3),
+        method="bilinear",
+        precision=jax.lax.Precision.HIGHEST,
     )
 )
 

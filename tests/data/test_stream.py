@@ -1,6 +1,7 @@
 """Batches in order: resumed, shared among processes, decoded by workers."""
 
 import multiprocessing
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,8 +29,8 @@ def streamed(tmp_path_factory):
 
 
 def collect(source, start=0, stop=9, **options):
-    options = {"seed": 1, "batch_size": 8} | options
-    return list(batches(source, start_step=start, stop_step=stop, **options))
+    settings: dict[str, Any] = {"seed": 1, "batch_size": 8} | options
+    return list(batches(source, start_step=start, stop_step=stop, **settings))
 
 
 def assert_same(a, b):
@@ -76,7 +77,7 @@ def test_processes_share_the_global_batch(count, streamed):
 def test_worker_processes_change_nothing_and_end_when_the_iterator_is_closed(streamed):
     # A subset, so that both kinds of reader have to survive pickling.
     part = subset(streamed, 16, seed=0)
-    iterator = batches(
+    iterator: Any = batches(  # a generator, which can be closed
         part, seed=1, batch_size=8, start_step=2, stop_step=1000, workers=2
     )
     assert_same([next(iterator) for _ in range(7)], collect(part, 2))

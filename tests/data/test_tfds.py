@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from faulty import ended, on_the_page
+from in_memory import images_of, labels_of
 from PIL import Image
 
 import ssljax
@@ -184,9 +185,9 @@ def test_one_channel_without_labels(data_dir):
     source = load("ssl_tiny_digits", data_dir=data_dir)
     assert source.image_shape == (28, 28, 1) and not source.labelled
     assert source.note == ""
-    assert sorted(source.images[:, 3, 3, 0]) == [0, 9, 18, 27, 36]
+    assert sorted(images_of(source)[:, 3, 3, 0]) == [0, 9, 18, 27, 36]
     resized = load("ssl_tiny_digits", data_dir=data_dir, image_size=14)
-    assert resized.image_shape == (14, 14, 1) == resized.images.shape[1:]
+    assert resized.image_shape == (14, 14, 1) == images_of(resized).shape[1:]
 
 
 @pytest.mark.parametrize(
@@ -258,9 +259,9 @@ def test_the_directory_comes_from_the_argument_then_the_environment(monkeypatch)
 )
 def test_real_cifar10():
     source = load("cifar10", split="test", examples=2000)
-    assert source.images.shape == (2000, 32, 32, 3)
-    assert source.class_names[0] == "airplane"
-    assert np.bincount(source.labels, minlength=10).min() > 140
+    assert images_of(source).shape == (2000, 32, 32, 3)
+    assert source.class_names is not None and source.class_names[0] == "airplane"
+    assert np.bincount(labels_of(source), minlength=10).min() > 140
     mean, std = channel_statistics(source)
     np.testing.assert_allclose(mean, (0.494, 0.485, 0.451), atol=0.01)
     np.testing.assert_allclose(std, (0.247, 0.243, 0.262), atol=0.01)

@@ -20,6 +20,13 @@ def measured(z):
     return {name: float(value) for name, value in measures.items() if value.ndim == 0}
 
 
+def alarm(panels, **options):
+    """The collapse that must be found."""
+    found = diagnose(panels, **options)
+    assert found is not None
+    return found
+
+
 def spectrum_embeddings(variances, n=512, mean=0.0, seed=0):
     rng = np.random.default_rng(seed)
     return mean + rng.normal(size=(n, len(variances))) * np.sqrt(variances)[None]
@@ -41,7 +48,7 @@ def line(noise, d=128):
 def test_one_vector_with_noise_is_complete_though_its_centred_rank_is_high():
     found = measured(spectrum_embeddings(np.full(128, 1e-4), mean=1.0))
     assert found["effective_rank"] > 100
-    diagnosis = diagnose([found, found])
+    diagnosis = alarm([found, found])
     assert (diagnosis.kind, diagnosis.measure) == ("complete", "mean_cosine")
     assert any("stop-gradient" in advice for advice in diagnosis.advice)
 
@@ -52,7 +59,7 @@ def test_copies_of_one_dimension_behind_batchnorm_are_dimensional(noise):
     # The usual check detects nothing.
     assert found["std_per_dimension"] == pytest.approx(1, abs=0.05)
     assert abs(found["mean_cosine"]) < 0.1
-    diagnosis = diagnose([found, found])
+    diagnosis = alarm([found, found])
     assert diagnosis.kind == "dimensional"
     assert any("predictor" in advice for advice in diagnosis.advice)
 
@@ -88,9 +95,9 @@ def test_the_newest_panels_must_agree():
     assert diagnose([flat]) is None
     assert diagnose([flat, flat, healthy]) is None
     assert diagnose([flat, healthy, flat]) is None
-    assert diagnose([healthy, flat, flat]).kind == "dimensional"
+    assert alarm([healthy, flat, flat]).kind == "dimensional"
     eager = dataclasses.replace(Thresholds(), patience=1)
-    assert diagnose([healthy, flat], thresholds=eager).kind == "dimensional"
+    assert alarm([healthy, flat], thresholds=eager).kind == "dimensional"
 
 
 def plain(**changes):
@@ -115,7 +122,7 @@ def plain(**changes):
     ],
 )
 def test_each_limit_fires_on_its_far_side_only(name, limit, beyond, kind):
-    found = diagnose(plain(**{name: limit + beyond}))
+    found = alarm(plain(**{name: limit + beyond}))
     assert (found.kind, found.measure, found.threshold) == (kind, name, limit)
     assert found.value == pytest.approx(limit + beyond)
     assert diagnose(plain(**{name: limit - beyond})) is None
@@ -125,16 +132,16 @@ def test_a_participation_ratio_must_have_been_low_before():
     (healthy, _) = plain()
     low, lower, line = (healthy | {"participation_ratio": p} for p in (1.9, 1.75, 1.1))
     assert diagnose([low, line]) is None
-    assert diagnose([lower, line]).measure == "participation_ratio"
+    assert alarm([lower, line]).measure == "participation_ratio"
     assert diagnose([line, lower]) is None
 
 
 def test_a_rank_is_judged_by_what_is_possible():
     assert diagnose(plain(rankme=4.0)) is None
-    wide = diagnose(plain(rankme=4.0, dimensions=2048.0, examples=4096.0))
+    wide = alarm(plain(rankme=4.0, dimensions=2048.0, examples=4096.0))
     assert wide.threshold == pytest.approx(0.002 * 2048)
     assert diagnose(plain(rankme=1.9, dimensions=2.0)) is None
-    assert diagnose(plain(rankme=1.1, dimensions=2.0)).kind == "dimensional"
+    assert alarm(plain(rankme=1.1, dimensions=2.0)).kind == "dimensional"
 
 
 def test_the_line_names_figure_limit_and_advice():

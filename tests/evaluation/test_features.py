@@ -13,9 +13,10 @@ class Singly:
 
     def __init__(self, images, in_memory=False):
         self._images = images
-        self.images = images if in_memory else None
+        self.images: np.ndarray | None = images if in_memory else None
         self.size = len(images)
-        self.image_shape = images[0].shape
+        height, width, channels = images[0].shape
+        self.image_shape = height, width, channels
 
     def read(self, i):
         return self._images[i], 0
@@ -103,7 +104,7 @@ def test_refusals_are_one_clear_line():
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
         extract(brightness, pictures(2), batch_size=0)
     with pytest.raises(ValueError, match="must return one feature row per image"):
-        extract(lambda x: x, pictures(2))
+        extract(jnp.asarray, pictures(2))
     with pytest.raises(ValueError, match="largest must be at least 1"):
         raw_pixels(pictures(2), largest=0)
     ragged = Singly([pictures(1)[0], pictures(1, 5, 5)[0]])

@@ -1,5 +1,8 @@
 """The linear probe and its solver against scikit-learn."""
 
+import inspect
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -73,7 +76,7 @@ def test_large_features_are_read_without_a_copy(problem, fits, monkeypatch):
     x, _, y, _ = problem
     monkeypatch.setattr(logistic, "_COPY_LIMIT", 0)
     # Another jit, because the limit is read when a program is traced.
-    monkeypatch.setattr(logistic, "_fit", jax.jit(logistic._fit.__wrapped__))
+    monkeypatch.setattr(logistic, "_fit", jax.jit(inspect.unwrap(logistic._fit)))
     fit = fit_logistic(x, y, num_classes=5, l2=(1e-4, 1e-2, 1.0))
     np.testing.assert_allclose(fit.weights, fits.weights, atol=2e-4)
     np.testing.assert_allclose(fit.objective, fits.objective, rtol=1e-6)
@@ -129,18 +132,16 @@ def test_the_probe_fits_all_examples_and_reports_its_choice(problem):
 
 def test_the_choice_never_sees_the_test_set(problem):
     x, test_x, y, test_y = problem
-    arguments = dict(num_classes=5, l2_grid=(1e-3, 1.0))
-    one = linear_probe(x, y, test_x, test_y, **arguments)
-    other = linear_probe(x, y, -test_x[:9], test_y[:9], **arguments)
+    probe = partial(linear_probe, num_classes=5, l2_grid=(1e-3, 1.0))
+    one = probe(x, y, test_x, test_y)
+    other = probe(x, y, -test_x[:9], test_y[:9])
     assert one.validation == other.validation and one.l2 == other.l2
 
 
 def test_one_seed_one_split(problem):
     x, test_x, y, test_y = problem
-    arguments = dict(num_classes=5, l2_grid=(1e-3, 1.0))
-    first, again, other = (
-        linear_probe(x, y, test_x, test_y, seed=seed, **arguments) for seed in (0, 0, 3)
-    )
+    probe = partial(linear_probe, num_classes=5, l2_grid=(1e-3, 1.0))
+    first, again, other = (probe(x, y, test_x, test_y, seed=seed) for seed in (0, 0, 3))
     assert first.validation == again.validation
     np.testing.assert_array_equal(first.predictions, again.predictions)
     assert first.validation != other.validation
@@ -148,10 +149,10 @@ def test_one_seed_one_split(problem):
 
 def test_the_scale_of_the_features_is_irrelevant(problem):
     x, test_x, y, test_y = problem
-    arguments = dict(num_classes=5, l2_grid=(1e-2, 1.0))
+    probe = partial(linear_probe, num_classes=5, l2_grid=(1e-2, 1.0))
     scale = (10.0 ** np.linspace(-6, 3, 24)[None]).astype(np.float32)
-    plain = linear_probe(x, y, test_x, test_y, **arguments)
-    scaled = linear_probe(x * scale, y, test_x * scale, test_y, **arguments)
+    plain = probe(x, y, test_x, test_y)
+    scaled = probe(x * scale, y, test_x * scale, test_y)
     assert np.mean(plain.predictions == scaled.predictions) > 0.99
 
 

@@ -1,6 +1,7 @@
 """Partly trained linear heads: parameters, gradients, what stays fixed in training."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -94,7 +95,8 @@ def test_parameters_are_float32_whatever_the_projections(float64):
 
 
 def test_a_network_takes_the_head_as_its_predictor():
-    network = Network(MLP((8,)), MLP((5,), output_norm="plain"), OffDiagonalPredictor())
+    encoder: Any = MLP((8,))  # in place of a ResNet, for speed
+    network = Network(encoder, MLP((5,), output_norm="plain"), OffDiagonalPredictor())
     x = rows(6, 3).astype(jnp.float32)
     outputs, variables = jax.jit(
         lambda x: network.init_with_output(jax.random.key(0), x, train=True)
@@ -195,7 +197,7 @@ def test_gradients_of_the_head_match_finite_differences(kind, float64):
 
     @jax.jit
     def agreement(variables, z):
-        p = head.apply(variables, z, train=True)
+        p = jnp.asarray(head.apply(variables, z, train=True))
         return losses.negative_cosine(p, rows(6, 4, 1))
 
     # The second order once: the heads are linear, so it comes from their products.
@@ -211,7 +213,7 @@ def test_gradients_of_the_head_are_finite_on_collapsed_input(dtype):
     @jax.jit
     def gradients(variables, z):
         def loss(variables, z):
-            p = head.apply(variables, z, train=True)
+            p = jnp.asarray(head.apply(variables, z, train=True))
             return losses.negative_cosine(p, jax.lax.stop_gradient(z))
 
         return jax.grad(loss, argnums=(0, 1))(variables, z)
@@ -221,7 +223,7 @@ def test_gradients_of_the_head_are_finite_on_collapsed_input(dtype):
             assert np.isfinite(np.asarray(leaf, np.float32)).all()
 
 
-TRAINERS = {
+TRAINERS: dict[str, dict[str, Any]] = {
     "sgd": dict(learning_rate=0.3, nesterov=True),
     "adamw": dict(learning_rate=0.03),
     "lars": dict(learning_rate=0.3, eta=1.0),
@@ -312,7 +314,7 @@ def test_the_arms_of_the_two_neuron_model(kind, steps, expected, peak, float64):
 
     def loss(weights, params):
         a, rest = weights
-        matrix = head.apply({"params": params}, jnp.eye(2), train=True).T
+        matrix = jnp.asarray(head.apply({"params": params}, jnp.eye(2), train=True)).T
         return population_loss(a, rest, matrix), matrix[1, 0]
 
     def step(carry, _):

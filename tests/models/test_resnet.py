@@ -2,6 +2,7 @@
 
 import functools
 import re
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -29,8 +30,12 @@ SMALL_NETS = {
 }
 
 
+def shapes(encoder: Any, image=(64, 64, 3)) -> Any:
+    return traced_shapes(encoder, image)
+
+
 @functools.cache
-def shapes(encoder, image=(64, 64, 3)):
+def traced_shapes(encoder, image):
     return jax.eval_shape(
         lambda x: encoder.init(jax.random.key(0), x, train=False),
         jax.ShapeDtypeStruct((1, *image), jnp.float32),
