@@ -244,7 +244,8 @@ def test_every_closed_form_of_the_table_at_its_defaults(name):
 
 @pytest.mark.slow
 def test_the_table_of_all_losses():
-    found = fingerprints()
+    # Half the modes and a quarter of the samples: the verdicts are the same.
+    found = fingerprints(modes=8, samples=64)
     assert list(found) == list(FINGERPRINTED)
     verdicts = {name: record.verdict for name, record in found.items()}
     for name in ("whiten", "w_mse"):

@@ -31,7 +31,7 @@ def test_a_wrong_sign_is_found(theory, loss, item, monkeypatch, capfd):
     right = getattr(losses, loss)
     monkeypatch.setattr(losses, loss, lambda *a, **k: -right(*a, **k))
     assert main(["theory", theory, "--items", item]) == 1
-    monkeypatch.undo()
-    jax.clear_caches()
-    assert main(["theory", theory, "--items", item]) == 0
-    capfd.readouterr()
+    printed = capfd.readouterr().out
+    # Measured and found wrong, rather than stopped by an error. That the item holds
+    # with the right loss is what test_checklists shows.
+    assert "DISAGREES" in printed and "Error" not in printed

@@ -76,11 +76,16 @@ def aligned_start(
     """
     moment = check_moment("gamma_matrix", gamma_matrix)
     w0 = check_shape("w0", w0, "D", moment.shape[0])
-    d = w0.shape[0]
-    check_rank(d, moment.shape[0])
-    gamma, vectors = descending_eigh(moment)
+    check_rank(w0.shape[0], moment.shape[0])
+    return _start_along(w0, *descending_eigh(moment), scale)
+
+
+def _start_along(
+    w0: jax.Array, gamma: jax.Array, vectors: jax.Array, scale: float | jax.Array
+) -> AlignedStart:
+    """Return the aligned start, given the cross moment's eigenvectors."""
     axes, sizes, turns = ordered_axes(w0 @ vectors, gamma)
-    return AlignedStart(axes, scale * sizes, gamma[:d], vectors @ turns)
+    return AlignedStart(axes, scale * sizes, gamma[: len(w0)], vectors @ turns)
 
 
 @in_float64
@@ -149,11 +154,13 @@ def expected_overlap(
     >>> float(1.0 - expected_overlap(jnp.ones((1, 2)), gamma, 1e-4)) < 2e-4
     True
     """
-    start = aligned_start(w0, gamma_matrix, scale)
-    d = start.gamma.shape[0]
-    check_rank(d, start.directions.shape[0] - 1)
-    gamma, vectors = descending_eigh(check_moment("gamma_matrix", gamma_matrix))
-    leaked = scale * start.rotation.T @ jnp.asarray(w0, float) @ vectors[:, d:]
+    moment = check_moment("gamma_matrix", gamma_matrix)
+    w0 = check_shape("w0", w0, "D", moment.shape[0])
+    d = w0.shape[0]
+    check_rank(d, moment.shape[0] - 1)
+    gamma, vectors = descending_eigh(moment)
+    start = _start_along(w0, gamma, vectors, scale)
+    leaked = scale * start.rotation.T @ w0 @ vectors[:, d:]
     wait = jnp.log(start.gamma * start.singular_values**2)
     growth = jnp.exp(-gamma[None, d:] / (2.0 * start.gamma)[:, None] * wait[:, None])
     defect = jnp.sum(start.gamma[:, None] * (leaked * growth) ** 2) / d

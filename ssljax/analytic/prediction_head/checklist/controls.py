@@ -106,8 +106,11 @@ def _gap(ends: HeadParams, i: int, j: int) -> jax.Array:
 
 
 def _sum_of_losses(runs: HeadParams) -> jax.Array:
-    """The trained loss of many runs, a row per output of each: one large product."""
-    patches, first = population_batch(DATA)
+    """Sum the trained loss of many runs, a row per output: one large product."""
+    # The batch holds every sample with both signs, in turns of six. Outputs are odd,
+    # so that means vanish and one sign of each gives the same products and norms.
+    patches, first = (x.reshape(4, 6, *x.shape[1:]) for x in population_batch(DATA))
+    patches, first = (x[::2].reshape(12, *x.shape[2:]) for x in (patches, first))
     views = (
         jnp.sum(patches * first[:, :, None], axis=1),
         jnp.sum(patches * (1 - first)[:, :, None], axis=1),
@@ -116,7 +119,6 @@ def _sum_of_losses(runs: HeadParams) -> jax.Array:
     cubes = (rows @ views[0].T) ** 3
     online = jnp.einsum("kjr,krn->kjn", runs.head, cubes.reshape(-1, 2, len(patches)))
     targets = (jax.lax.stop_gradient(rows) @ views[1].T) ** 3
-    # The batch holds every patch with both signs, so that there is no mean to remove.
     online = online.reshape(targets.shape)
     return len(rows) * (1.0 + losses.negative_cosine(online, targets))
 

@@ -78,13 +78,15 @@ def linear_toy(given: Given) -> list[Finding]:
     start, views, spectrum = _linear_toy(given.seed)
 
     def loss(encoders, key):
+        # Drawn once for all encoders.
+        inputs = views(key)
         total = jnp.zeros(())
         for name, power in (("identity", 0.0), ("whitening", 0.5)):
-            z1, z2 = views(encoders[name], key)
+            z1, z2 = (x @ encoders[name] for x in inputs)
             t = models.transformed(z1, z2, lambda v, p=power: v**-p)
             total += losses.normalized_mse(t[0], t[1])
         for name, weight in (("iterated", 0.0), ("with trace loss", 0.5)):
-            z = views(encoders[name], key)
+            z = [x @ encoders[name] for x in inputs]
             total += losses.intl(z, axis="batch", trace_weight=weight)
         return total
 
@@ -271,15 +273,15 @@ def floors(given: Given) -> list[Finding]:
 
 
 def _linear_toy(seed: int):
-    """Encoder at the start, its views under a key, and its population spectrum."""
+    """Return the encoder at the start, two views under a key, the spectrum of one."""
     d, batch = 8, 512
     noise = jnp.geomspace(0.02, 1.0, d)
     turn = jnp.asarray(models.rotation(seed, d))
     start = jax.random.normal(jax.random.key(seed), (d, d)) / np.sqrt(d)
 
-    def views(w, key):
+    def views(key):
         x, *e = (jax.random.normal(k, (batch, d)) for k in jax.random.split(key, 3))
-        return [(x + jnp.sqrt(noise)[None, :] * part) @ turn @ w for part in e]
+        return [(x + jnp.sqrt(noise)[None, :] * part) @ turn for part in e]
 
     def spectrum(w):
         mixed = turn @ w

@@ -175,7 +175,7 @@ def real_images(given: Given) -> Sequence[Finding]:
     # small eigenvalue can be left out: within this time C does not see them.
     values, vectors = np.linalg.eigh(moment)
     kept = vectors[:, np.abs(values) > float(gamma[-1]) / 10]
-    y1, y2 = x1 @ kept, x2 @ kept
+    y1, y2 = fewer_rows(x1 @ kept, x2 @ kept)
     loss, short = barlow_twins(y1, y2), cross_moment(y1, y2)
     every = 5
     count = int(1.25 * float(tau_steps[-1])) // every * every
@@ -208,6 +208,18 @@ def real_images(given: Given) -> Sequence[Finding]:
         at_most("its distance from the expected one", abs(overlap - wanted), 5e-4),
         at_most("final loss", loss(path.params), 1e-5),
     ]
+
+
+def fewer_rows(x1: np.ndarray, x2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return pairs with the same second moments, as many as both have columns.
+
+    Turning the samples among themselves, the same way in both views, changes no
+    product ``x1^T x2``, and all that a QR decomposition leaves of them is a triangle.
+    """
+    rows = np.linalg.qr(np.concatenate([x1, x2], axis=1))[1]
+    # Moments are means over the samples, which are fewer now.
+    rows = rows * np.sqrt(len(rows) / len(x1))
+    return rows[:, : x1.shape[1]], rows[:, x1.shape[1] :]
 
 
 def crops_of(images: np.ndarray, seed: int, size: int = 20) -> list[np.ndarray]:
