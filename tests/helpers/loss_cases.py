@@ -88,7 +88,9 @@ def _transformations():
 
 CASES = {
     "nt_xent": Case(losses.nt_xent, CONTRASTIVE),
-    "nt_xent_cold": Case(functools.partial(losses.nt_xent, **COLD), CONTRASTIVE),
+    "nt_xent_cold": Case(
+        functools.partial(losses.nt_xent, **COLD), CONTRASTIVE, order=1
+    ),
     "nt_xent_squared": Case(
         functools.partial(losses.nt_xent, negatives="squared", **COLD), CONTRASTIVE
     ),
@@ -111,7 +113,9 @@ CASES = {
         CONTRASTIVE,
     ),
     "dclw": Case(losses.dclw, CONTRASTIVE),
-    "dclw_cold": Case(functools.partial(losses.dclw, sigma=0.05, **COLD), CONTRASTIVE),
+    "dclw_cold": Case(
+        functools.partial(losses.dclw, sigma=0.05, **COLD), CONTRASTIVE, order=1
+    ),
     # All rows outside the ball, then none.
     "spectral_contrastive": Case(
         functools.partial(losses.spectral_contrastive, mu=0.2), CONTRASTIVE
@@ -129,7 +133,7 @@ CASES = {
     "vicreg": Case(losses.vicreg, scale=0.3),
     "vicreg_exp": Case(losses.vicreg_exp, scale=0.3, dimensions=2),
     "vicreg_exp_cold": Case(
-        functools.partial(losses.vicreg_exp, **COLD), scale=0.3, dimensions=2
+        functools.partial(losses.vicreg_exp, **COLD), scale=0.3, dimensions=2, order=1
     ),
     "vicreg_ctr": Case(losses.vicreg_ctr, scale=0.3, dimensions=2),
     "vicreg_ctr_sample": Case(

@@ -22,8 +22,9 @@ PLAIN = [
 ]
 
 # Called without jit as well, which compiles every operation by itself: one per file,
-# the others among the slow tests. The doctests call all of them so.
+# the others in the slow tests. The doctests call all of them without jit.
 EAGER = ("nt_xent", "barlow_twins", "vicreg", "negative_cosine", "sample_contrastive")
+QUICK_PLAIN = (*EAGER, "intl", "cw_rgp")
 
 
 def test_every_public_loss_is_in_the_table():
@@ -35,10 +36,10 @@ def test_a_loss_keeps_its_contract(name):
     """One test per loss, since its claims share two compiled programs."""
     case = CASES[name]
     with jax.enable_x64(True):
-        wide = contract.measure(case, plain=name in PLAIN)
+        wide = contract.measure(case, plain=name in QUICK_PLAIN)
         check_types_and_invariances(case, wide)
         check_gradients(case, wide)
-        if name in PLAIN:
+        if name in QUICK_PLAIN:
             check_plain_calls(case, wide)
     program = contract.narrow_program(case)
     check_finite(case, degenerate(), program)
@@ -124,8 +125,10 @@ def check_float32_follows(case, wide, program):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PLAIN if name not in EAGER])
-def test_a_call_without_jit_gives_the_same(name, float64):
-    check_eager_call(CASES[name], contract.measure(CASES[name]))
+def test_calls_without_vmap_and_without_jit_agree(name, float64):
+    wide = contract.measure(CASES[name], plain=True)
+    check_plain_calls(CASES[name], wide)
+    check_eager_call(CASES[name], wide)
 
 
 @pytest.mark.slow
