@@ -212,7 +212,7 @@ class OptimizerConfig:
     scale_by_batch: bool = True
     """Multiply the learning rate by batch_size / 256."""
     momentum: float = 0.9
-    """Momentum of SGD and LARS."""
+    """Momentum of SGD and LARS; b1 of AdamW."""
     weight_decay: float = 5e-4
     """Weight decay."""
     decay_norm_and_bias: bool = False

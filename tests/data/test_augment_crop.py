@@ -134,7 +134,7 @@ def cropped(size):
 
 
 # One cut at a time has a program of its own, so the sizes are shared out.
-@pytest.mark.parametrize("size, cases", [(1, (1,)), (12, range(5)), (32, (0, 3))])
+@pytest.mark.parametrize("size, cases", [(1, (1,)), (12, range(5)), (32, (0,))])
 def test_equals_scale_and_translate_of_the_cut_box(size, cases):
     resample = jax.jit(
         functools.partial(

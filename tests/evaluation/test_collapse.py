@@ -74,7 +74,7 @@ def test_a_healthy_run_in_its_first_epochs_is_left_alone(directions, mean):
     assert diagnose([found] * 5) is None
 
 
-@pytest.mark.parametrize("d", [2, 3, 8, 128])
+@pytest.mark.parametrize("d", [2, 3, 128])
 def test_isotropic_embeddings_are_healthy_in_any_dimension(d):
     found = measured(spectrum_embeddings(np.ones(d)))
     assert diagnose([found] * 3) is None

@@ -171,6 +171,13 @@ def test_resnet18_equals_the_one_in_numpy():
 # --- Structure ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "arch, features", [("resnet_tiny", 128), ("resnet34", 512), ("resnet50", 2048)]
+)
+def test_features_are_as_many_as_the_last_stage_has_channels(arch, features):
+    assert resnet(arch, stem="small").feature_dim == features
+
+
 def count(params):
     return sum(p.size for p in jax.tree.leaves(params))
 
@@ -189,17 +196,10 @@ def test_parameter_counts_are_torchvisions(arch):
     assert ARCHS[arch].stage_widths == ARCHS[base].stage_widths
 
 
-@pytest.mark.parametrize(
-    "arch, dtype",
-    [
-        ("resnet_tiny", jnp.float32),
-        ("resnet_tiny", jnp.bfloat16),
-        ("resnet18", jnp.float32),
-        ("resnet50", jnp.bfloat16),
-    ],
-)
-def test_the_output_has_feature_dim_columns_in_float32(arch, dtype):
-    encoder = resnet(arch, stem="small", dtype=dtype)
+@pytest.mark.parametrize("net", ["basic", "bottleneck"])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_output_has_feature_dim_columns_in_float32(net, dtype):
+    encoder = ResNet(stem="small", dtype=dtype, **SMALL_NETS[net])
     x = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
     variables = shapes(encoder, (32, 32, 3))
     out, updates = jax.eval_shape(
