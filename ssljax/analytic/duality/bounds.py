@@ -23,7 +23,8 @@ def fourth_power_bounds(
     Returns:
         ``N^2 a^4 / D`` and ``N^2 a^4`` for the columns, ``D^2 a^4 / N`` and ``D^2 a^4``
         for the rows. The lower end is reached wherever *these* norms are equal too, at
-        any rank, so it is not a sign of collapse. The upper end is one column, or row, alone.
+        any rank, so it is not a sign of collapse. The upper end is one column, or row,
+        alone.
 
     Raises:
         ValueError: for an unknown side or a size that is not positive.

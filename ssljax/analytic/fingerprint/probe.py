@@ -29,7 +29,8 @@ def log_rates_and_rounding(
     """Return `log_rates` as a sum over samples, and how much may be rounding.
 
     Every sample pulls an amplitude its own way. Where the pulls cancel, what is left of
-    them is not a force; as a share of their sizes this does not depend on the loss's unit.
+    them is not a force; as a share of their sizes this does not depend on the loss's
+    unit.
 
     Args:
         loss: pure scalar function of two embeddings ``[N, M]``.
