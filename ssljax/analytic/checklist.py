@@ -25,12 +25,12 @@ class Finding(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether the figure is in the interval; NaN never is."""
+        """Return whether the figure is in the interval; NaN never is."""
         return bool(self.low <= self.measured <= self.high)
 
     @property
     def allowed(self) -> str:
-        """The interval in words.
+        """Return the interval in words.
 
         >>> near("slope", 1.02, 1.0, 0.1).allowed, at_most("gap", 0.1, 0.2).allowed
         ('1 +- 0.1', '<= 0.2')
@@ -45,7 +45,7 @@ class Finding(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The figure with as many digits as its interval can tell apart."""
+        """Return the figure with as many digits as its interval can tell apart."""
         if not np.isfinite([self.measured, self.low, self.high]).all():
             return f"{self.measured:.4g}"
         width, size = self.high - self.low, abs(self._middle)
@@ -59,7 +59,7 @@ class Finding(NamedTuple):
 
 
 def at_most(what: str, measured: Any, bound: float) -> Finding:
-    """A figure, often an error, that must not exceed a bound.
+    """Return a figure, often an error, that must not exceed a bound.
 
     >>> at_most("gap", 0.1, 0.2).passed, at_most("gap", float("nan"), 0.2).passed
     (True, False)
@@ -68,17 +68,17 @@ def at_most(what: str, measured: Any, bound: float) -> Finding:
 
 
 def at_least(what: str, measured: Any, bound: float) -> Finding:
-    """A figure that must reach a bound."""
+    """Return a figure that must reach a bound."""
     return Finding(what, float(measured), float(bound), np.inf)
 
 
 def near(what: str, measured: Any, expected: float, tolerance: float) -> Finding:
-    """A figure that must lie within a tolerance of the expected one."""
+    """Return a figure that must lie within a tolerance of the expected one."""
     return Finding(what, float(measured), expected - tolerance, expected + tolerance)
 
 
 def agreement(comparison: Comparison) -> Finding:
-    """The verdict of a comparison as a finding."""
+    """Return the verdict of a comparison as a finding."""
     return at_most(comparison.what, comparison.max_error, comparison.tolerance)
 
 
@@ -147,7 +147,7 @@ class Verdict(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether it was run, found something and every finding is as it must be."""
+        """Return whether it was run, found something and every finding is right."""
         return bool(self.findings) and all(f.passed for f in self.findings)
 
 

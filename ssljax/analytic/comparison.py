@@ -47,7 +47,7 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether the largest distance is finite and within the tolerance."""
+        """Return whether the largest distance is finite and within the tolerance."""
         return bool(np.isfinite(self.max_error) and self.max_error <= self.tolerance)
 
     def __str__(self) -> str:
@@ -164,7 +164,7 @@ def compare(
 
 
 def crossing_times(times: Any, values: Any, level: Any) -> np.ndarray:
-    """First time at which each mode goes through a level, NaN where none does.
+    """Return when each mode first goes through a level, NaN where none does.
 
     Args:
         times: ``[times]``.
@@ -200,7 +200,7 @@ def crossing_times(times: Any, values: Any, level: Any) -> np.ndarray:
 
 
 def subspace_overlap(a: Any, b: Any) -> tuple[float, float]:
-    """Overlap of two column spans and what chance would give.
+    """Return the overlap of two column spans and what chance would give.
 
     Args:
         a: ``[N, d]``.
@@ -231,14 +231,14 @@ def subspace_overlap(a: Any, b: Any) -> tuple[float, float]:
 
 
 def _span(matrix: np.ndarray) -> np.ndarray:
-    """Orthonormal basis of the columns, without what rounding made of a null space."""
+    """Return an orthonormal basis of the columns, without rounding's share."""
     rounding = np.finfo(np.result_type(matrix.dtype, np.float32)).eps
     vectors, sizes, _ = np.linalg.svd(matrix.astype(float), full_matrices=False)
     return vectors[:, sizes > max(matrix.shape) * rounding * sizes[0]]
 
 
 def convergence_slope(steps: Sequence[float], gaps: Sequence[float]) -> float:
-    """Slope of log gap against log step: 1 where halving the step halves the gap.
+    """Return the slope of log gap against log step: 1 if both halve together.
 
     >>> round(convergence_slope([0.1, 0.05], [0.02, 0.01]), 6)
     1.0
@@ -247,7 +247,7 @@ def convergence_slope(steps: Sequence[float], gaps: Sequence[float]) -> float:
 
 
 def _array(what: str, values: Any) -> np.ndarray:
-    """One floating array ``[times, modes]`` or of more axes."""
+    """Return one floating array ``[times, modes]`` or of more axes."""
     try:
         array = np.asarray(values, float)
     except (TypeError, ValueError) as error:

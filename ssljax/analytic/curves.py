@@ -14,7 +14,7 @@ def logistic_curve(
     constant: float | jax.Array,
     linear: float | jax.Array,
 ) -> jax.Array:
-    """Solution of ``dx/dtau = x (constant + linear x)``, infinite once it has burst."""
+    """Solve ``dx/dtau = x (constant + linear x)``, infinite after a blow-up."""
     constant = jnp.asarray(constant, jnp.float64)
     y = constant * tau
     flat = constant == 0.0
@@ -31,7 +31,7 @@ def logistic_curve(
 
 @jax.jit
 def lambert_curve(x0: jax.Array, tau: jax.Array) -> jax.Array:
-    """Solution of ``dx/dtau = x^2 (1 - x)``: ``x = 1 / (1 + W(y0 exp(y0 - tau)))``."""
+    """Solve ``dx/dtau = x^2 (1 - x)``: ``x = 1 / (1 + W(y0 exp(y0 - tau)))``."""
     alive = x0 > 0
     x0 = jnp.where(alive, x0, 1.0)
     return jnp.where(alive, 1.0 / (1.0 + _odds(x0, tau)), 0.0)
@@ -39,7 +39,7 @@ def lambert_curve(x0: jax.Array, tau: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def _odds(x0: jax.Array, tau: jax.Array) -> jax.Array:
-    """``y = 1/x - 1``, the root of ``y exp(y) = y0 exp(y0 - tau)`` on y0's side of 0.
+    """Return ``1/x - 1``, the root of ``y exp(y) = y0 exp(y0 - tau)`` beside y0.
 
     Solved for its logarithm, so that neither a tiny ``x0`` nor a long time overflows.
     """
@@ -61,7 +61,7 @@ def _odds(x0: jax.Array, tau: jax.Array) -> jax.Array:
 
 
 def log_lambert_start(c: jax.Array) -> jax.Array:
-    """The root of ``exp(u) + u = c <= HUGE``, the log of W(exp(c)), within 0.01."""
+    """Find the root of ``exp(u) + u = c <= HUGE``, log W(exp(c)), to 0.01."""
     large = c > 1.0
     # A start needs few digits, and the logarithm in float64 is the slowest part.
     rough = jnp.log(jnp.clip(c, 1.0, HUGE).astype(jnp.float32)).astype(c.dtype)
@@ -75,7 +75,7 @@ def _lambert_step(u: jax.Array, exp_u: jax.Array, c: jax.Array) -> jax.Array:
 
 
 def _fall(d: jax.Array) -> jax.Array:
-    """The root ``p >= 0`` of ``p + exp(-p) - 1 = d >= 0``, a double one at d = 0."""
+    """Find ``p >= 0`` with ``p + exp(-p) - 1 = d >= 0``, a double one at d = 0."""
     d = jnp.maximum(d, 1e-300)
     root = jnp.sqrt(2.0 * d)
     near = root * (1.0 + root / 6.0 + root**2 / 36.0)
@@ -93,7 +93,7 @@ def root_step(
     second: jax.Array,
     third: jax.Array,
 ) -> jax.Array:
-    """A step to a function's root, after which four times as many digits are right.
+    """Take a step to a root, after which four times as many digits are right.
 
     Args:
         x: where it is taken.

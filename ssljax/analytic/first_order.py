@@ -11,7 +11,7 @@ HALVINGS = 3
 
 
 def halved(loss, params, steps: int, rate: float, record):
-    """Descent at ``rate``, ``rate/2``, ..., each at the times of the first.
+    """Descend at ``rate``, ``rate/2``, ..., and record at the times of the first.
 
     Returns ``[rates]``, ``[times]`` and ``[rates, times, modes]``.
     """
@@ -27,7 +27,7 @@ def halved(loss, params, steps: int, rate: float, record):
 
 
 def against_flow(solution, rates, times, values, what, tolerance) -> list[Finding]:
-    """Agreement at the smallest rate, and first order in the rate."""
+    """Check agreement at the smallest rate, and first order in the rate."""
     expected = np.asarray(solution(times))
     gaps = [np.abs(v - expected).max() for v in values]
     compared = compare(

@@ -19,7 +19,7 @@ def relu_network_init(
     hidden_scale: float = 1.0,
     readout_scale: float = 1.0,
 ) -> list[jax.Array]:
-    """Gaussian weights of a `relu_network` in the parameterization of the kernel.
+    """Draw weights of a `relu_network` in the parameterization of the kernel.
 
     Args:
         key: of the draw.
@@ -48,7 +48,7 @@ def relu_network_init(
 
 
 def relu_network(params: Sequence[jax.Array], x: jax.Array) -> jax.Array:
-    """A bias-free network ``A h``, ``h = sqrt(2) relu(B x / sqrt(m)) / sqrt(width)``.
+    """Apply ``A h``, ``h = sqrt(2) relu(B x / sqrt(m)) / sqrt(width)``, without bias.
 
     Every layer divides by the root of its fan-in rather than having small weights, so
     that all layers train at comparable rates at any width.
@@ -79,7 +79,7 @@ def relu_ntk(
     hidden_scale: float = 1.0,
     readout_scale: float = 1.0,
 ) -> jax.Array:
-    """Tangent kernel of an infinitely wide `relu_network`.
+    """Compute the tangent kernel of an infinitely wide `relu_network`.
 
     Args:
         x: inputs ``[N, m]``.
@@ -131,7 +131,7 @@ def empirical_ntk(
     directions: Any = None,
     block: int = 32,
 ) -> jax.Array:
-    """Tangent kernel of a network at given parameters, averaged over its outputs.
+    """Compute a network's tangent kernel at its parameters, averaged over outputs.
 
     Args:
         apply: ``apply(params, x)`` gives embeddings ``[N, D]``; every row must depend
@@ -202,7 +202,7 @@ def empirical_ntk(
 
 
 def _arccosine_0(cosine: jax.Array) -> jax.Array:
-    """``(pi - angle) / pi``, twice the probability that two ReLUs are active."""
+    """Return ``(pi - angle) / pi``, twice the probability that two ReLUs are active."""
     return 1.0 - _angle(cosine) / jnp.pi
 
 
@@ -223,7 +223,7 @@ def _angle_jvp(primals, tangents):
 
 @jax.custom_jvp
 def _arccosine_1(cosine: jax.Array) -> jax.Array:
-    """``2 E[relu(a) relu(b)]`` of unit Gaussians with this correlation."""
+    """Return ``2 E[relu(a) relu(b)]`` of unit Gaussians with this correlation."""
     sine = jnp.sqrt(jnp.maximum(1.0 - cosine**2, 0.0))
     return (cosine * (jnp.pi - _angle(cosine)) + sine) / jnp.pi
 

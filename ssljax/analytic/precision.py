@@ -34,8 +34,8 @@ def in_float64(function: F) -> F:
 
     A caller whose default is float32 gets NumPy arrays in float64, on which JAX would
     otherwise warn at every use. What `jax.vmap`, `jax.grad` or `jax.jit` traces there
-    comes back in the caller's own precision. But differentiating and compiling go on
-    after this context has ended: only short formulas can stand that, and simulations
+    comes back in the caller's own precision. But differentiating and compiling continue
+    after this context has ended: short formulas tolerate that, and simulations
     `refuse_narrow_tracing`. ``with jax.enable_x64(True):`` around all of it is always
     right.
 
@@ -86,7 +86,7 @@ def refuse_narrow_tracing(what: str) -> None:
 
 
 def being_traced(*, but_for_vmap: bool = False) -> bool:
-    """Whether a transformation of JAX is at work, also where only a closure meets it.
+    """Return whether JAX is tracing, also where only a closure is traced.
 
     >>> being_traced(), bool(jax.jit(lambda: being_traced())())
     (False, True)
@@ -99,12 +99,12 @@ def being_traced(*, but_for_vmap: bool = False) -> bool:
 
 
 def known(values: Any) -> bool:
-    """Whether numbers are there to be looked at."""
+    """Return whether numbers are there to be looked at."""
     return not isinstance(values, jax.core.Tracer)
 
 
 def widen(tree: Any) -> Any:
-    """Floating arrays of a pytree as float64; everything else as it is."""
+    """Return a pytree with its floating arrays as float64, all else as it is."""
     return jax.tree.map(_widened, tree)
 
 

@@ -94,7 +94,7 @@ def integrate(
 
 
 def _compiled(*made_of: Any) -> Callable[..., Any]:
-    """The program of a vector field, the old one where there is one."""
+    """Return the program of a vector field, the existing one if there is one."""
     try:
         return _kept_program(*made_of)
     except TypeError:  # a callable object without a hash
@@ -206,7 +206,7 @@ def gradient_descent(
     transform: Transform | None = None,
     key: jax.Array | None = None,
 ) -> Simulation:
-    """The exact discrete map ``v <- momentum v + gradient; params <- params - rate v``.
+    """Iterate ``v <- momentum v + gradient; params <- params - rate v``.
 
     Args:
         loss_of_params: ``loss(params)``, or ``loss(params, key)`` where ``key`` is
@@ -267,5 +267,5 @@ def gradient_descent(
 
 
 def _floating(params: Params) -> Params:
-    """Python numbers and float32 arrays as float64 arrays."""
+    """Return Python numbers and float32 arrays as float64 arrays."""
     return jax.tree.map(jnp.asarray, widen(params))

@@ -12,7 +12,7 @@ from ssljax.analytic.precision import in_float64
 def fourth_power_bounds(
     n: int, d: int, *, of: str = "columns", norm: float = 1.0
 ) -> tuple[float, float]:
-    """Range of the sum of fourth powers on one side, where the other side's norms hold.
+    """Return the range of one side's fourth powers while the other's norms hold.
 
     Args:
         n: samples N.
@@ -23,7 +23,8 @@ def fourth_power_bounds(
     Returns:
         ``N^2 a^4 / D`` and ``N^2 a^4`` for the columns, ``D^2 a^4 / N`` and ``D^2 a^4``
         for the rows. The lower end is reached wherever *these* norms are equal too, at
-        any rank: it is no sign of collapse. The upper end is one column, or row, alone.
+        any rank, so it is not a sign of collapse. The upper end is one column, or row,
+        alone.
 
     Raises:
         ValueError: for an unknown side or a size that is not positive.
@@ -41,7 +42,7 @@ def fourth_power_bounds(
 
 
 def criterion_gap_bounds(n: int, d: int, *, unit: str = "rows") -> tuple[float, float]:
-    """Range of ``L_c - L_nc`` for unit rows, or of ``L_nc - L_c`` for unit columns.
+    """Return the range of ``L_c - L_nc`` for unit rows, its negative for columns.
 
     Args:
         n: samples N.
@@ -67,7 +68,7 @@ def criterion_gap_bounds(n: int, d: int, *, unit: str = "rows") -> tuple[float, 
 
 
 def welch_bound(n: int, d: int) -> float:
-    """Smallest ``L_c`` of unit rows.
+    """Return the smallest ``L_c`` of unit rows.
 
     Args:
         n: samples N.
@@ -93,7 +94,7 @@ def welch_bound(n: int, d: int) -> float:
 
 
 def repulsion_optimum(n: int, d: int) -> tuple[float, float]:
-    """Mean and mean square of the cosines between samples that repel each other most.
+    """Return mean and mean square of the cosines of samples that repel most.
 
     Args:
         n: samples N, at least 2.
@@ -124,7 +125,7 @@ def repulsion_optimum(n: int, d: int) -> tuple[float, float]:
 
 @in_float64
 def largest_coding_rate(n: int, d: int, *, eps_squared: ArrayLike = 0.2) -> jax.Array:
-    """Largest coding rate of unit rows, minus the least loss of `ssljax.losses.tcr`.
+    """Return the largest coding rate of unit rows.
 
     Args:
         n: samples N.
@@ -152,7 +153,7 @@ def largest_coding_rate(n: int, d: int, *, eps_squared: ArrayLike = 0.2) -> jax.
 
 
 def ctr_weights(d: int, *, temperature: float) -> dict[str, float]:
-    """Weights that make `ssljax.losses.vicreg_ctr` the decoupled contrastive loss.
+    """Return the weights that make `losses.vicreg_ctr` the decoupled loss.
 
     For rows of norm ``sqrt(D - 1)`` and ``centering="none"``, with these weights, it is
     ``2 dcl(z1, z2, pairs="within_view") + 2 / temperature``: the repulsion is one and

@@ -12,7 +12,7 @@ from ssljax.analytic.precision import in_float64
 
 @in_float64
 def fourth_powers(z: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    """Sums of the fourth powers of the norms of the rows, and of the columns.
+    """Return sums of the fourth powers of the norms of the rows, and of the columns.
 
     Args:
         z: embeddings, ``[N, D]``.
@@ -36,7 +36,7 @@ def fourth_powers(z: ArrayLike) -> tuple[jax.Array, jax.Array]:
 
 @in_float64
 def criterion_gap(z: ArrayLike) -> jax.Array:
-    """``L_nc - L_c`` by the norms alone, exact for every embedding.
+    """Return ``L_nc - L_c`` by the norms alone, exact for every embedding.
 
     Args:
         z: embeddings, ``[N, D]``.
@@ -59,7 +59,7 @@ def criterion_gap(z: ArrayLike) -> jax.Array:
 
 @in_float64
 def criterion_gradients(z: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    """Gradients of ``L_c`` and of ``L_nc`` in closed form.
+    """Return the gradients of ``L_c`` and of ``L_nc`` in closed form.
 
     Args:
         z: embeddings, ``[N, D]``.
@@ -86,7 +86,7 @@ def criterion_gradients(z: ArrayLike) -> tuple[jax.Array, jax.Array]:
 
 @in_float64
 def double_normalize(z: ArrayLike, *, iterations: int = 1000) -> jax.Array:
-    """Rows of unit norm and columns of equal norm, by turns.
+    """Scale to unit rows and to columns of equal norm, by turns.
 
     Unit rows make ``||z||_F^2 = N``, so the columns' squared norm must be N / D: both
     can be *unit* for N = D only.
@@ -120,7 +120,7 @@ def double_normalize(z: ArrayLike, *, iterations: int = 1000) -> jax.Array:
 
 @in_float64
 def normalized_gap(n: int, d: int, *, row_norm: ArrayLike = 1.0) -> jax.Array:
-    """``L_nc - L_c`` where all rows have one norm, and all columns one norm.
+    """Return ``L_nc - L_c`` where all rows, and all columns, have one norm.
 
     Args:
         n: samples N.
@@ -145,7 +145,7 @@ def normalized_gap(n: int, d: int, *, row_norm: ArrayLike = 1.0) -> jax.Array:
 
 
 def soft_gap(n: int, d: int, *, square: float = 1.0) -> float:
-    """Gap where squared norms are not held but pulled to one value, for every ``z``.
+    """Return the gap where squared norms are pulled to one value.
 
     With ``sum_i (|row i|^2 - c)^2`` added to ``L_c`` and ``sum_j (|column j|^2 - c)^2``
     to ``L_nc``, the criteria become ``||z z^T - c I||_F^2`` and
@@ -175,7 +175,7 @@ def soft_gap(n: int, d: int, *, square: float = 1.0) -> float:
 def solve_soft_norm_flow(
     singular_values: ArrayLike, *, square: ArrayLike = 1.0
 ) -> Callable[[ArrayLike], jax.Array]:
-    """Spectrum along gradient flow of either criterion with norms pulled to one value.
+    """Solve for the spectrum under a criterion with norms pulled to one value.
 
     The two criteria of `soft_gap` have one and the same flow; it keeps the singular
     vectors of ``z``, and every mode is a logistic curve.

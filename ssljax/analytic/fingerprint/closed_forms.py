@@ -20,7 +20,7 @@ Reduced = Callable[[jax.Array, jax.Array, float], jax.Array]
 def closed_rates(
     name: str, spectrum: Any, *, correlation: Any = 0.8, samples: int = 256
 ) -> jax.Array:
-    """``d lambda / dt`` of a loss by its formula, ``[M]``.
+    """Return ``d lambda / dt`` of a loss by its formula, ``[M]``.
 
     Args:
         name: one of `CLOSED`.
@@ -34,7 +34,7 @@ def closed_rates(
 
 
 def _of_reduced(reduced: Reduced) -> Reduced:
-    """Gradient flow of a loss that is a function of the spectrum: -4 lambda dl/dlambda.
+    """Return the flow -4 lambda dl/dlambda of a loss that is a function of spectra.
 
     ``lambda = a^2`` and ``da/dt = -dl/da`` give both factors of two.
     """
@@ -46,7 +46,7 @@ def _of_reduced(reduced: Reduced) -> Reduced:
 
 
 def asymmetric(spectrum, correlation, *, exponent: float, power: float) -> jax.Array:
-    """``2 lambda p^power (rho - p)`` with ``p = lambda^exponent``.
+    """Return ``2 lambda p^power (rho - p)`` with ``p = lambda^exponent``.
 
     Power 1 is the asymmetric Euclidean loss and 0 its IsoLoss; Halvagal et al., NeurIPS
     2023, for views of any correlation.
@@ -56,7 +56,7 @@ def asymmetric(spectrum, correlation, *, exponent: float, power: float) -> jax.A
 
 
 def linearized_barlow_twins(spectrum, correlation, kappa) -> jax.Array:
-    """``8 gamma lambda (1 - gamma lambda)``: Simon et al., ICML 2023."""
+    """Return ``8 gamma lambda (1 - gamma lambda)``: Simon et al., ICML 2023."""
     return 8.0 * correlation * spectrum * (1.0 - correlation * spectrum)
 
 
@@ -85,7 +85,7 @@ def _vicreg_exp(spectrum, correlation, kappa, *, temperature=0.1):
 
 
 def _spread_and_hinge(spectrum, correlation, kappa):
-    """VICReg's invariance, and its hinge where all channels have the same variance."""
+    """Return VICReg's invariance, and its hinge for channels of one variance."""
     invariance = 2.0 * jnp.mean(spectrum * (1.0 - correlation))
     deviation = jnp.sqrt(kappa * jnp.mean(spectrum) + 1e-4)
     return invariance + jax.nn.relu(1.0 - deviation)
@@ -96,7 +96,7 @@ def _dimension_contrastive(spectrum, correlation, kappa):
 
 
 def transformed_alignment(spectrum, correlation, variance: Callable) -> jax.Array:
-    """``2 sum_i h_i (1 - rho_i)``: the distance of two views transformed alike.
+    """Return ``2 sum_i h_i (1 - rho_i)``: the distance of two views transformed alike.
 
     ``h`` is the variance that a mode leaves the transformation with. A transformation
     whose h rises shrinks the spectrum, and one whose h is constant has no force.
@@ -113,7 +113,7 @@ def _quarter_power(spectrum, correlation, kappa):
 
 
 def normalised_variance(share: jax.Array, iterations: int = 4) -> jax.Array:
-    """``h_T``: variance after IterNorm of a mode with this share of the trace.
+    """Return ``h_T``: variance after IterNorm of a mode with this share of the trace.
 
     ``h_0 = x`` and ``h_{T+1} = h_T (3 - h_T)^2 / 4``.
     """

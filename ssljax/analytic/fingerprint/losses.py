@@ -19,14 +19,14 @@ class Entry(NamedTuple):
 
 
 def power_predictor(z: jax.Array, exponent: float) -> jax.Array:
-    """``C^exponent`` of the second moment of an embedding, held constant."""
+    """Return ``C^exponent`` of the second moment of an embedding, held constant."""
     z = jax.lax.stop_gradient(z)
     values, vectors = jnp.linalg.eigh(z.T @ z / z.shape[0])
     return (vectors * jnp.maximum(values, 0.0)[None, :] ** exponent) @ vectors.T
 
 
 def squared_distance(a: jax.Array, b: jax.Array) -> jax.Array:
-    """``mean_i |a_i - b_i|^2``: alignment that sees the scale."""
+    """Return ``mean_i |a_i - b_i|^2``: alignment that sees the scale."""
     return jnp.mean(jnp.sum((a - b) ** 2, axis=1))
 
 
@@ -43,7 +43,7 @@ def _plain(name: str, **options) -> Callable:
 
 
 def _weighted(name: str, *weights: float) -> Entry:
-    """A relative of VICReg with the weights that its method trains with."""
+    """Return a relative of VICReg with the weights that its method trains with."""
     terms = ("invariance_weight", "variance_weight", "covariance_weight")
     loss = _plain(name, **dict(zip(terms, weights, strict=True)))
     return Entry("covariance", loss, "weights " + ", ".join(f"{w:g}" for w in weights))
@@ -60,7 +60,7 @@ def _of_one_view(name: str) -> Callable:
 
 
 def _drawing(name: str, *, draws: int = 1, **options) -> Callable:
-    """Losses that permute at random: mean over fixed keys."""
+    """Average a loss that permutes at random over fixed keys."""
 
     def loss(z1, z2):
         keys = jax.random.split(jax.random.key(0), draws)
@@ -78,12 +78,12 @@ def _aligned(transform: Callable) -> Callable:
 
 
 def quarter_power(value: jax.Array) -> jax.Array:
-    """Half way, in the exponent, from no transformation to whitening."""
+    """Return the distance of views half way from raw to whitened (exponent 1/4)."""
     return value**-0.25
 
 
 def iterated(z: jax.Array) -> jax.Array:
-    """IterNorm over the batch: the covariance of the channels is what is normalised."""
+    """Return the distance of views after IterNorm over the batch."""
     return losses.iterative_normalization(z, axis="batch")
 
 

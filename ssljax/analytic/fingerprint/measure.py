@@ -83,12 +83,12 @@ class Fingerprint(NamedTuple):
 
     @property
     def force(self) -> float:
-        """Largest rate met, of either sign; 0 where all of them are rounding."""
+        """Return the largest rate, of either sign; 0 where all are rounding."""
         return float(np.abs(self.rates).max())
 
     @property
     def verdict(self) -> str:
-        """In a few words, from the numbers."""
+        """Return the verdict in a few words."""
         if self.force == 0:
             return "no force"
         if self.drift < -_NEGLIGIBLE * self.force:
@@ -103,7 +103,7 @@ class Fingerprint(NamedTuple):
 
     @property
     def size(self) -> str:
-        """What becomes of the scale: its rest, or a word."""
+        """Return what becomes of the scale: its fixed point, or a word."""
         if not np.isnan(self.scale):
             return f"{self.scale:.3g}"
         if abs(self.drift) <= _NEGLIGIBLE * self.force or self.force == 0:
@@ -122,7 +122,7 @@ def spectral_fingerprint(
     seed: int = 0,
     views: TwoViews | None = None,
 ) -> Fingerprint:
-    """Eigenvalue dynamics of any pure loss of two views, as a function of the spectrum.
+    """Measure what a pure loss of two views does to each eigenvalue.
 
     One mode is moved through all sizes while the others stay where the loss itself
     holds an isotropic spectrum (at 1 where it does not). Rates are `jax.grad` of the
@@ -204,7 +204,7 @@ def spectral_fingerprint(
 
 
 def _without_force(correlation: float) -> Fingerprint:
-    """The record of a loss whose pulls on every mode cancel."""
+    """Return the record of a loss whose pulls on every mode cancel."""
     unknown = float("nan")
     return Fingerprint(
         correlation=correlation,
@@ -225,7 +225,7 @@ def _without_force(correlation: float) -> Fingerprint:
 def equalisation_rate(
     loss: Loss, level: float, *, correlation: float = 0.8, views: TwoViews
 ) -> float:
-    """Rate at which small differences between modes of one size decay.
+    """Return the rate at which small differences between modes of one size decay.
 
     Args:
         loss: pure scalar function of two embeddings.
@@ -254,7 +254,7 @@ def fingerprints(
     report: Callable[[str], None] = lambda name: None,
     **options,
 ) -> dict[str, Fingerprint]:
-    """Fingerprints of losses of `ssljax.losses`, with their default hyper-parameters.
+    """Measure the fingerprints of losses at their default hyper-parameters.
 
     Args:
         names: keys of `FINGERPRINTED`; None takes all.

@@ -40,7 +40,7 @@ class TwoViews(NamedTuple):
     def embeddings(
         self, amplitudes: jax.Array, correlation: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Both views ``[N, M]`` under ``W = basis diag(amplitudes)``."""
+        """Return both views ``[N, M]`` under ``W = basis diag(amplitudes)``."""
         shared = jnp.sqrt(0.5 * (1.0 + correlation))[None, :] * self.source
         own = jnp.sqrt(0.5 * (1.0 - correlation))[None, :] * self.noise
         weights = (self.basis * amplitudes[None, :]).T
@@ -51,7 +51,7 @@ class TwoViews(NamedTuple):
 def gaussian_views(
     modes: int = 16, *, samples: int = 256, basis: str = "spread", seed: int = 0
 ) -> TwoViews:
-    """Gaussian inputs with exact means and covariances, alike in all modes.
+    """Draw Gaussian inputs with exact means and covariances in all modes.
 
     Every draw comes with its shifts along the modes and with minus all of them, and the
     whole is whitened: odd moments vanish, a loss of second moments has no sampling
@@ -95,7 +95,7 @@ def gaussian_views(
 
 
 def spread_basis(modes: int) -> np.ndarray:
-    """Orthogonal, all entries of one size; so are the column sums where log2 is even.
+    """Return an orthogonal matrix whose entries all have one size.
 
     A Hadamard matrix with the signs of its rows changed by a bent function: without
     them one mode would be the mean of the channels, which some losses subtract.
@@ -114,7 +114,7 @@ def spread_basis(modes: int) -> np.ndarray:
 def log_rates(
     loss: Loss, views: TwoViews, amplitudes: jax.Array, correlation: jax.Array
 ) -> jax.Array:
-    """``d log lambda_i / dt`` of all modes, ``[M]``, at ``lambda = amplitudes^2``.
+    """Return ``d log lambda_i / dt``, ``[M]``, at ``lambda = amplitudes^2``.
 
     Under ``dW/dt = -dL/dW`` an eigenvalue of ``W W^T`` moves at ``2 a_i (basis^T dW/dt)
     _ii`` to first order, and that diagonal is minus the derivative by the amplitude.
@@ -134,7 +134,7 @@ def eigenvalue_rates(
     correlation: Any = 0.8,
     views: TwoViews | None = None,
 ) -> jax.Array:
-    """Rates at which gradient flow moves the eigenvalues of the embedding covariance.
+    """Compute the rates at which gradient flow moves the eigenvalues.
 
     The network is linear and its inputs are white, ``z = x W^T`` with ``dW/dt =
     -dL/dW``; ``jax.grad`` goes through the loss as it is, stop-gradients included.
@@ -177,7 +177,7 @@ def eigenvalue_rates(
 
 
 def compiled_rates(loss: Loss, views: TwoViews) -> Callable[..., jax.Array]:
-    """``d lambda / dt`` of (spectrum, correlation), compiled once for many spectra."""
+    """Compile ``d lambda / dt`` of (spectrum, correlation) for many spectra."""
     views = TwoViews(*map(jnp.asarray, views))
     modes = views.source.shape[1]
 
@@ -200,7 +200,7 @@ def compiled_rates(loss: Loss, views: TwoViews) -> Callable[..., jax.Array]:
 
 
 def per_mode(correlation: Any, modes: int) -> jax.Array:
-    """One correlation for every mode, ``[M]``."""
+    """Return one correlation for every mode, ``[M]``."""
     correlation = jnp.asarray(correlation, jnp.float64)
     if correlation.shape not in ((), (modes,)):
         raise ValueError(

@@ -26,10 +26,11 @@ NEARBY = 1.0 + 1e-6
 def log_rates_and_rounding(
     loss: Loss, views: TwoViews, amplitudes: jax.Array, correlation: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """`log_rates` as a sum over samples, and how much of it may be rounding.
+    """Return `log_rates` as a sum over samples, and how much may be rounding.
 
     Every sample pulls an amplitude its own way. Where the pulls cancel, what is left of
-    them is no force; as a share of their sizes this does not depend on the loss's unit.
+    them is not a force; as a share of their sizes this does not depend on the loss's
+    unit.
 
     Args:
         loss: pure scalar function of two embeddings ``[N, M]``.
@@ -51,7 +52,7 @@ def log_rates_and_rounding(
 
 
 def mapped(loss: Loss, views: TwoViews) -> Rates:
-    """Rates of many spectra by one compiled program: it takes most of the time."""
+    """Return a function from many spectra to rates, by one compiled program."""
 
     @jax.jit
     def batch(
@@ -88,7 +89,7 @@ def mapped(loss: Loss, views: TwoViews) -> Rates:
 def resting_level(
     isotropic: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
 ) -> float:
-    """Where the rate of an isotropic spectrum falls through zero."""
+    """Find where the rate of an isotropic spectrum falls through zero."""
     levels, found = _SCALES, float("nan")
     for _ in range(3):
         rates, rounding = isotropic(levels)
@@ -105,7 +106,7 @@ def resting_level(
 def _fall(
     levels: np.ndarray, rates: np.ndarray, *, strict: bool = False
 ) -> tuple[float, float, float] | None:
-    """First fall of a curve through zero and the levels on either side of it.
+    """Find where a curve first falls through zero, and the levels beside it.
 
     Strict: from above to below, not merely down to zero.
     """
@@ -125,7 +126,7 @@ def probe(
     even: np.ndarray,
     cases: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rates of the first mode at (level, correlation), the others at the reference.
+    """Return rates of the first mode at (level, correlation), others held.
 
     Both signs of its amplitude are averaged: on a finite sample a loss can depend on
     the sign, with a slope that would pass for a force ~ 1 / amplitude on small modes.
@@ -146,7 +147,7 @@ def probe(
 
 
 def is_force(found: np.ndarray, nearby: np.ndarray, rounding: np.ndarray) -> bool:
-    """Whether rates are above their rounding and, where large, smooth in the level."""
+    """Return whether rates exceed rounding and, where large, are smooth."""
     size = np.abs(found)
     if not (size > rounding).any():
         return False
@@ -162,7 +163,7 @@ def equalisation_of(
     *,
     step: float = 1e-4,
 ) -> float:
-    """Mean decay rate of the difference between one mode and the others."""
+    """Return the mean decay rate of one mode's difference from the others."""
     modes = len(even)
     tilted = np.arange(min(modes, _BATCH // 2))
     tilt = np.eye(modes)[tilted]
@@ -175,7 +176,7 @@ def equalisation_of(
 
 
 def threshold(uncorrelated: float, equal_views: float, floor: float) -> float:
-    """Root of the rate of a small mode, which is linear in its correlation."""
+    """Find the root of a small mode's rate, which is linear in its correlation."""
     if max(abs(uncorrelated), abs(equal_views)) < floor:
         return float("nan")
     slope = equal_views - uncorrelated
@@ -190,7 +191,7 @@ def threshold(uncorrelated: float, equal_views: float, floor: float) -> float:
 def plateau(
     weak: Callable[[np.ndarray], np.ndarray], rates: np.ndarray, floor: float
 ) -> float:
-    """First fall through zero of a curve over `LEVELS`, looked at once more closely."""
+    """Find where a curve over `LEVELS` first falls through zero."""
     if np.abs(rates).max() < floor:
         return float("nan")
     if rates[0] < -floor:

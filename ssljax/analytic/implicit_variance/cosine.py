@@ -28,7 +28,7 @@ def sphere_averages(
     prediction_power: int = 3,
     target_power: int = 1,
 ) -> jax.Array:
-    """``E[z_m^2 z_k^2 / (|D z|^p |z|^q)]`` over ``z ~ N(0, diag(s))``, deterministic.
+    """Compute ``E[z_m^2 z_k^2 / (|D z|^p |z|^q)]`` over ``z ~ N(0, diag(s))``.
 
     Feynman's formula joins the two norms into one quadratic form at the price of an
     integral, a Gamma integral takes it into the exponent, and what is left of the
@@ -75,7 +75,7 @@ def cosine_velocity(
     target_noise: float | jax.Array = 0.0,
     weight_decay: float | jax.Array = 0.0,
 ) -> jax.Array:
-    """Rate of change of the representation's variances under a cosine loss.
+    """Return the rate of change of the variances under a cosine loss.
 
     With a predictor a mode grows while it is below a weighted mean of the others,
     ``2 lambda_m sum_k lambda_k (lambda_k - lambda_m) K_mk``; IsoLoss drops
@@ -143,7 +143,7 @@ def solve_cosine(
     target_noise: float | jax.Array = 0.0,
     weight_decay: float | jax.Array = 0.0,
 ) -> Callable[[jax.Array], jax.Array]:
-    """Variances of the representation over time under a cosine loss.
+    """Solve for the representation's variances under a cosine loss.
 
     Args:
         variances: eigenvalues of ``W W^T`` at the start, ``[modes]``, > 0.
@@ -201,7 +201,7 @@ def solve_cosine(
 def isotropic_variance(
     variances: jax.Array, *, loss: str = "cosine", alpha: float | jax.Array = 1.0
 ) -> jax.Array:
-    """The variance that all modes have in the end.
+    """Return the variance that all modes have in the end.
 
     The cosine loss conserves ``sum s``, its IsoLoss ``sum s^(1 + alpha)``.
 
@@ -234,7 +234,7 @@ def isotropic_rate(
     loss: str = "cosine",
     alpha: float | jax.Array = 1.0,
 ) -> jax.Array:
-    """Rate at which small differences between the modes decay.
+    """Return the rate at which small differences between the modes decay.
 
     Args:
         variance: the common variance, > 0.

@@ -31,7 +31,7 @@ def predictor_eigenvalues(
     loss: str = "euclidean",
     alpha: float = 1.0,
 ) -> jax.Array:
-    """Eigenvalues of the predictor over time, in closed form.
+    """Return the predictor's eigenvalues over time, in closed form.
 
     The Euclidean loss has ``d lambda / dt = 2 alpha lambda^2 (1 - lambda)``, whose
     solution is a Lambert function: small modes wait. IsoLoss has one factor lambda
@@ -131,7 +131,7 @@ def euclidean_growth(
     target_noise: float | jax.Array = 0.0,
     weight_decay: float | jax.Array = 0.0,
 ) -> Growth:
-    """What a setting does to a mode: nothing, recruit it or make it collapse.
+    """Return what a setting does to a mode: nothing, recruit it or let it collapse.
 
     Args:
         loss: ``"euclidean"`` or ``"isoloss_euclidean"``.
@@ -184,7 +184,7 @@ def solve_euclidean(
     target_noise: float | jax.Array = 0.0,
     weight_decay: float | jax.Array = 0.0,
 ) -> Solution:
-    """Variances of the representation along its eigenvectors, any Euclidean setting.
+    """Solve for the representation's variances in any Euclidean setting.
 
     Args:
         variances: eigenvalues of ``W W^T`` at the start, ``[modes]``, >= 0.
@@ -246,7 +246,7 @@ def solve_euclidean(
 def weight_decay_limits(
     weight_decay: float, *, loss: str = "euclidean"
 ) -> tuple[float, float]:
-    """The threshold that an eigenvalue must exceed to survive, and where it then goes.
+    """Return the threshold that an eigenvalue must exceed, and its limit then.
 
     Args:
         weight_decay: per unit of time, >= 0.

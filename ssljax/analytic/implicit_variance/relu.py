@@ -19,7 +19,7 @@ def relu_velocity(
     alpha: float = 1.0,
     target_noise: float | jax.Array = 0.0,
 ) -> jax.Array:
-    """Minus the expected gradient of a Euclidean loss of ``z = relu(W x)``.
+    """Return minus the expected gradient of a Euclidean loss of ``z = relu(W x)``.
 
     The predictor is still made of the weights, ``(W W^T)^alpha``. The averages over
     ``x ~ N(0, I)`` are those of pairs of rectifiers, functions of the angles between
@@ -66,7 +66,7 @@ def solve_relu(
     alpha: float = 1.0,
     target_noise: float | jax.Array = 0.0,
 ) -> Callable[[jax.Array], jax.Array]:
-    """Eigenvalues of ``W W^T`` over time for a layer of rectifiers.
+    """Solve for the eigenvalues of ``W W^T`` of a layer of rectifiers.
 
     Args:
         weights: W at the start, ``[modes, inputs]``.
@@ -109,7 +109,7 @@ def solve_relu(
 def _gated(
     w: jax.Array, lengths: jax.Array, cosine: jax.Array, noise: float | jax.Array
 ) -> Callable[[jax.Array], jax.Array]:
-    """Maps A to rows ``sum_j A_mj E[1(w_m x > 0) relu(w_j (x + noise n)) x]``."""
+    """Map A to rows ``sum_j A_mj E[1(w_m x > 0) relu(w_j (x + noise n)) x]``."""
     stretch = jnp.sqrt(1.0 + noise**2)
     angle = jnp.arccos(jnp.clip(cosine / stretch, -1.0, 1.0))
     along_j = (jnp.pi - angle) / (2.0 * jnp.pi)

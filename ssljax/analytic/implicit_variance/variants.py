@@ -22,7 +22,7 @@ def solve_moving_target(
     loss: str = "euclidean",
     alpha: float = 1.0,
 ) -> Solution:
-    """Variances with a target network that follows the online one.
+    """Solve for the variances with a target that follows the online network.
 
     Per unit of time the target's weights approach the online ones at ``rate``: for a
     decay ``tau`` per step, ``rate = (1 - tau) / learning rate``. The fixed point is
@@ -83,7 +83,7 @@ def solve_normalized_predictor(
     loss: str = "euclidean",
     alpha: float = 1.0,
 ) -> Solution:
-    """Variances with the predictor ``(C / ||C|| + epsilon)^alpha`` of deep networks.
+    """Solve for the variances with the predictor ``(C/||C|| + epsilon)^alpha``.
 
     With epsilon 0 the largest mode rests and all others grow up to it. Any epsilon > 0
     puts every eigenvalue above 1 in the end, and the common scale decays.

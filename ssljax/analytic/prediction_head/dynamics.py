@@ -34,7 +34,7 @@ class HeadRule(NamedTuple):
     """Share of the old target that a step keeps; 0: the target is the encoder."""
 
     def scale(self, gradient: HeadParams) -> HeadParams:
-        """The gradient with rates and masks applied."""
+        """Return the gradient with rates and masks applied."""
         head = gradient.head
         head = head + self.tied * ((head + jnp.swapaxes(head, -1, -2)) / 2 - head)
         mask = jnp.asarray(self.trainable, head.dtype)
@@ -55,7 +55,7 @@ def descend(
     rule: HeadRule = _DEFAULT,
     key: jax.Array | None = None,
 ) -> Simulation:
-    """Plain gradient descent of encoder and head.
+    """Run plain gradient descent on encoder and head.
 
     Args:
         loss: ``loss(params, target)``, or ``loss(params, target, key)`` where ``key``
@@ -119,7 +119,7 @@ def head_flow(
     rate_ratio: float | jax.Array,
     rtol: float = 1e-9,
 ) -> Simulation:
-    """Gradient flow of the population loss, off-diagonal head entries trained.
+    """Follow the population loss's gradient flow, training off-diagonal entries.
 
     Args:
         params: the start.
@@ -148,7 +148,7 @@ def head_flow(
 def solve_frozen_head(
     w: jax.Array, data: PatchData
 ) -> Callable[[jax.Array], jax.Array]:
-    """Gradient flow of the population loss while the head stays the identity.
+    """Solve the gradient flow while the head stays the identity.
 
     The neurons are independent then, and each keeps its length. Along a path
     ``a_l(s) = a_l(0) (1 - 12 cross alpha_l^6 a_l(0)^4 s)^(-1/4)``, so the feature with
@@ -177,7 +177,7 @@ def solve_frozen_head(
 # Compiled once for all solutions of a distribution; no loss is called in it.
 @functools.partial(jax.jit, static_argnames="data")
 def _frozen_alignments(w: jax.Array, t: jax.Array, data: PatchData) -> jax.Array:
-    """``<w_j, v_l>`` at all times, ``[times, outputs * features]``."""
+    """Return ``<w_j, v_l>`` at all times, ``[times, outputs * features]``."""
 
     def neuron(w: jax.Array) -> jax.Array:
         start = w[: len(data.strengths)]
@@ -189,14 +189,14 @@ def _frozen_alignments(w: jax.Array, t: jax.Array, data: PatchData) -> jax.Array
 def _frozen_neuron(
     start: jax.Array, length: jax.Array, t: jax.Array, data: PatchData
 ) -> jax.Array:
-    """Alignments of one neuron of squared length ``length``, ``[times, features]``."""
+    """Return one neuron's alignments, ``[times, features]``."""
     constants, sixth = data.constants, jnp.asarray(data.strengths) ** 6
     drive = sixth * start**4
     winner = jnp.argmax(drive)
     first = start[winner] ** 2
 
     def along(squared: jax.Array) -> jax.Array:
-        """Alignments when the winner's square is ``squared``, ``[..., features]``."""
+        """Return alignments at the winner's square, ``[..., features]``."""
         progress = 1 - (first / squared[..., None]) ** 2
         share = (drive / drive[winner]).reshape((1,) * squared.ndim + (-1,))
         return start.reshape(share.shape) / (1 - share * progress) ** 0.25
@@ -210,7 +210,7 @@ def _frozen_neuron(
     )
 
     def pace(y: jax.Array) -> jax.Array:
-        """``dt/dy`` in the logit y of the winner's square over its limit."""
+        """Return ``dt/dy`` in the logit y of the winner's square over its limit."""
         share = jax.nn.sigmoid(y)
         alignments = along(limit * share)
         rest = length - jnp.sum(alignments**2, axis=-1)
@@ -242,7 +242,7 @@ def _frozen_neuron(
 def _bisect(
     below: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array
 ) -> jax.Array:
-    """Where ``below`` turns from true to false."""
+    """Find where ``below`` turns from true to false."""
 
     def halve(_: int, bounds: tuple[jax.Array, jax.Array]):
         low, high = bounds

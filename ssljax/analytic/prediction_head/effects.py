@@ -17,7 +17,7 @@ from ssljax.analytic.prediction_head.population import (
 
 @in_float64
 def feature_velocity(params: HeadParams, data: PatchData) -> jax.Array:
-    """Minus the gradient of the population loss in ``<w_j, v_l>``, by hand.
+    """Return minus the population loss's gradient in ``<w_j, v_l>``, by hand.
 
     Args:
         params: encoder ``w`` and head.
@@ -56,7 +56,7 @@ class Acceleration(NamedTuple):
 
 @in_float64
 def acceleration(params: HeadParams, data: PatchData) -> Acceleration:
-    """The acceleration effect of the prediction head on the second neuron.
+    """Compute the head's acceleration effect on the second neuron.
 
     Args:
         params: two neurons and their head, with ``<w_1, v_2>`` and ``E_12`` small.
@@ -101,7 +101,7 @@ def acceleration(params: HeadParams, data: PatchData) -> Acceleration:
 def conserved_quantities(
     params: HeadParams, *, rate_ratio: float | jax.Array
 ) -> jax.Array:
-    """What gradient flow conserves because the normalised loss has no scale.
+    """Return what gradient flow conserves, as the normalised loss has no scale.
 
     Args:
         params: two neurons and their head; only off-diagonal entries are trained.
@@ -125,7 +125,7 @@ def conserved_quantities(
 def substitution_bound(
     rate_ratio: float | jax.Array, norm: float | jax.Array
 ) -> jax.Array:
-    """Largest ``|E_21|`` that the conserved quantities allow while ``E_12`` is 0.
+    """Return the largest ``|E_21|`` that conservation allows while ``E_12`` is 0.
 
     Args:
         rate_ratio: learning rate of the head over that of the encoder.

@@ -23,7 +23,7 @@ class PatchBatch(NamedTuple):
 
 
 def neurons(w: jax.Array, patches: jax.Array, shown: jax.Array) -> jax.Array:
-    """``f_j(X) = sum_p <w_j, X_p>^3`` over the patches shown, ``[N, outputs]``."""
+    """Return ``sum_p <w_j, X_p>^3`` over the patches shown, ``[N, outputs]``."""
     products = jnp.einsum("npd,jd->npj", patches, w)
     return jnp.einsum("npj,np->nj", products * products * products, shown)
 
@@ -31,7 +31,7 @@ def neurons(w: jax.Array, patches: jax.Array, shown: jax.Array) -> jax.Array:
 def patch_loss(
     params: HeadParams, batch: PatchBatch, *, target: jax.Array | None = None
 ) -> jax.Array:
-    """The paper's loss on a batch, in the precision of its arguments.
+    """Compute the paper's loss on a batch, in the precision of its arguments.
 
     Outputs of the head on one view and neurons on the other are batch-normalised per
     coordinate, so that their product is a correlation over the batch: SimSiam's cosine
@@ -66,7 +66,7 @@ def patch_loss(
 
 @functools.cache
 def _half_masks(patches: int) -> np.ndarray:
-    """Every choice of half of the patches, ``[choices, patches]``."""
+    """Return every choice of half of the patches, ``[choices, patches]``."""
     halves = list(itertools.combinations(range(patches), patches // 2))
     table = np.zeros((len(halves), patches))
     for row, half in zip(table, halves, strict=True):
@@ -114,14 +114,14 @@ def sample_patches(
 
 
 def _noise_nodes(noise: float) -> np.ndarray:
-    """Four points of a plane whose sixth moments, up to sign, are the Gaussian's."""
+    """Return four points with the Gaussian's sixth moments, up to sign."""
     angles = np.arange(4) * np.pi / 4
     # E |xi|^6 = 48 noise^6; eight directions are exact for polynomials of degree 6.
     return noise * 48 ** (1 / 6) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def population_batch(data: PatchData) -> PatchBatch:
-    """A batch of 24 samples whose loss and gradients are exactly the population's.
+    """Return a batch of 24 samples with exactly the population's loss and gradients.
 
     The neurons are cubic, so the loss sees the distribution through moments of degree
     six only: a few samples can have them. Each shows one patch per view.
@@ -159,7 +159,7 @@ def population_batch(data: PatchData) -> PatchBatch:
 
 
 def enumerated_batch(data: PatchData) -> PatchBatch:
-    """Every mask, feature and sign with noise of exact moments: nothing is sampled.
+    """Return every mask, feature and sign, with noise of exact moments.
 
     Args:
         data: the distribution to enumerate; with two features.
@@ -192,7 +192,7 @@ def enumerated_batch(data: PatchData) -> PatchBatch:
 
 
 def _kinds_of_patches(data: PatchData) -> np.ndarray:
-    """The two features and the four nodes of noise, ``[6, 4]``."""
+    """Return the two features and the four nodes of noise, ``[6, 4]``."""
     if len(data.strengths) != 2:
         raise ValueError(f"two features are needed, got {len(data.strengths)}")
     kinds = np.zeros((6, 4))

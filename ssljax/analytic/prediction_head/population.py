@@ -59,7 +59,7 @@ class PatchData:
 
     @property
     def constants(self) -> PopulationConstants:
-        """Moments of the masks."""
+        """Return the moments of the masks."""
         return population_constants(
             self.patches, self.feature_patches, features=len(self.strengths)
         )
@@ -68,7 +68,7 @@ class PatchData:
 def population_constants(
     patches: int, feature_patches: int, *, features: int = 2
 ) -> PopulationConstants:
-    """Moments of the number of feature and noise patches in a view.
+    """Return the moments of the number of feature and noise patches in a view.
 
     Args:
         patches: patches of a sample, even: a view keeps half of them.
@@ -100,7 +100,7 @@ def population_constants(
 
 
 def feature_parts(w: jax.Array, data: PatchData) -> jax.Array:
-    """``alpha_l^3 <w_j, v_l>^3``, ``[outputs, features]``."""
+    """Return ``alpha_l^3 <w_j, v_l>^3``, ``[outputs, features]``."""
     w = check_weights(w, data)
     features = len(data.strengths)
     return (w[:, :features] * jnp.asarray(data.strengths)[None, :]) ** 3
@@ -118,7 +118,7 @@ def check_weights(w: jax.Array, data: PatchData) -> jax.Array:
 
 
 def noise_moments(w: jax.Array, data: PatchData) -> jax.Array:
-    """``E[<w_i, xi>^3 <w_j, xi>^3]`` of one noise patch, ``[outputs, outputs]``."""
+    """Return ``E[<w_i, xi>^3 <w_j, xi>^3]`` of a noise patch, per two outputs."""
     rest = w[:, len(data.strengths) :]
     gram = data.noise**2 * (rest @ rest.T)
     lengths = jnp.diag(gram)
@@ -128,7 +128,7 @@ def noise_moments(w: jax.Array, data: PatchData) -> jax.Array:
 
 @in_float64
 def population_moments(w: jax.Array, data: PatchData) -> tuple[jax.Array, jax.Array]:
-    """Covariances of the neurons between two views and within one.
+    """Return covariances of the neurons between two views and within one.
 
     Args:
         w: ``[outputs, d]``, features first.
@@ -154,7 +154,7 @@ def population_moments(w: jax.Array, data: PatchData) -> tuple[jax.Array, jax.Ar
 def population_loss(
     params: HeadParams, data: PatchData, *, target: jax.Array | None = None
 ) -> jax.Array:
-    """Expected loss: outputs minus their correlations with the other view's neurons.
+    """Compute the expected loss: outputs minus correlations with the other view.
 
     Args:
         params: encoder ``w`` and head.
@@ -185,7 +185,7 @@ def population_loss(
 
 @in_float64
 def output_correlation(w: jax.Array, data: PatchData) -> jax.Array:
-    """Correlation of the neurons within one view, ``[outputs, outputs]``."""
+    """Return the correlation of the neurons within one view, ``[outputs, outputs]``."""
     own = population_moments(w, data)[1]
     lengths = jnp.sqrt(jnp.diag(own))
     return own / (lengths[:, None] * lengths[None, :])
@@ -193,7 +193,7 @@ def output_correlation(w: jax.Array, data: PatchData) -> jax.Array:
 
 @in_float64
 def effective_rank(covariance: jax.Array) -> jax.Array:
-    """Exponential of the entropy of the normalised spectrum of a covariance.
+    """Return the exponential of the entropy of the normalised spectrum of a covariance.
 
     >>> float(effective_rank(jnp.eye(3)).round(6))
     3.0

@@ -21,7 +21,7 @@ from ssljax.analytic.spectral_transformation.trace import trace_loss_of_spectrum
 def solve_alignment_flow(
     spectrum: ArrayLike, noise: ArrayLike, *, power: float | jax.Array
 ) -> Callable[[ArrayLike], jax.Array]:
-    """Spectrum of a linear encoder that aligns views after ``g = lambda^-power``.
+    """Solve for the spectrum of an encoder that aligns after ``g = lambda^-power``.
 
     The loss is ``mean |t1 - t2|^2`` without normalisation of rows, t the spectral
     transformation of each view; the encoder's singular vectors are those of the noise.
@@ -31,7 +31,7 @@ def solve_alignment_flow(
         spectrum: eigenvalues of the embedding's covariance at the start, ``[modes]``.
         noise: ``v``, the variance in which the two views differ, per input direction,
             ``[modes]``: the input's variance times one minus its correlation.
-        power: p of ``g``: 0 is no transformation, 1/2 is whitening.
+        power: p of ``g``: 0 leaves the views alone, 1/2 is whitening.
 
     Returns:
         ``solution(t)``: eigenvalues ``[times, modes]`` at ``[times]`` (learning rate x
@@ -105,7 +105,7 @@ def collapse_time(
 def solve_trace_flow(
     spectrum: ArrayLike, *, iterations: int, observations: int, spread: bool = False
 ) -> Callable[[ArrayLike], jax.Array]:
-    """Spectrum of an embedding that descends on the trace loss itself.
+    """Solve for the spectrum of an embedding that descends on the trace loss.
 
     No encoder: the ``[N, D]`` entries move. Eigenvectors along the axes, or spread
     evenly over them, stay where they are, and the eigenvalues follow

@@ -17,7 +17,7 @@ from ssljax.analytic.precision import in_float64
 def iter_norm_spectral_gradient(
     spectrum: ArrayLike, correlations: ArrayLike, iterations: int
 ) -> jax.Array:
-    """The same force where the transformation is iterative normalisation.
+    """Return the force of alignment after iterative normalisation.
 
     It depends on the trace as well, so that the forces sum to zero: noisy directions
     are pushed down and the others up, while the total variance feels nothing.
@@ -53,7 +53,7 @@ def iter_norm_spectral_gradient(
 
 @in_float64
 def iter_norm_gain(x: ArrayLike, iterations: int) -> jax.Array:
-    """Factor ``f_T`` by which iterative normalisation multiplies a direction.
+    """Return the factor ``f_T`` by which IterNorm multiplies a direction.
 
     Args:
         x: eigenvalue as a fraction of the trace, any shape, in [0, 1].
@@ -80,7 +80,7 @@ def iter_norm_gain(x: ArrayLike, iterations: int) -> jax.Array:
 
 @in_float64
 def iter_norm_spectrum(x: ArrayLike, iterations: int) -> jax.Array:
-    """Variance ``h_T`` with which an eigenvalue leaves iterative normalisation.
+    """Return the variance ``h_T`` that iterative normalisation leaves an eigenvalue.
 
     Args:
         x: eigenvalue as a fraction of the trace, any shape, in [0, 1].
@@ -109,7 +109,7 @@ def iter_norm_spectrum(x: ArrayLike, iterations: int) -> jax.Array:
 def rounding_growth(
     fractions: ArrayLike, iterations: int, *, order: str = "last"
 ) -> jax.Array:
-    """How far the recursion for the whitening matrix amplifies its own rounding.
+    """Return how far the whitening recursion amplifies its own rounding.
 
     In exact arithmetic ``P`` commutes with the covariance ``S`` and all orders of
     ``P^3 S`` are one. An error between two eigenvectors does not commute, and is

@@ -21,7 +21,7 @@ from ssljax.analytic.spectral_transformation.iter_norm import iter_norm_spectrum
 def trace_loss_of_spectrum(
     fractions: ArrayLike, vectors: ArrayLike, iterations: int
 ) -> jax.Array:
-    """Trace loss of an iteratively normalised embedding, by its eigenvalues.
+    """Compute the trace loss after iterative normalisation from eigenvalues.
 
     Args:
         fractions: eigenvalues of the covariance over its trace, ``[n]``, sum 1.
@@ -50,7 +50,7 @@ def trace_loss_of_spectrum(
 
 @in_float64
 def trace_loss_floor(n: int, iterations: int, *, rank: int | None = None) -> jax.Array:
-    """Smallest value that the trace loss of one view can have.
+    """Return the smallest value that the trace loss of one view can have.
 
     Args:
         n: side of the covariance: the batch for axis "channel", the width for "batch".
@@ -85,7 +85,7 @@ def intl_floor(
     trace_weight: float | None = None,
     teacher: bool = False,
 ) -> jax.Array:
-    """Smallest value of the whole INTL loss, where the views agree besides.
+    """Return the smallest value of the whole INTL loss, where the views agree besides.
 
     Args:
         n: side of the covariance, as in `trace_loss_floor`.
@@ -113,7 +113,7 @@ def intl_floor(
 
 
 def default_trace_weight(n: int) -> float:
-    """The paper's weight of the trace loss; zero at n = 8 and negative below.
+    """Return the paper's weight of the trace loss; zero at n = 8 and negative below.
 
     >>> round(default_trace_weight(256), 12)
     0.05
@@ -129,7 +129,7 @@ def reviving_trace_weight(
     dead_correlation: ArrayLike = 0.0,
     alignment: ArrayLike = 0.0,
 ) -> jax.Array:
-    """Weight of the trace loss from which a dead direction grows again.
+    """Return the weight of the trace loss from which a dead direction grows again.
 
     All other eigenvalues are taken as equal, and the dead eigenvector as spread evenly
     over the axes, which is the worst case. Alignment shrinks a direction that is
@@ -172,7 +172,7 @@ def equalizing_rate(
     total_variance: ArrayLike = 1.0,
     spread: bool = False,
 ) -> jax.Array:
-    """Rate at which descent on the trace loss takes nearly equal eigenvalues together.
+    """Return the rate at which the trace loss brings close eigenvalues together.
 
     Args:
         n: side of the covariance.
@@ -204,6 +204,6 @@ def equalizing_rate(
 
 
 def _slope(x: ArrayLike, iterations: int) -> jax.Array:
-    """Derivative of ``h_T``."""
+    """Return the derivative of ``h_T``."""
     x = jnp.asarray(x, jnp.float64)
     return jax.grad(lambda v: iter_norm_spectrum(v, iterations))(x)

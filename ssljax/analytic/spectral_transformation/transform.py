@@ -12,7 +12,7 @@ from ssljax.analytic.precision import in_float64
 
 @in_float64
 def output_variance(spectrum: ArrayLike, g: Callable) -> jax.Array:
-    """Variance with which each eigenvalue leaves a spectral transformation.
+    """Return the variance with which an eigenvalue leaves the transformation.
 
     Args:
         spectrum: eigenvalues of the embedding's covariance, any shape, positive.
@@ -37,7 +37,7 @@ def output_variance(spectrum: ArrayLike, g: Callable) -> jax.Array:
 def implicit_spectral_gradient(
     spectrum: ArrayLike, correlations: ArrayLike, g: Callable
 ) -> jax.Array:
-    """Force of plain alignment on the logarithm of each eigenvalue.
+    """Return the force of plain alignment on the logarithm of each eigenvalue.
 
     The loss is the mean squared distance of two transformed views, without any
     normalisation of rows: ``2 sum_i h(lambda_i) (1 - rho_i)``.

@@ -27,7 +27,7 @@ def left_preconditioned_times(
     eps: float | jax.Array,
     level: float | jax.Array = 0.5,
 ) -> jax.Array:
-    """When modes reach a level if the gradient is multiplied by ``(C + eps I)^-1``.
+    """Return when modes reach a level under the factor ``(C + eps I)^-1``.
 
     ``d lambda / dt = 8 gamma lambda (1 - lambda) / (lambda + eps)`` in each mode: small
     modes no longer wait for their exponential growth, yet keep their order.
@@ -62,7 +62,7 @@ def left_preconditioned_times(
 def left_preconditioned_eigenvalues(
     s0: ArrayLike, gamma: ArrayLike, t: ArrayLike, *, eps: float | jax.Array
 ) -> jax.Array:
-    """Eigenvalues of C under the flow that is multiplied by ``(C + eps I)^-1``.
+    """Return the eigenvalues of C under the factor ``(C + eps I)^-1``.
 
     Args:
         s0: singular values of W at the start, ``[modes]``, with ``0 < gamma s0^2 < 1``.
@@ -93,7 +93,7 @@ def left_preconditioned_eigenvalues(
 def _preconditioned_start(
     s0: ArrayLike, gamma: ArrayLike, eps: float | jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Eigenvalues of the data's cross moment and, at the start, the embedding's."""
+    """Return eigenvalues of the data's cross moment and the embedding's first."""
     gamma = check_modes("gamma", gamma)
     start = gamma * check_modes("s0", s0, like=gamma) ** 2
     check_positive("eps", eps)
@@ -113,7 +113,7 @@ def _left_preconditioned(
 
 @jax.custom_jvp
 def _logit_at(reading: jax.Array, eps: jax.Array) -> jax.Array:
-    """Logit of lambda at which ``softplus(x) + eps x``, convex in x, has a value."""
+    """Return the logit at which ``softplus(x) + eps x``, convex, has a value."""
     middle = jnp.log(2.0)
     # To the right of zero the curve lies above its tangent there and its asymptote, to
     # the left of it softplus(x) is nearly exp(x).
@@ -139,7 +139,7 @@ def _logit_at_jvp(primals, tangents):  # type: ignore[no-untyped-def]
 
 
 def _log1p(x: jax.Array) -> jax.Array:
-    """``log(1 + x)`` for x in [0, 1], in a fraction of the time of `jnp.log1p`."""
+    """Return ``log(1 + x)`` for x in [0, 1], faster than `jnp.log1p`."""
     z = x / (2.0 + x)
     total = jnp.zeros_like(x)
     for power in range(31, 0, -2):  # of 2 artanh(z), z <= 1/3
@@ -151,7 +151,7 @@ def _log1p(x: jax.Array) -> jax.Array:
 def solve_right_preconditioned(
     w0: ArrayLike, gamma_matrix: ArrayLike
 ) -> Callable[[jax.Array], jax.Array]:
-    """The flow whose gradient is multiplied by ``Gamma^-1``, from any start.
+    """Solve the flow under the factor ``Gamma^-1``, from any start.
 
     All modes grow at one rate, and W only turns and stretches within its first row
     space: a full second-order method selects no features.
@@ -192,7 +192,7 @@ def solve_right_preconditioned(
 def power_law_modes(
     t: ArrayLike, *, exponent: float | jax.Array, scale: float | jax.Array
 ) -> jax.Array:
-    """How many modes are learned by a time where ``gamma_j = j^-exponent``.
+    """Return how many modes are learned by a time if ``gamma_j = j^-exponent``.
 
     Args:
         t: times in units of learning rate x step, ``[times]``, past the first mode's.

@@ -13,7 +13,7 @@ _EQUAL = 1e-8
 def ordered_axes(
     columns: jax.Array, gamma: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Axes of the embedding in the order of learning, from the modes' columns.
+    """Return the embedding's axes in the order of learning.
 
     A mode keeps the axis that it has saturated along, and later ones have what is left:
     for distinct eigenvalues a QR decomposition. A block A of columns with one positive
@@ -62,7 +62,7 @@ def ordered_axes(
 
 
 def equal_blocks(gamma: jax.Array) -> list[tuple[int, int]]:
-    """Runs of equal positive eigenvalues, first and one past the last; else single.
+    """Return runs of equal positive eigenvalues, first and one past the last.
 
     >>> equal_blocks(jnp.array([2.0, 1.0, 1.0, 0.0, 0.0]))
     [(0, 1), (1, 3), (3, 4), (4, 5)]

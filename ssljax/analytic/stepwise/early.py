@@ -19,7 +19,7 @@ def vicreg_early_velocity(
     variance_weight: float = 25.0,
     eps: float = 1e-4,
 ) -> jax.Array:
-    """How VICReg moves the weights of a linear network while they are small.
+    """Return how VICReg moves small weights of a linear network.
 
     The root in the hinge multiplies the variance by ``1 / sqrt(eps) = 100``: the first
     modes follow the covariance of the inputs, as ordinary principal components do,
@@ -57,7 +57,7 @@ def vicreg_early_velocity(
 def info_nce_expansion(
     w: ArrayLike, x1: ArrayLike, x2: ArrayLike, *, temperature: float = 1.0
 ) -> jax.Array:
-    """InfoNCE of small embeddings ``W x`` by dot products, but for terms of order six.
+    """Expand InfoNCE of small embeddings ``W x``, but for terms of order six.
 
     To this order it is a spectral contrastive loss on centred inputs: a mode's
     ``sigma s^2`` grows at the rate ``4 gamma / temperature`` towards ``temperature
@@ -97,7 +97,7 @@ def nt_xent_collapsed_velocity(
     *,
     temperature: float = 0.5,
 ) -> jax.Array:
-    """How SimCLR's loss moves a network whose embeddings all point the same way.
+    """Return how NT-Xent moves a network whose embeddings are nearly parallel.
 
     A cosine ignores scale, so a small start has to be a collapsed one: ``f = b + W x``
     with a tiny W. Modes of the centred cross moment then grow one after the other.
@@ -136,7 +136,7 @@ def nt_xent_collapsed_velocity(
 def weighted_plateau(
     learned: int, d: int, *, off_diagonal_weight: float | jax.Array
 ) -> jax.Array:
-    """Where the eigenvalues of C rest under a weight on the off-diagonal part.
+    """Return where the eigenvalues of C rest under an off-diagonal weight.
 
     The embedding turns to a frame of equal norms, all r learned eigenvalues are equal,
     and they are one only at weight 1 or r = d.
@@ -161,7 +161,7 @@ def weighted_plateau(
 
 @in_float64
 def batch_plateau(learned: int, batch_size: int) -> jax.Array:
-    """Where the eigenvalues of the population's C rest under small fresh batches.
+    """Return where the eigenvalues of C rest under small fresh batches.
 
     Args:
         learned: number r of modes learned so far.

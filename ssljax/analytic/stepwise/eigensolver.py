@@ -2,7 +2,7 @@
 
 With the kernel matrix ``K`` of 2n views and ``P = [[0, I], [I, 0]] / 2n``, eigenvectors
 of the contrastive kernel ``K^(1/2) P K^(1/2)`` are ``K^(1/2) a``, ``P K a = gamma a``.
-Nothing below takes an inverse of ``K``, so a singular one is no special case: where
+Nothing below takes an inverse of ``K``, so a singular one is not a special case: where
 ``K = L L^T`` and ``L^T P L u = gamma u``, simply ``a = P L u / gamma``.
 """
 
@@ -18,7 +18,7 @@ _CYCLES, _ROUNDING = 40, 1e-12
 
 @partial(jax.jit, static_argnums=1)
 def leading_modes(kernel: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
-    """The ``dim`` largest eigenvalues and their embedding's coefficients.
+    """Return the ``dim`` largest eigenvalues and the embedding's coefficients.
 
     The derivative is exact for distinct eigenvalues. Where some of the ``dim`` coincide
     it is exact for what does not depend on the choice of a basis, such as
@@ -62,7 +62,7 @@ def _modes_jvp(dim, primals, tangents):
 def _change(
     kernel: jax.Array, gamma: jax.Array, c: jax.Array, tangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """First-order change of the modes of a kernel that changes by ``tangent``."""
+    """Return the first-order change of the modes of a kernel that changes."""
     root = jnp.sqrt(gamma)
     a = c * root[None, :]
     moved = tangent @ a
@@ -92,7 +92,7 @@ def _change(
 
 
 def pair(views: jax.Array) -> jax.Array:
-    """``P`` times a matrix with 2n rows: every view's partner, over 2n.
+    """Multiply with ``P``: every view's partner, over 2n.
 
     >>> pair(jnp.arange(4.0)[:, None])[:, 0].tolist()
     [0.5, 0.75, 0.0, 0.25]
@@ -102,7 +102,7 @@ def pair(views: jax.Array) -> jax.Array:
 
 
 def dense_modes(kernel: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
-    """``gamma`` and ``c`` from two full eigendecompositions."""
+    """Compute ``gamma`` and ``c`` from two full eigendecompositions."""
     values, vectors = jnp.linalg.eigh(kernel)
     factor = vectors * jnp.sqrt(jnp.maximum(values, 0.0))[None, :]
     gamma, u = jnp.linalg.eigh(factor.T @ pair(factor))
@@ -121,7 +121,7 @@ def dense_modes(kernel: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
 
 
 def krylov_modes(kernel: jax.Array, dim: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """``gamma``, ``c`` and a relative residual, from products with the kernel alone.
+    """Compute ``gamma``, ``c`` and a residual from products with the kernel.
 
     ``P K`` is symmetric in the inner product of ``K``, so a block Krylov space with a
     Rayleigh-Ritz step, restarted from its best vectors, finds its top. The cost grows

@@ -58,7 +58,7 @@ class KernelStart(NamedTuple):
 
 @in_float64
 def contrastive_kernel(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
-    """The symmetric matrix whose leading eigenvectors self-supervised learning picks.
+    """Return the matrix whose leading eigenvectors self-supervision learns.
 
     Args:
         k_xx: kernel of the first views among themselves, ``[n, n]``.
@@ -90,7 +90,7 @@ def contrastive_kernel(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
 
 @in_float64
 def kernel_modes(k_xx: Any, k_xxp: Any, k_xpxp: Any, dim: int) -> KernelModes:
-    """Leading eigenpairs of the contrastive kernel, in coefficients on the views.
+    """Return the contrastive kernel's leading eigenpairs, in view coefficients.
 
     Args:
         k_xx: ``[n, n]``, as for `contrastive_kernel`.
@@ -127,7 +127,7 @@ def kernel_modes(k_xx: Any, k_xxp: Any, k_xpxp: Any, dim: int) -> KernelModes:
 def kernel_embedding(
     k_xx: Any, k_xxp: Any, k_xpxp: Any, dim: int
 ) -> Callable[[Any, Any], jax.Array]:
-    """The embedding that training from a small start ends at, in closed form.
+    """Return the embedding that training from a small start ends at.
 
     Args:
         k_xx: kernel of the first views among themselves, ``[n, n]``.
@@ -168,7 +168,7 @@ def kernel_embedding(
 def kernel_start(
     k_xx: Any, k_xxp: Any, k_xpxp: Any, f_x: Any, f_xp: Any
 ) -> KernelStart:
-    """How large each mode is at a small start, along which direction, and its step.
+    """Return each mode's size and direction at a small start, and its time.
 
     Args:
         k_xx: ``[n, n]``, as for `contrastive_kernel`.
@@ -206,7 +206,7 @@ def kernel_start(
 
 @in_float64
 def kernel_steps(start: KernelStart) -> Callable[[Any], jax.Array]:
-    """Eigenvalues of the embeddings' cross moment through training.
+    """Return the eigenvalues of the embeddings' cross moment over time.
 
     Args:
         start: what `kernel_start` returns, or any ``gamma`` and ``scale`` in its place.
@@ -233,7 +233,7 @@ def kernel_steps(start: KernelStart) -> Callable[[Any], jax.Array]:
 
 
 def _all_views(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
-    """The kernel of first and second views together, symmetric also in rounding."""
+    """Return the kernel of both views together, symmetric also in rounding."""
     first = check_shape("k_xx", k_xx, "n", "n")
     cross = check_shape("k_xxp", k_xxp, *first.shape)
     second = check_shape("k_xpxp", k_xpxp, *first.shape)

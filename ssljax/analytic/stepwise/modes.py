@@ -16,7 +16,7 @@ from ssljax.analytic.precision import in_float64, known
 
 @in_float64
 def aligned_singular_values(s0: ArrayLike, gamma: ArrayLike, t: ArrayLike) -> jax.Array:
-    """Singular values of a linear embedding that starts aligned with the data.
+    """Return singular values of a linear embedding that starts aligned with the data.
 
     With ``W(0) = U diag(s0) V^T``, U any rotation and the columns of V eigenvectors of
     the cross moment, ``W(t) = U diag(s(t)) V^T``: each mode solves ``ds/dt = 4 gamma s
@@ -62,7 +62,7 @@ def _aligned(s0: jax.Array, gamma: jax.Array, t: jax.Array) -> jax.Array:
 
 @in_float64
 def aligned_eigenvalues(s0: ArrayLike, gamma: ArrayLike, t: ArrayLike) -> jax.Array:
-    """Eigenvalues of the embedding's cross moment C: a sigmoid in time per mode.
+    """Return the eigenvalues of the cross moment C: a sigmoid in time per mode.
 
     ``lambda = gamma s^2`` solves ``d lambda / dt = 8 gamma lambda (1 - lambda)``, and
     the loss is ``sum_j (1 - lambda_j)^2``.
@@ -87,7 +87,7 @@ def aligned_eigenvalues(s0: ArrayLike, gamma: ArrayLike, t: ArrayLike) -> jax.Ar
 
 @in_float64
 def critical_times(s0: ArrayLike, gamma: ArrayLike) -> jax.Array:
-    """Times at which the modes are learned, ``-log(gamma s0^2) / (8 gamma)``.
+    """Return times at which the modes are learned, ``-log(gamma s0^2) / (8 gamma)``.
 
     There ``lambda = 1 / (2 - lambda(0))``, just above a half, and the loss falls at the
     rate 2 gamma. A mode rises from a tenth to nine tenths within ``0.55 / gamma``.
@@ -115,7 +115,7 @@ def critical_times(s0: ArrayLike, gamma: ArrayLike) -> jax.Array:
 
 @in_float64
 def half_times(s0: ArrayLike, gamma: ArrayLike) -> jax.Array:
-    """Times at which lambda is exactly one half, ``[modes]``; infinite for gamma <= 0.
+    """Return when lambda is one half, ``[modes]``; infinite for gamma <= 0.
 
     Args:
         s0: singular values of W at the start, ``[modes]``, positive, with ``gamma s0^2
@@ -144,7 +144,7 @@ def critical_steps(
     learning_rate: float | jax.Array,
     momentum: float | jax.Array = 0.0,
 ) -> jax.Array:
-    """Number of gradient-descent steps until the modes are learned.
+    """Return the number of descent steps until the modes are learned.
 
     A small mode grows per step by the larger root r of ``r^2 - (1 + momentum + 4
     learning_rate gamma) r + momentum = 0``. The rule ``time = learning_rate x steps /
@@ -176,7 +176,7 @@ def critical_steps(
 
 @in_float64
 def expected_critical_times(gamma: ArrayLike, scale: float | jax.Array) -> jax.Array:
-    """Mean over random starts of the critical times.
+    """Return the mean over random starts of the critical times.
 
     Args:
         gamma: the d largest eigenvalues of the cross moment from the largest down,
@@ -204,7 +204,7 @@ def expected_critical_times(gamma: ArrayLike, scale: float | jax.Array) -> jax.A
 
 
 def _rising(s0: ArrayLike, gamma: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Which modes grow, and gamma and lambda(0) with harmless values in the others."""
+    """Return which modes grow, and gamma and lambda(0), harmless in the others."""
     gamma = check_modes("gamma", gamma)
     s0 = check_modes("s0", s0, like=gamma)
     rises = gamma > 0

@@ -10,7 +10,7 @@ from ssljax.analytic.precision import in_float64, known
 
 @in_float64
 def cross_moment(x1: ArrayLike, x2: ArrayLike) -> jax.Array:
-    """Second moment across the views, the matrix whose eigenvectors are learned.
+    """Return the views' cross moment, whose eigenvectors are learned.
 
     Args:
         x1: inputs of the first view, ``[N, M]``.
@@ -36,7 +36,7 @@ def cross_moment(x1: ArrayLike, x2: ArrayLike) -> jax.Array:
 
 @in_float64
 def second_moment(x1: ArrayLike, x2: ArrayLike) -> jax.Array:
-    """Second moment within the views, ``Sigma = (x1^T x1 + x2^T x2) / (2 N)``.
+    """Return the views' own moment, ``Sigma = (x1^T x1 + x2^T x2) / (2 N)``.
 
     Args:
         x1: inputs of the first view, ``[N, M]``.
@@ -59,7 +59,7 @@ def second_moment(x1: ArrayLike, x2: ArrayLike) -> jax.Array:
 def pairs_with_moments(
     gamma: ArrayLike, sigma: ArrayLike | None = None, *, basis: ArrayLike | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """A few pairs whose moments are exactly the wanted ones, without sampling error.
+    """Return a few pairs whose moments are exactly those wanted.
 
     Args:
         gamma: eigenvalues of the cross moment, ``[M]``, of any sign.

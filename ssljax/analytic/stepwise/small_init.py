@@ -47,7 +47,7 @@ class ErrorExponents(NamedTuple):
 def aligned_start(
     w0: ArrayLike, gamma_matrix: ArrayLike, scale: float | jax.Array
 ) -> AlignedStart:
-    """The aligned start whose trajectory a small random start follows.
+    """Return the aligned start whose trajectory a small random start follows.
 
     Every column ``W v_j`` grows at its own rate until the modes before it have
     saturated; what it has along their axes is then frozen while the rest grows on.
@@ -92,7 +92,7 @@ def _start_along(
 def small_init_prediction(
     w0: ArrayLike, gamma_matrix: ArrayLike, scale: float | jax.Array
 ) -> Callable[[jax.Array], jax.Array]:
-    """Weights of a linear network trained from a small random start.
+    """Predict the weights of a linear network from a small random start.
 
     Exact as ``scale`` goes to zero; `error_exponents` says how fast. Small gaps in the
     spectrum make it slow, but equal eigenvalues do not: see `aligned_start`.
@@ -130,7 +130,7 @@ def small_init_prediction(
 def expected_overlap(
     w0: ArrayLike, gamma_matrix: ArrayLike, scale: float | jax.Array
 ) -> jax.Array:
-    """How much of the learned subspace lies among the leading eigenvectors.
+    """Return how much of the learned subspace lies in leading eigenvectors.
 
     What mode k > d has grown along axis j of the embedding is frozen once mode j has
     saturated, at ``scale R_jk (gamma_j s_j^2)^(-gamma_k / (2 gamma_j))``: small for
@@ -169,7 +169,7 @@ def expected_overlap(
 
 @in_float64
 def error_exponents(gamma: ArrayLike, d: int, *, power: float = 0.0) -> ErrorExponents:
-    """How fast the small-start prediction becomes exact as the start shrinks.
+    """Return how fast the prediction becomes exact as the start shrinks.
 
     Args:
         gamma: all eigenvalues of the cross moment, ``[M]``, in any order.
@@ -200,7 +200,7 @@ def error_exponents(gamma: ArrayLike, d: int, *, power: float = 0.0) -> ErrorExp
 
 @in_float64
 def minimum_norm_solution(gamma_matrix: ArrayLike, d: int) -> jax.Array:
-    """The weights of least norm among all that bring the loss to zero.
+    """Return the weights of least norm among all that bring the loss to zero.
 
     Args:
         gamma_matrix: cross moment of the data, ``[M, M]``, with at least d positive
@@ -229,7 +229,7 @@ def minimum_norm_solution(gamma_matrix: ArrayLike, d: int) -> jax.Array:
 
 @in_float64
 def curvatures(gamma: ArrayLike, d: int) -> jax.Array:
-    """Eigenvalues of the loss's Hessian at the minimum-norm solution.
+    """Return the eigenvalues of the loss's Hessian at the minimum-norm solution.
 
     The largest, ``8 gamma_1``, makes gradient descent stable below a learning rate of
     ``1 / (4 gamma_1)``.

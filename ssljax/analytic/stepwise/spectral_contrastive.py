@@ -29,7 +29,7 @@ def merged_vicreg_singular_values(
     invariance_weight: float = 1.0,
     spread_weight: float = 1.0,
 ) -> jax.Array:
-    """Singular values under VICReg with variance and covariance merged in one square.
+    """Return singular values under VICReg with one square for both its terms.
 
     The loss is ``invariance_weight E|f(x) - f(x')|^2 + spread_weight ||W Sigma W^T -
     I||_F^2``. At weights 1 and 1 it is the population's spectral contrastive loss plus
@@ -86,7 +86,7 @@ def _logistic_sizes(
 def spectral_contrastive_singular_values(
     s0: ArrayLike, gamma: ArrayLike, sigma: ArrayLike, t: ArrayLike
 ) -> jax.Array:
-    """Singular values under the spectral contrastive loss, one mode per direction.
+    """Return singular values under the spectral contrastive loss, modes apart.
 
     Modes are learned in the order of gamma, as under linearised Barlow Twins, but
     ``sigma s^2`` ends at ``nu = gamma / sigma``.
@@ -114,7 +114,7 @@ def spectral_contrastive_singular_values(
 def spectral_contrastive_minimum(
     gamma_matrix: ArrayLike, sigma_matrix: ArrayLike, d: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Where the spectral contrastive loss of a linear network is least.
+    """Return where the spectral contrastive loss of a linear network is least.
 
     Its d modes are the largest of the *whitened* cross moment ``Sigma^-1/2 Gamma
     Sigma^-1/2``, not the first that training learns: a mode with a large gamma and a
@@ -155,7 +155,7 @@ def spectral_contrastive_minimum(
 def solve_competition(
     s0: ArrayLike, gamma: ArrayLike, sigma: ArrayLike
 ) -> Callable[[jax.Array], jax.Array]:
-    """Modes that share one direction of the embedding displace each other.
+    """Solve for modes that displace each other along one embedding direction.
 
     Under the spectral contrastive loss ``ds_j/dt = 4 s_j (gamma_j - sigma_j M)`` with
     the shared ``M = sum_k sigma_k s_k^2``. All that decides is ``nu = gamma / sigma``:
@@ -200,7 +200,7 @@ def solve_competition(
 
 @in_float64
 def displacement_time(s0: ArrayLike, gamma: ArrayLike, sigma: ArrayLike) -> jax.Array:
-    """When a learned mode and the one that displaces it are equally strong.
+    """Return when a mode and the one that displaces it are equally strong.
 
     Args:
         s0: sizes at the start of the mode that is learned first and of the other one,

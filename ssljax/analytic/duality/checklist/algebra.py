@@ -14,12 +14,12 @@ SHAPES = [(5, 8), (8, 5), (6, 6), (2, 40), (40, 2), (33, 64), (64, 33), (50, 50)
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
-    """Gaussian numbers."""
+    """Return Gaussian numbers."""
     return np.random.default_rng(seed).normal(size=shape)
 
 
 def unit_rows(z):
-    """Every row divided by its norm."""
+    """Divide every row by its norm."""
     return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
 
 
@@ -227,19 +227,19 @@ def decoupled(given: Given) -> list[Finding]:
 
 
 def _ctr(z1, z2, weights):
-    """VICReg-ctr on rows of norm sqrt(D - 1), without centring."""
+    """Compute VICReg-ctr on rows of norm sqrt(D - 1), without centring."""
     z1, z2 = (jnp.sqrt(z.shape[1] - 1.0) * unit_rows(z) for z in (z1, z2))
     return losses.vicreg_ctr(z1, z2, centering="none", **weights)
 
 
 def _gradients(z):
-    """Of the two criteria, by automatic differentiation."""
+    """Return both criteria's gradients by automatic differentiation."""
     criteria = (losses.sample_contrastive, losses.dimension_contrastive)
     return [jax.grad(criterion)(z) for criterion in criteria]
 
 
 def _tangent(z: np.ndarray, gradient: np.ndarray) -> float:
-    """Largest entry of what the constraints on rows and columns leave of a gradient."""
+    """Return the largest entry of a gradient within the constraints."""
     n, d = z.shape
     normals = np.zeros((n + d, n, d))
     normals[np.arange(n), np.arange(n)] = z
@@ -250,7 +250,7 @@ def _tangent(z: np.ndarray, gradient: np.ndarray) -> float:
 
 
 def _flow_findings(seed: int) -> list[Finding]:
-    """Descent of either criterion with its norms pulled to one value."""
+    """Compare descent of either criterion, norms pulled to one value."""
     n, d, c = 9, 5, 0.8
     z = jnp.asarray(0.3 * normal(seed, n, d))
     solution = theory.solve_soft_norm_flow(jnp.linalg.svdvals(z), square=c)

@@ -19,7 +19,7 @@ from ssljax.analytic.simulate import gradient_descent
 
 
 def minimizers(objectives: dict, z: np.ndarray, steps: int = 1000) -> dict:
-    """Unit rows that each objective leads to, all from one start and in one program.
+    """Find unit rows that minimise each objective, from one start.
 
     Args:
         objectives: name to loss of unit rows and rate of descent.
@@ -152,7 +152,7 @@ def repulsion(given: Given) -> list[Finding]:
 
 
 def _cosines(z: np.ndarray) -> tuple[float, float]:
-    """Mean and mean square over the pairs."""
+    """Return the mean and mean square over the pairs."""
     gram = z @ z.T
     off = gram[~np.eye(len(z), dtype=bool)]
     return float(off.mean()), float((off**2).mean())

@@ -14,7 +14,7 @@ from ssljax.analytic.simulate import gradient_descent
 
 @in_float64
 def pictures(given: Given) -> list[Picture]:
-    """The identity, its constants and the minimisers."""
+    """Draw the identity, its constants and the minimisers."""
     panels = [_identity(given.seed), _constants(given.seed), _minima(given.seed)]
     return [Picture("duality_identity", panels)]
 

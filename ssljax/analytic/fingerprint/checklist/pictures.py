@@ -11,7 +11,7 @@ from ssljax.analytic.fingerprint.measure import Fingerprint, fingerprints
 
 
 def fingerprint_picture(found: Mapping[str, Fingerprint]) -> Picture:
-    """Rates over the size of a mode: closed forms as lines, autodiff as points.
+    """Draw rates over a mode's size: closed forms as lines, autodiff as points.
 
     Args:
         found: of `fingerprints`, with 16 modes and 256 samples.

@@ -23,19 +23,19 @@ EXPONENTS = (0.5, 1.0)
 
 
 def relative_gap(found, expected) -> float:
-    """Largest difference, in units of the largest expected value."""
+    """Return the largest difference, in units of the largest expected value."""
     found, expected = np.asarray(found), np.asarray(expected)
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 def spectra(seed: int, modes: int) -> tuple[np.ndarray, np.ndarray]:
-    """A spectrum over two decades and correlations, at random."""
+    """Return a spectrum over two decades and correlations, at random."""
     rng = np.random.default_rng(seed)
     return 10 ** rng.uniform(-1.5, 0.5, modes), rng.uniform(0.3, 0.95, modes)
 
 
 def predicted(name: str, exponent: float) -> Callable:
-    """A loss of ssljax with the predictor ``C^exponent``."""
+    """Return a loss of ssljax with the predictor ``C^exponent``."""
 
     def loss(z1, z2):
         return getattr(losses, name)(z1, z2, power_predictor(z1, exponent))
@@ -85,7 +85,7 @@ def _circle(points: int) -> np.ndarray:
 
 
 def cosine_integral(levels: np.ndarray, exponent: float) -> np.ndarray:
-    """``sum_k p_k (p_k - p_m) K_mk`` of two modes with equal views.
+    """Return ``sum_k p_k (p_k - p_m) K_mk`` of two modes with equal views.
 
     ``K_mk = E[z_m^2 z_k^2 / (|P z|^3 |z|)]`` does not depend on the length of z, so the
     mean is one over directions; the trapezoidal rule of a smooth period is exact.
@@ -116,7 +116,7 @@ def cosine_of_two_modes(given: Given) -> list[Finding]:
 
 
 def e8_roots() -> np.ndarray:
-    """240 vectors of squared length 8: a spherical 7-design in 8 dimensions.
+    """Return 240 vectors of squared length 8: a spherical 7-design in 8 dimensions.
 
     Means of polynomials up to degree 7 over them are those over the sphere, exactly;
     the rates near an isotropic spectrum need degree 4.

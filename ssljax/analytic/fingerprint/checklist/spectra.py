@@ -29,7 +29,7 @@ from ssljax.analytic.precision import in_float64
 
 
 def _separated(seed: int, modes: int) -> tuple[np.ndarray, np.ndarray]:
-    """As `spectra`, but neighbouring eigenvalues 1.39 to 1 or more apart.
+    """Return `spectra` with neighbouring eigenvalues 1.39 to 1 or more apart.
 
     Eigenvalues that nearly coincide are turned, or pass each other, within a step; its
     first order is then met only by steps far below their gap.

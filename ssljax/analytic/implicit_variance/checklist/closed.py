@@ -133,7 +133,7 @@ def recruitment(given: Given) -> Sequence[Finding]:
 
 
 def _recruited(given: Given, *, steps: int, every: int):
-    """Both losses from the paper's variances, of which the smallest is .02."""
+    """Descend under both losses from the paper's variances, the smallest .02."""
     w0 = toy.with_variances(toy.FIGURE_2, 15, given.seed)
     x, _, noise = toy.exact_views(15, given.seed)
     views = (x, x + 0.1 * noise)

@@ -88,7 +88,7 @@ def euclidean_collapse(given: Given) -> Sequence[Finding]:
 
 
 def _wrong_side(given: Given) -> Sequence[Finding]:
-    """Below 1 + noise^2 = 1.01 a variance collapses, above it grows without bound."""
+    """Check collapse below 1 + noise^2 = 1.01 and growth without bound above."""
     s0 = np.array([0.2, 0.5, 0.9, 1.0, 1.005, 1.015, 1.03, 1.2, 1.5])
     x, _, noise = toy.exact_views(15, given.seed)
     rates = (0.01, 0.005, 0.0025)
@@ -159,12 +159,12 @@ def cosine_collapse(given: Given) -> Sequence[Finding]:
 
 
 def _ranks(values: jax.Array) -> np.ndarray:
-    """Number of variances above a hundredth of the largest, per record."""
+    """Return the number of variances above a hundredth of the largest, per record."""
     return np.asarray(jnp.sum(values > 0.01 * values[:, -1:], axis=1))
 
 
 def _two_modes(given: Given) -> Sequence[Finding]:
-    """The mode equations without stop-gradient and with it on the wrong side."""
+    """Compare the mode equations without stop-gradient and with it misplaced."""
     pair, rates, sides = (0.3, 1.5), (0.04, 0.02, 0.01), ("none", "prediction")
     w0 = toy.with_variances(pair, 2, given.seed)
     found = toy.descents_at(
@@ -210,7 +210,7 @@ def _two_modes(given: Given) -> Sequence[Finding]:
 
 
 def _no_predictor(given: Given) -> Sequence[Finding]:
-    """Noise alone makes the modes equal, at a rate of its square; nothing collapses."""
+    """Check that noise makes the modes equal, at a rate of its square."""
     w0, noise = toy.start(), 0.1
     found = gradient_descent(
         lambda w, key: toy.loss_of(
@@ -234,7 +234,7 @@ def _no_predictor(given: Given) -> Sequence[Finding]:
 
 
 def _faint(given: Given) -> float:
-    """Order of the same where the noise is too small for terms beyond its square."""
+    """Return the order of the same where the noise is too small for more terms."""
     start, noise, total = (0.3, 0.8, 1.5), 1e-3, 1.0
     w0 = toy.with_variances(start, 3, given.seed)
 
@@ -254,7 +254,7 @@ def _faint(given: Given) -> float:
 
 
 def _gradients(given: Given) -> Sequence[Finding]:
-    """Without stop-gradient: the true gradient, and an update that is not one."""
+    """Check the gradient without stop-gradient, and an update that is not one."""
     rng = np.random.default_rng(given.seed)
     w = jnp.asarray(rng.normal(size=(4, 6)) / 2.0)
     x1 = jnp.asarray(rng.normal(size=(50, 6)))

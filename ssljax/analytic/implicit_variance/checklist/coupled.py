@@ -137,7 +137,7 @@ def coupled_modes(given: Given) -> Sequence[Finding]:
 
 
 def _linear_rates(name: str, given: Given) -> Sequence[Finding]:
-    """Decay rates near isotropy: of the mode equation and of the loss itself."""
+    """Return decay rates near isotropy: of the mode equation and of the loss itself."""
     modes, variance = 10, 0.8
     rng = np.random.default_rng(given.seed)
     deviation = rng.normal(size=modes)
@@ -163,7 +163,7 @@ def _linear_rates(name: str, given: Given) -> Sequence[Finding]:
 
 
 def _over_design(w: jax.Array, name: str) -> jax.Array:
-    """A loss averaged over a spherical design, exact for polynomials of degree 5.
+    """Average a loss over a spherical design, exact for degree 5.
 
     The corners of a cube and the axes, the latter with weight 2 / (modes + 2).
     """
@@ -203,7 +203,7 @@ def two_neurons(given: Given) -> Sequence[Finding]:
 
 
 def _two_neuron_orders(given: Given) -> Sequence[Finding]:
-    """The same starts on the plane, where a ring of directions is the population."""
+    """Repeat the starts on the plane, where a ring of directions is all inputs."""
     rates, total = (0.01, 0.005, 0.0025), 3.0
     w0 = jnp.stack([toy.with_variances(s, 2, given.seed) for s in toy.FIGURE_5])
     found = jax.vmap(
@@ -246,7 +246,7 @@ def _two_neuron_orders(given: Given) -> Sequence[Finding]:
 
 
 def two_neuron_descents(given: Given) -> Any:
-    """Figure 5: 1500 steps of .01 on six inputs, records every tenth."""
+    """Simulate figure 5: 1500 steps of .01 on six inputs, every tenth recorded."""
     x, _, noise = toy.exact_views(6, given.seed)
 
     def loss(params, key):

@@ -126,7 +126,7 @@ def _pace(network: Network) -> float:
 def _simulate(
     networks: dict[str, Network], given: Given
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """All networks in one program: compiling takes longer than running."""
+    """Simulate all networks in one program: compiling takes longest."""
     x, _, noise = toy.exact_views(15, given.seed)
     exact = (x, x + NOISE * noise)
 
@@ -157,7 +157,7 @@ def _simulate(
 
 
 def _solve(networks: dict[str, Network], grid: np.ndarray) -> dict[str, np.ndarray]:
-    """Theory where there is one: all but the rectifiers under the cosine losses."""
+    """Solve the theory of every network but rectifiers under the cosine losses."""
     s0 = jnp.array(toy.FIGURE_2)
     growth = euclidean_growth(stop_gradient="none", target_noise=NOISE)
     rectified = [f"{loss} of rectifiers" for loss in toy.EUCLIDEAN]

@@ -241,7 +241,7 @@ def rectifiers(given: Given) -> Sequence[Finding]:
 
 
 def _rectified_orders(given: Given) -> dict[str, float]:
-    """Order at which descent meets the flow on two inputs, all of whose directions fit.
+    """Return the order at which descent meets the flow on two inputs.
 
     A rectifier's kink makes the average over a ring exact to one part in its length.
     """

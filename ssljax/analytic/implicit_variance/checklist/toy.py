@@ -29,13 +29,13 @@ MODERATE = (0.1, 0.15, 0.2, 0.34, 0.5, 0.57, 0.8, 1.1, 1.2, 1.5)
 
 
 def start(modes: int = 10, inputs: int = 15) -> jax.Array:
-    """The paper's initialisation with one fixed draw, to which figures are tied."""
+    """Return the paper's initialisation: one fixed draw, which figures need."""
     draw = np.random.default_rng(2).normal(size=(modes, inputs))
     return jnp.asarray(draw / 4.0)
 
 
 def with_variances(variances: Any, inputs: int, seed: int) -> jax.Array:
-    """Weights ``[modes, inputs]`` with these eigenvalues of ``W W^T``, turned."""
+    """Return weights ``[modes, inputs]`` with these eigenvalues of ``W W^T``."""
     rng = np.random.default_rng(seed)
     s = np.asarray(variances, float)
     u = np.linalg.qr(rng.normal(size=(len(s), len(s))))[0]
@@ -44,17 +44,17 @@ def with_variances(variances: Any, inputs: int, seed: int) -> jax.Array:
 
 
 def variances(w: jax.Array) -> jax.Array:
-    """Eigenvalues of ``W W^T``, ascending."""
+    """Return the eigenvalues of ``W W^T``, ascending."""
     return jnp.linalg.eigvalsh(w @ w.T)
 
 
 def spectra(params: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """`variances` of several networks."""
+    """Return `variances` of several networks."""
     return {name: variances(w) for name, w in params.items()}
 
 
 def exact_views(inputs: int, seed: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """A clean view and two noises whose second moments are exactly white.
+    """Return a clean view and two noises whose second moments are exactly white.
 
     Of a quadratic loss such a batch gives the expectation itself, to rounding.
     """
@@ -68,7 +68,7 @@ def exact_views(inputs: int, seed: int) -> tuple[jax.Array, jax.Array, jax.Array
 def fresh_views(
     key: jax.Array, rows: int, inputs: int, noise: float
 ) -> tuple[jax.Array, jax.Array]:
-    """Gaussian inputs as the clean view, and the noisy one.
+    """Return Gaussian inputs as the clean view, and the noisy one.
 
     Each input comes with its noise and with the opposite, so that what is of first
     order in the noise averages out.
@@ -79,7 +79,7 @@ def fresh_views(
 
 
 def ring(directions: int = 128, *, turn: float = np.pi) -> tuple[jax.Array, jax.Array]:
-    """Clean views in every direction of the plane.
+    """Return clean views in every direction of the plane.
 
     Of a smooth loss 128 of them give the expectation to 1e-9, and half a turn is all
     where the loss is even in its inputs.
@@ -92,7 +92,7 @@ def ring(directions: int = 128, *, turn: float = np.pi) -> tuple[jax.Array, jax.
 def over_sphere(
     loss: Callable[[tuple[jax.Array, jax.Array]], jax.Array], noise: float
 ) -> jax.Array:
-    """Expectation over clean views in space and noisy ones, to second order in noise.
+    """Average over clean views in space and noisy ones, to second order in noise.
 
     Gauss' rule in the height, even steps in the angle, and noise along each axis in
     both senses. The views have length 1, at which ``1 / length^2`` has the mean that
@@ -120,7 +120,7 @@ def over_sphere(
 def predictor_of(
     w: jax.Array, *, alpha: float | jax.Array = 1.0, epsilon: Any = None
 ) -> jax.Array:
-    """``(W W^T)^alpha``, or ``(C / ||C|| + epsilon)^alpha`` where epsilon is given."""
+    """Return ``(W W^T)^alpha``, or ``(C / ||C|| + epsilon)^alpha``."""
     w = jax.lax.stop_gradient(w)  # also: eigenvectors have no gradient at isotropy
     gram = w @ w.T
     if isinstance(alpha, float) and alpha == 1.0 and epsilon is None:
@@ -144,7 +144,7 @@ def loss_of(
     target_weights: jax.Array | None = None,
     activation: Callable[[jax.Array], jax.Array] = lambda z: z,
 ) -> jax.Array:
-    """One of the four losses on the network ``z = x W^T``, in any of the settings.
+    """Compute one of the four losses on the network ``z = x W^T``.
 
     The losses hold their target fixed. Both are symmetric in prediction and target, so
     that swapping the two roles gives the gradient that the target would get.
@@ -178,7 +178,7 @@ def descents_at(
     total: float,
     **kwargs: Any,
 ) -> Simulation:
-    """One descent per learning rate over at least ``total`` time, in one program."""
+    """Descend at every rate for at least ``total`` time, in one program."""
     steps = round(total / min(rates))
     return jax.vmap(lambda r: gradient_descent(loss, params, steps, r, **kwargs))(
         jnp.asarray(rates)
@@ -186,7 +186,7 @@ def descents_at(
 
 
 def looked_up(grid: Any, values: Any) -> Callable[[Any], np.ndarray]:
-    """``solution(t)`` for times on the grid, from values ``[grid, modes]``."""
+    """Return ``solution(t)`` for times on the grid, from values ``[grid, modes]``."""
     grid, values = np.asarray(grid), np.asarray(values)
 
     def solution(t: Any) -> np.ndarray:
@@ -203,7 +203,7 @@ def slope_of(
     rates: Sequence[float],
     total: float,
 ) -> float:
-    """Order at which descents ``[rates, times, modes]`` approach the solution."""
+    """Return the order at which descents approach the solution."""
     gaps = []
     for t, found in zip(times, values, strict=True):
         distance = np.abs(np.sort(solution(t), axis=-1) - np.asarray(found))

@@ -36,7 +36,7 @@ PANELS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 
 
 def trajectories(given: Given) -> Picture:
-    """The longest of many embeddings in the plane, in eight settings.
+    """Draw the longest of many embeddings in the plane, in eight settings.
 
     A mode keeps its direction, so that the theory moves an embedding by the growth of
     the two modes' standard deviations.
@@ -69,13 +69,13 @@ def trajectories(given: Given) -> Picture:
 
 
 def _simulate(w0: jax.Array, x: jax.Array, given: Given) -> list[np.ndarray]:
-    """Embeddings ``[records, shown, 2]`` of every panel, in one program."""
+    """Return the embeddings ``[records, shown, 2]`` of every panel, in one program."""
     clean, _, noise = toy.exact_views(INPUTS, given.seed)
     rows = jnp.linalg.svd(w0, full_matrices=False)[2]
     plane = toy.ring()[0] @ rows
 
     def views_of(name: str, settings: dict[str, Any], key: jax.Array) -> Any:
-        """The population, where a batch can be all of it."""
+        """Return the population, where a batch can be all of it."""
         if name in toy.EUCLIDEAN:
             return clean, clean + NOISE * noise
         if "predictor" in settings:
@@ -113,7 +113,7 @@ def _pace(loss: str, settings: dict[str, Any]) -> float:
 
 
 def _variances(loss: str, settings: dict[str, Any], grid: np.ndarray) -> np.ndarray:
-    """Of the two modes over time, ``[times, 2]``, or none of the times."""
+    """Return the two modes' variances over time, ``[times, 2]``, or nothing."""
     s0, times = jnp.array(START), jnp.asarray(grid)
     if "predictor" in settings:
         # Frozen. The cosine loss has an infinite mean rate for less than three modes.

@@ -57,7 +57,7 @@ def negative(given: Given) -> list[Finding]:
 
 
 def _outputs(params: HeadParams, target: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Of the exact batch, whose means are 0, ``[N, 2]`` each."""
+    """Return both outputs of the exact batch, whose means are 0, ``[N, 2]`` each."""
     patches, first = population_batch(DATA)
     online = neurons(params.w, patches, first) @ params.head.T
     return online, neurons(target, patches, 1 - first)

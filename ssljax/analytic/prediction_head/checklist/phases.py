@@ -36,7 +36,7 @@ from ssljax.analytic.prediction_head.checklist.setup import (
 
 
 def _first(condition: Any) -> int:
-    """First step at which something holds, -1 where it never does."""
+    """Return the first step at which something holds, -1 where it never does."""
     condition = np.asarray(condition)
     return int(condition.argmax()) if condition.any() else -1
 
@@ -174,7 +174,7 @@ def conserved(given: Given) -> list[Finding]:
 
 
 def _flow(values: HeadParams, rates: list[float], every: int) -> list[Finding]:
-    """Descent against gradient flow of the moments, and the flow's own phases."""
+    """Compare descent with the gradient flow of the moments; check its phases."""
     times = jnp.concatenate([jnp.linspace(0, 60, 21), jnp.linspace(60, 90, 301)[1:]])
     times = jnp.concatenate([times, jnp.array([100.0, 150.0, 300.0])])
     flow = head_flow(start(), times, data=DATA, rate_ratio=RATIO)

@@ -21,7 +21,7 @@ from ssljax.analytic.prediction_head.checklist.setup import (
 
 @in_float64
 def pictures(given: Given) -> list[Picture]:
-    """Alignments, head and loss over time: moments (lines), drawn samples (points)."""
+    """Draw alignments, head and loss over time: moments, and drawn samples."""
     lines = simulate(8000, every=2, ratio=jnp.array([RATIO, 0.0]), loss=expected_loss)
     points = descend_on_samples(
         given.seed, 3200, every=10, samples=1024, dimension=4, draws=1
@@ -30,7 +30,7 @@ def pictures(given: Given) -> list[Picture]:
     shown = [_log_spaced(s.times[0], n) for s, n in ((lines, 400), (points, 30))]
 
     def seen(value: Any) -> tuple[list[tuple[Any, Any]], list[tuple[Any, Any]]]:
-        """Lines and points of a value of parameters."""
+        """Return lines and points of a value of parameters."""
         pairs = []
         for runs, index in zip((lines, points), shown, strict=True):
             part = jax.tree.map(lambda x, i=index: x[:, i], runs.values)
@@ -68,6 +68,6 @@ def pictures(given: Given) -> list[Picture]:
 
 
 def _log_spaced(times: Any, count: int) -> np.ndarray:
-    """Indices of records spread evenly over the logarithm of time, without 0."""
+    """Return indices of records spread evenly over the logarithm of time, without 0."""
     wanted = np.geomspace(1, len(times) - 1, count)
     return np.unique(np.round(wanted).astype(int))

@@ -125,7 +125,7 @@ def _distance(a: HeadParams, b: HeadParams) -> jax.Array:
 
 
 def _euler(params: HeadParams, gradient: HeadParams) -> jax.Array:
-    """What has to vanish because neither neurons nor outputs have a scale."""
+    """Return what must vanish because neurons and outputs have no scale."""
     work = jnp.sum(params.w * gradient.w, axis=1)
     head = 3 * params.head * gradient.head
     return jnp.abs(jnp.stack([work.sum(), work[1] + head[1, 0] - head[0, 1]])).max()

@@ -36,7 +36,7 @@ DRAWS = 3
 def descend_on_samples(
     seed: int, steps: int, *, every: int, samples: int, dimension: int, draws: int
 ) -> Simulation:
-    """Runs ``[draws, 2]`` with and without a head, on new samples in every step."""
+    """Run ``[draws, 2]`` with and without a head, on new samples every step."""
 
     def loss(params: HeadParams, target: jax.Array, key: jax.Array) -> jax.Array:
         batch = sample_patches(key, DATA, samples=samples, dimension=dimension)

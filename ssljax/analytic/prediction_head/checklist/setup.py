@@ -25,19 +25,19 @@ FLOOR = 0.5  # the smallest loss there is
 
 
 def unit_neurons(aligned: jax.Array) -> jax.Array:
-    """Two neurons of length 1 with these alignments and orthogonal noise parts."""
+    """Return two unit neurons with these alignments, orthogonal in noise."""
     rest = jnp.sqrt(1.0 - jnp.sum(aligned**2, axis=1))
     return jnp.concatenate([aligned, jnp.diag(rest)], axis=1)
 
 
 def start() -> HeadParams:
-    """Neuron 1 a little ahead on the strong feature, the head the identity."""
+    """Return the start: neuron 1 a little ahead, the head the identity."""
     aligned = jnp.asarray([[0.08, 0.05], [0.05, 0.05]], jnp.float64)
     return HeadParams(unit_neurons(aligned), jnp.eye(2))
 
 
 def random_params(seed: int) -> HeadParams:
-    """Weights and an off-diagonal head of no particular kind."""
+    """Return random weights and a random off-diagonal head."""
     rng = np.random.default_rng(seed)
     off = 0.4 * rng.normal(size=(2, 2)) * (1 - np.eye(2))
     w = 0.5 * rng.normal(size=(2, 4))
@@ -45,12 +45,12 @@ def random_params(seed: int) -> HeadParams:
 
 
 def trained_loss(params: HeadParams, target: jax.Array) -> jax.Array:
-    """The loss that networks are trained with, on the exact batch."""
+    """Compute the loss that networks are trained with, on the exact batch."""
     return patch_loss(params, population_batch(DATA), target=target)
 
 
 def expected_loss(params: HeadParams, target: jax.Array) -> jax.Array:
-    """The same in closed form."""
+    """Compute the same in closed form."""
     return population_loss(params, DATA, target=target)
 
 
@@ -63,7 +63,7 @@ def simulate(
     params: HeadParams | None = None,
     loss: Any = trained_loss,
 ) -> Simulation:
-    """Descent of encoder and off-diagonal head from the start of this checklist.
+    """Descend on encoder and off-diagonal head from this checklist's start.
 
     A vector of ratios or rates is mapped in one program, and the runs come on the
     first axis of the records.
@@ -85,7 +85,7 @@ def simulate(
 
 
 def simulate_rules(rules: Sequence[HeadRule], steps: int, *, every: int) -> Simulation:
-    """Descent under several rules in one program, rules on the first axis."""
+    """Descend under several rules in one program, rules on the first axis."""
     stacked = jax.tree.map(
         lambda *leaves: jnp.stack([jnp.asarray(x, jnp.float64) for x in leaves]),
         *[rule._replace(trainable=jnp.asarray(rule.trainable)) for rule in rules],
@@ -105,18 +105,18 @@ def simulate_rules(rules: Sequence[HeadRule], steps: int, *, every: int) -> Simu
 
 
 def aligned(params: HeadParams) -> jax.Array:
-    """``a_11, a_12, a_21, a_22`` of parameters or of their records, ``[..., 4]``."""
+    """Return ``a_11, a_12, a_21, a_22`` of parameters or records, ``[..., 4]``."""
     w = params.w[..., :2]
     return w.reshape(*w.shape[:-2], 4)
 
 
 def at(params: HeadParams, *index: Any) -> HeadParams:
-    """One record of many."""
+    """Return one record of many."""
     return jax.tree.map(lambda x: x[index], params)
 
 
 def diverse(aligned: jax.Array) -> jax.Array:
-    """Whether each neuron has learnt its own feature, of ``[..., 4]``."""
+    """Return whether each neuron has learnt its own feature, of ``[..., 4]``."""
     size = jnp.abs(aligned)
     learnt = (size[..., 0] > 0.5) & (size[..., 3] > 0.5)
     return learnt & (size[..., 1] < 0.15) & (size[..., 2] < 0.15)

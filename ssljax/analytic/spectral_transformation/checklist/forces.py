@@ -162,14 +162,14 @@ def implicit_gradient(given: Given) -> list[Finding]:
 
 
 def _stretched(seed: int, n: int, m: int, axis: str) -> jax.Array:
-    """Embedding with eigenvalues from 1 to 1e-4 along random directions."""
+    """Return the embedding with eigenvalues from 1 to 1e-4 along random directions."""
     size = np.sqrt(np.geomspace(1.0, 1e-4, n))[None, :]
     z = models.white_batch(seed, m, n) * size @ models.rotation(seed + 1, n).T
     return jnp.asarray(z if axis == "batch" else z.T)
 
 
 def _descend(z, iterations, axis, steps, rate):
-    """Largest over smallest eigenvalue, and the loss, along descent on the entries."""
+    """Return the eigenvalue ratio and the loss along descent on the entries."""
 
     def record(z):
         values = models.spectrum(z, axis)

@@ -86,7 +86,7 @@ def _exact(a, b):
 
 
 def _weights_of_no_force(seed: int, n: int, cases: tuple[int, ...]):
-    """Trace weight at which INTL leaves a dead direction alone, and its alignment."""
+    """Return the trace weight without force on a dead direction, and alignment."""
     rho = np.append(np.full(n - 1, 0.9), 0.5)
     views = models.noisy_views(seed, 4 * n, 1.0 / rho - 1.0)
     vectors, dead = models.hadamard(n), np.append(np.ones(n - 1), -1.0)[None, :]

@@ -8,18 +8,18 @@ from ssljax import losses
 
 
 def white_batch(seed: int, n: int, d: int) -> np.ndarray:
-    """Centred ``[n, d]`` whose sample covariance is the identity."""
+    """Return centred samples ``[n, d]`` whose covariance is the identity."""
     x = np.random.default_rng(seed).normal(size=(n, d))
     return np.linalg.qr(x - x.mean(axis=0, keepdims=True))[0] * np.sqrt(n - 1.0)
 
 
 def rotation(seed: int, n: int) -> np.ndarray:
-    """A random orthogonal matrix."""
+    """Return a random orthogonal matrix."""
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))[0]
 
 
 def hadamard(n: int) -> np.ndarray:
-    """Orthogonal, all squared entries 1/n; n a power of two."""
+    """Return an orthogonal matrix, all squared entries 1/n; n a power of two."""
     h = np.ones((1, 1))
     while len(h) < n:
         h = np.kron([[1.0, 1.0], [1.0, -1.0]], h)
@@ -27,7 +27,7 @@ def hadamard(n: int) -> np.ndarray:
 
 
 def noisy_views(seed: int, n: int, noise: np.ndarray) -> tuple[jax.Array, jax.Array]:
-    """Two views whose sample covariances are *exactly* those of the population.
+    """Return two views whose sample covariances are *exactly* those of the population.
 
     Either has ``I + diag(noise)``, the two together the identity.
     """
@@ -38,7 +38,7 @@ def noisy_views(seed: int, n: int, noise: np.ndarray) -> tuple[jax.Array, jax.Ar
 
 
 def plain_alignment(t1: jax.Array, t2: jax.Array) -> jax.Array:
-    """Squared distance of two outputs over one less than their number, like a variance.
+    """Return the squared distance of two outputs over N - 1, like a variance.
 
     Not a loss of the library, where rows are normalised or norms held.
     """
@@ -46,13 +46,13 @@ def plain_alignment(t1: jax.Array, t2: jax.Array) -> jax.Array:
 
 
 def aligned(x1: jax.Array, x2: jax.Array, g) -> jax.Array:
-    """Un-normalised alignment after a spectral transformation over the batch."""
+    """Return un-normalised alignment after a spectral transformation over the batch."""
     t = transformed(x1, x2, g)
     return plain_alignment(t[0], t[1])
 
 
 def transformed(x1: jax.Array, x2: jax.Array, g) -> jax.Array:
-    """Both views through a spectral transformation, each by its own covariance."""
+    """Transform both views, each by its own covariance."""
     # Mapped, for compiling is what takes the time.
     return jax.vmap(lambda x: losses.spectral_transform(x, g))(jnp.stack([x1, x2]))
 
@@ -60,7 +60,7 @@ def transformed(x1: jax.Array, x2: jax.Array, g) -> jax.Array:
 def aligned_alone(
     x1: jax.Array, x2: jax.Array, encoders: dict, pace: dict | None = None
 ):
-    """Alignment of encoders that do not see each other, for one program of them all.
+    """Sum the alignment of independent encoders, for one program of them all.
 
     The key of an encoder is the power p of its ``g = lambda^-p``.
     """
@@ -72,27 +72,27 @@ def aligned_alone(
 
 
 def trace_loss_of(z: jax.Array, iterations: int, axis: str) -> jax.Array:
-    """Trace loss of the normalised embedding."""
+    """Return the trace loss of the normalised embedding."""
     t = losses.iterative_normalization(z, iterations=iterations, axis=axis)
     return losses.trace_loss(t, axis=axis)
 
 
 def spectrum(z: jax.Array, axis: str = "batch") -> jax.Array:
-    """Eigenvalues of the embedding's covariance, ascending."""
+    """Return the eigenvalues of the embedding's covariance, ascending."""
     x = z if axis == "batch" else z.T
     x = x - x.mean(axis=0, keepdims=True)
     return jnp.linalg.eigvalsh(x.T @ x / (x.shape[0] - 1))
 
 
 def effective_rank(values: jax.Array) -> jax.Array:
-    """Exponential of the entropy of the eigenvalues' shares, along the last axis."""
+    """Return the exponential of the entropy of shares, along the last axis."""
     share = jnp.maximum(values, 0.0)
     share = share / jnp.sum(share, axis=-1, keepdims=True)
     return jnp.exp(jnp.sum(jax.scipy.special.entr(share), axis=-1))
 
 
 def adam(loss_of_params, params, steps: int, rate: float, *, key, record, every: int):
-    """Adam on samples that are drawn anew in every step, as `gradient_descent` is.
+    """Run Adam on samples that are drawn anew in every step.
 
     Returns the records, the start among them.
     """

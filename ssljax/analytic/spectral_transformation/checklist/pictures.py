@@ -17,7 +17,7 @@ STEPS = (1, 2, 4, 7)
 
 @in_float64
 def pictures(given: Given) -> list[Picture]:
-    """Output variances, descent on the trace loss, and plain alignment."""
+    """Draw the output variances, descent on the trace loss, plain alignment."""
     panels = [_powers(given.seed), _iterated(given.seed)]
     panels += [_trace_descent(given.seed), _alignment(given.seed)]
     return [Picture("spectral_transformation_map", panels)]

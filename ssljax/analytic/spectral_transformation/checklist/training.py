@@ -170,7 +170,7 @@ def plain_alignment(given: Given) -> list[Finding]:
 
 
 def _plane(seed: int) -> list[Finding]:
-    """Two dimensions, an encoder along no axis: it turns, then grows as one mode."""
+    """Check a plane where the encoder turns first, then grows as one mode."""
     noise, turn = np.array([0.02, 1.0]), np.deg2rad(30.0)
     turn = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     x1, x2 = (x @ turn for x in models.noisy_views(seed, 32, noise))

@@ -35,7 +35,7 @@ from ssljax.analytic.stepwise.checklist.network import (
 def preconditioner(
     moment: Values, left: float | jax.Array, eps: float, right: Values
 ) -> Callable:
-    """``(C + eps I)^-1 gradient right`` at left = 1, ``gradient right`` at 0."""
+    """Return ``(C + eps I)^-1 gradient right`` at left = 1, without C at 0."""
 
     def transform(w: jax.Array, gradient: jax.Array) -> jax.Array:
         d = w.shape[0]
@@ -46,7 +46,7 @@ def preconditioner(
 
 
 def continuous(seed: int) -> list[Finding]:
-    """Plain, left and right preconditioned flow from one small start."""
+    """Compare plain, left and right preconditioned flow from one small start."""
     d, scale, eps = 3, 1e-6, 0.01
     x1, x2, basis = rotated_pairs(seed, SPECTRUM[:6])
     moment, loss = np.asarray(cross_moment(x1, x2)), barlow_twins(x1, x2)
@@ -100,7 +100,7 @@ def continuous(seed: int) -> list[Finding]:
 
 
 def orders(seed: int) -> list[Finding]:
-    """Preconditioned descent approaches both closed forms at first order."""
+    """Check that preconditioned descent meets both closed forms at first order."""
     gamma, s0, eps = np.array([1.0, 0.6, 0.35]), np.full(3, 0.1), 0.5
     x1, x2, basis = rotated_pairs(seed, gamma)
     moment, loss = np.asarray(cross_moment(x1, x2)), barlow_twins(x1, x2)
@@ -130,7 +130,7 @@ def orders(seed: int) -> list[Finding]:
 
 
 def discrete(seed: int) -> list[Finding]:
-    """Steps until ten modes of a power law are learned."""
+    """Count the steps until ten modes of a power law are learned."""
     d, m = 10, 40
     gamma = np.arange(1.0, m + 1) ** -1.5
     x1, x2, basis = rotated_pairs(seed, gamma)

@@ -14,7 +14,7 @@ CROP, PIXELS = 20, 20 * 20 * 3
 
 
 def images(given: Given, count: int) -> np.ndarray:
-    """Real images, or random ones with the spectrum and the colours of real ones."""
+    """Return real images, or random ones with the spectrum of real ones."""
     rng = np.random.default_rng(given.seed)
     if given.images is not None:
         return given.images[rng.choice(len(given.images), count, replace=False)]
@@ -42,7 +42,7 @@ class Crops(NamedTuple):
 
 
 def crops(given: Given, pairs: int, held: int) -> Crops:
-    """Two crops each of ``pairs`` images, and one each of ``held`` others."""
+    """Return two crops each of ``pairs`` images, and one each of others."""
     pixels = images(given, pairs + held).astype(float)
     pixels = (pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))
     rng = np.random.default_rng([given.seed, 1])
@@ -62,7 +62,7 @@ def crops(given: Given, pairs: int, held: int) -> Crops:
 
 @jax.jit
 def embed(params: Sequence[jax.Array], points: jax.Array) -> jax.Array:
-    """`relu_network` as on all pixels, by the first-layer columns that points reach."""
+    """Apply `relu_network` as on all pixels, by the columns that points reach."""
     used = points.shape[1]
     hidden, readout = params
     return relu_network([hidden[:, :used], readout], points * np.sqrt(used / PIXELS))
@@ -70,7 +70,7 @@ def embed(params: Sequence[jax.Array], points: jax.Array) -> jax.Array:
 
 @jax.jit
 def tangent(params: Sequence[jax.Array], x: jax.Array, other: jax.Array) -> jax.Array:
-    """Kernel of these weights, written out: `empirical_ntk` holds all gradients."""
+    """Compute the kernel of these weights, written out to need less memory."""
     hidden, readout = params
     width = len(hidden)
     a, b = x @ hidden[:, : x.shape[1]].T, other @ hidden[:, : other.shape[1]].T
@@ -82,11 +82,11 @@ def tangent(params: Sequence[jax.Array], x: jax.Array, other: jax.Array) -> jax.
 
 
 def blocks(kernel: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """What the kernel functions take of the kernel matrix of all training crops."""
+    """Split the kernel matrix of all training crops for the kernel functions."""
     n = len(kernel) // 2
     return kernel[:n, :n], kernel[:n, n:], kernel[n:, n:]
 
 
 def whole(start: list[jax.Array], seen: list[jax.Array]) -> list[jax.Array]:
-    """Trained weights with the first-layer columns that no training crop reaches."""
+    """Return trained weights with the columns that no training crop reaches."""
     return [start[0].at[:, : seen[0].shape[1]].set(seen[0]), seen[1]]

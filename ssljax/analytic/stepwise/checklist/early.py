@@ -27,7 +27,7 @@ from ssljax.analytic.stepwise.checklist.network import (
 
 
 def info_nce(x1: Values, x2: Values, temperature: float) -> Loss:
-    """InfoNCE by plain dot products of ``W x``.
+    """Return InfoNCE by plain dot products of ``W x``.
 
     The loss compares cosines. Each row gets a coordinate of its view's own that brings
     it to length 2, which leaves all products across the views as they were.

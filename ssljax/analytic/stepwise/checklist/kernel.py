@@ -34,7 +34,7 @@ class Data(NamedTuple):
 
 
 def draw(seed: int, features: int) -> Data:
-    """Three strong features among weaker ones; zeros fill up to a common width."""
+    """Draw three strong features among weaker ones, padded to a common width."""
     rng = np.random.default_rng(seed)
     strength = np.full(features, 0.2)
     strength[:DIM] = 2.5, 1.6, 1.0
@@ -56,7 +56,7 @@ def cross_moment(x: jax.Array, xp: jax.Array) -> jax.Array:
 
 
 def up_to_sign(found: jax.Array, expected: jax.Array) -> jax.Array:
-    """Largest distance once every column has the sign that suits it."""
+    """Return the largest distance once every column has the sign that suits it."""
     sign = jnp.sign(jnp.sum(found * expected, axis=0))
     return jnp.max(jnp.abs(found * sign[None, :] - expected))
 
@@ -66,7 +66,7 @@ def linear_loss(x: jax.Array, xp: jax.Array, weights: jax.Array) -> jax.Array:
 
 
 def trained(x: jax.Array, xp: jax.Array, weights: jax.Array, steps: int) -> jax.Array:
-    """Last weights of gradient descent, mapped over settings on the first axis."""
+    """Return the last weights of descent, mapped over settings."""
 
     def one(x, xp, weights):
         top = jnp.linalg.eigvalsh(cross_moment(x, xp))[-1]
@@ -79,7 +79,7 @@ def trained(x: jax.Array, xp: jax.Array, weights: jax.Array, steps: int) -> jax.
 
 
 def gram_gap(found: jax.Array, expected: jax.Array) -> jax.Array:
-    """Distance of two embeddings whatever their rotation, relative."""
+    """Return the distance of two embeddings whatever their rotation, relative."""
     expected = expected @ expected.T
     return jnp.linalg.norm(found @ found.T - expected) / jnp.linalg.norm(expected)
 

@@ -218,7 +218,7 @@ def small_start(given: Given) -> Sequence[Finding]:
 def errors_of_prediction(
     seed: int, gamma: Sequence[float], d: int, scales: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Per scale: the largest distance of W in time, the last one of its row space."""
+    """Return per scale the largest distance of W, and the row space's last."""
     x1, x2, basis = rotated_pairs(seed, gamma)
     moment = cross_moment(x1, x2)
     loss, w0 = barlow_twins(x1, x2), normal(seed + 1, d, len(gamma))

@@ -29,47 +29,47 @@ critical_steps = jax.jit(stepwise.critical_steps)
 
 
 def normal(seed: int, *shape: int) -> Values:
-    """Standard normal numbers."""
+    """Return standard normal numbers."""
     return np.random.default_rng(seed).normal(size=shape)
 
 
 def rotation(seed: int, size: int) -> Values:
-    """A random orthogonal matrix."""
+    """Return a random orthogonal matrix."""
     return np.linalg.qr(normal(seed, size, size))[0]
 
 
 def noisy_pairs(seed: int, n: int, m: int) -> tuple[Values, Values]:
-    """Pairs in general position: a shared part of unequal spread, and noise."""
+    """Return pairs in general position: a shared part of unequal spread, and noise."""
     shared = normal(seed, n, m) * np.linspace(1.5, 0.3, m) + 0.2
     return shared + 0.4 * normal(seed + 1, n, m), shared + 0.4 * normal(seed + 2, n, m)
 
 
 def rotated_pairs(seed: int, gamma: Values) -> tuple[Values, Values, Values]:
-    """Pairs whose cross moment has these eigenvalues, and its eigenvectors."""
+    """Return pairs whose cross moment has these eigenvalues, and its eigenvectors."""
     basis = rotation(seed, len(gamma))
     x1, x2 = pairs_with_moments(np.asarray(gamma), basis=basis)
     return np.asarray(x1), np.asarray(x2), basis
 
 
 def barlow_twins(x1: Values, x2: Values, weight: Values = 1.0) -> Loss:
-    """Linearised Barlow Twins of ``W x`` as a function of W."""
+    """Return linearised Barlow Twins of ``W x`` as a function of W."""
     return lambda w: losses.linearized_barlow_twins(
         x1 @ w.T, x2 @ w.T, off_diagonal_weight=weight
     )
 
 
 def spectrum(moment: Values) -> Callable[[jax.Array], jax.Array]:
-    """Eigenvalues of ``W moment W^T`` from the largest down."""
+    """Return the eigenvalues of ``W moment W^T`` from the largest down."""
     return lambda w: jnp.linalg.eigvalsh(w @ moment @ w.T)[::-1]
 
 
 def largest(values: Values) -> float:
-    """The largest absolute value."""
+    """Return the largest absolute value."""
     return float(np.abs(np.asarray(values)).max())
 
 
 def relative(a: Values, b: Values) -> float:
-    """Distance of two arrays over the size of the second."""
+    """Return the distance of two arrays over the size of the second."""
     a, b = np.asarray(a), np.asarray(b)
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
@@ -84,7 +84,7 @@ def descent_slope(
     record: Callable[[jax.Array], jax.Array] | None = None,
     transform: Callable | None = None,
 ) -> float:
-    """Order at which gradient descent approaches a solution of the flow."""
+    """Return the order at which gradient descent approaches a solution of the flow."""
     steps = round(total_time / min(rates))
 
     # All rates make the same number of steps, so that one program serves them all.

@@ -73,7 +73,7 @@ def minimum_norm(given: Given) -> Sequence[Finding]:
 def zero_loss_weights(
     seed: int, gamma: np.ndarray, basis: np.ndarray, d: int, draws: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Random W with C = I, near the best row space and far, and their relative size."""
+    """Draw W with C = I, near the best row space and far; return their size too."""
     size = 10.0 ** np.linspace(-2.0, 1.0, draws)[:, None, None]
     moment = basis @ np.diag(gamma) @ basis.T
     rows = basis[:, :d].T[None] + size * normal(seed, draws, d, len(gamma))
@@ -223,7 +223,7 @@ def fewer_rows(x1: np.ndarray, x2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def crops_of(images: np.ndarray, seed: int, size: int = 20) -> list[np.ndarray]:
-    """Two random crops of each image, channels standardised, ``[N, size size 3]``."""
+    """Draw two crops of each image, channels standardised, ``[N, size^2 3]``."""
     pixels = images / 255.0
     channels = (0, 1, 2)
     pixels = (pixels - pixels.mean(axis=channels)) / pixels.std(axis=channels)

@@ -32,7 +32,7 @@ _TIME = "time (learning rate x step)"
 
 @in_float64
 def _small_start_panels(given: Given) -> tuple[Panel, Panel]:
-    """Eigenvalues of C and the loss of one network, with the critical times."""
+    """Draw the eigenvalues of C and the loss of one network."""
     d, scale, rate, every = 4, 1e-6, 0.005, 80
     x1, x2, _ = rotated_pairs(given.seed, SPECTRUM)
     moment, loss = cross_moment(x1, x2), barlow_twins(x1, x2)
@@ -79,7 +79,7 @@ def _small_start_panels(given: Given) -> tuple[Panel, Panel]:
 
 @in_float64
 def _displaced_panel(given: Given) -> Panel:
-    """A mode that the spectral contrastive loss learns first and drops later."""
+    """Draw a mode that the spectral contrastive loss learns first and drops."""
     times, (found, _) = spectral_contrastive.displaced_modes(
         given.seed, 0.005, 12.0, 50
     )
@@ -111,7 +111,7 @@ def _displaced_panel(given: Given) -> Panel:
 
 @in_float64
 def _kernel_picture(given: Given) -> Picture:
-    """Steps of a wide network, and which kernel tells what a rich one learns."""
+    """Draw a wide network's steps, and which kernel predicts a rich one."""
     points = crops(given, 15, 40)
     key = jax.random.key(given.seed)
     shape = (points.held.shape[1], 512, 4)
@@ -150,6 +150,6 @@ def _kernel_picture(given: Given) -> Picture:
 
 
 def pictures(given: Given) -> Sequence[Picture]:
-    """Steps of the linear network, and modes that are displaced."""
+    """Draw the linear network's steps, displaced modes and kernels."""
     panels = (*_small_start_panels(given), _displaced_panel(given))
     return [Picture("stepwise_eigenvalues", panels), _kernel_picture(given)]

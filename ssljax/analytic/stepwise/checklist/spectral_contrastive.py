@@ -32,7 +32,7 @@ MU = 1e3
 
 
 def spectral_contrastive(x1: Values, x2: Values, batch: int = 2) -> Loss:
-    """Expectation of the loss over batches drawn from these pairs, in either order.
+    """Average the loss over batches drawn from these pairs, in either order.
 
     The loss leaves out a pair's own similarity; drawn with replacement, a batch meets
     it as a negative as often as the population does. So the mean over *all* batches
@@ -52,7 +52,7 @@ def spectral_contrastive(x1: Values, x2: Values, batch: int = 2) -> Loss:
 
 
 def merged_vicreg(x1: Values, x2: Values, invariance: float, spread: float) -> Loss:
-    """VICReg's invariance with ``||W Sigma W^T - I||^2``, each from its own loss."""
+    """Return VICReg's invariance plus ``||W Sigma W^T - I||^2``."""
     views = np.concatenate([x1, x2])
     whitening = barlow_twins(views, views)
 
@@ -71,7 +71,7 @@ def merged_vicreg(x1: Values, x2: Values, invariance: float, spread: float) -> L
 
 
 def identities(seed: int) -> list[Finding]:
-    """Gradients and values of both population losses at one W."""
+    """Check gradients and values of both population losses at one W."""
     x1, x2 = noisy_pairs(seed, 6, 4)
     w = normal(seed + 3, 3, 4) / 2
     gamma, sigma = (np.asarray(f(x1, x2)) for f in (cross_moment, second_moment))
@@ -99,7 +99,7 @@ def identities(seed: int) -> list[Finding]:
 
 
 def minimum(seed: int) -> list[Finding]:
-    """Where descent on the spectral contrastive loss ends; moments do not commute."""
+    """Check where descent on the spectral contrastive loss ends."""
     nu, basis = np.array([0.9, 0.7, 0.2, 0.1]), rotation(seed, 4)
     root = basis @ np.diag(np.sqrt([0.5, 2.0, 1.0, 1.5])) @ basis.T
     white = pairs_with_moments(nu, np.ones(4), basis=rotation(seed + 1, 4))
@@ -129,7 +129,7 @@ def minimum(seed: int) -> list[Finding]:
 
 
 def logistic(seed: int) -> list[Finding]:
-    """Descent from aligned starts against the logistic curves."""
+    """Compare descent from aligned starts with the logistic curves."""
     gamma, sigma = np.array([1.0, 0.8, 0.5]), np.array([2.0, 1.0, 1.5])
     basis, s0 = rotation(seed, 3), np.array([0.05, 0.02, 0.1])
     x1, x2 = pairs_with_moments(gamma, sigma, basis=basis)
@@ -170,7 +170,7 @@ SHARED = (1.8e-6, 1.09e-6, 2.5e-7)
 def displaced_modes(
     seed: int, rate: float, total_time: float, every: int
 ) -> tuple[Values, Values]:
-    """Times, and ``sigma |W v|^2`` of all modes from a shared and a random start."""
+    """Return times, and ``sigma |W v|^2`` from a shared and a random start."""
     gamma, sigma = (np.array(DISPLACED[name]) for name in ("gamma", "sigma"))
     basis = rotation(seed, 4)
     loss = spectral_contrastive(*pairs_with_moments(gamma, sigma, basis=basis))
@@ -220,7 +220,7 @@ def displacement(seed: int) -> list[Finding]:
 
 
 def _displaced_order(seed: int) -> float:
-    """Order at which descent approaches the competition, from a larger shared start."""
+    """Return the order at which descent approaches the competition."""
     gamma, sigma = (np.array(DISPLACED[name]) for name in ("gamma", "sigma"))
     basis, pair = rotation(seed, 4), [0, 2]
     first, second, third = 1e4 * np.array(SHARED)

@@ -57,7 +57,7 @@ def trained(
     every: int,
     record: Callable[[Any], Any] | None = None,
 ) -> Simulation:
-    """Full-batch descent; records the cross moment's eigenvalues, descending.
+    """Descend on the full batch; record the cross moment's eigenvalues, descending.
 
     Only the first-layer columns that the training crops reach are trained.
     """
@@ -79,7 +79,7 @@ def trained(
 
 @partial(jax.jit, static_argnums=2)
 def predicted(points: Crops, params: list[jax.Array], dim: int) -> jax.Array:
-    """Embedding of the held-out crops that the kernel of these weights predicts."""
+    """Predict the held-out crops' embedding by the kernel of these weights."""
     n = len(points.train) // 2
     learn = kernel_embedding(*blocks(tangent(params, points.train, points.train)), dim)
     test = tangent(params, points.held, points.train)
@@ -89,7 +89,7 @@ def predicted(points: Crops, params: list[jax.Array], dim: int) -> jax.Array:
 def overlap_with(
     points: Crops, params: list[jax.Array], kernel_of: list[jax.Array]
 ) -> tuple[float, float]:
-    """Overlap of a network's held-out embedding with the predicted one, and chance."""
+    """Return the overlap of a held-out embedding with the prediction, and chance."""
     expected = predicted(points, kernel_of, len(params[1]))
     return subspace_overlap(embed(params, points.held), expected)
 
