@@ -25,14 +25,15 @@ if TYPE_CHECKING:
     from ssljax.analytic.simulate import gradient_flow as gradient_flow
     from ssljax.analytic.simulate import integrate as integrate
 
-_THEORIES = (
+_PACKAGES = (
     "duality",
+    "fingerprint",
     "implicit_variance",
     "prediction_head",
     "spectral_transformation",
     "stepwise",
 )
-# Loaded on first use: no theory waits for the others.
+# Loaded on first use, so that importing one theory does not load the others.
 _LAZY = {
     "Comparison": "comparison",
     "Fingerprint": "fingerprint",
@@ -55,11 +56,11 @@ _LAZY = {
     "trace_loss_floor": "spectral_transformation",
 }
 
-__all__ = sorted([*_LAZY, *_THEORIES])  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = sorted([*_LAZY, *_PACKAGES])  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _THEORIES:
+    if name in _PACKAGES:
         return importlib.import_module(f"ssljax.analytic.{name}")
     if name in _LAZY:
         module = importlib.import_module(f"ssljax.analytic.{_LAZY[name]}")

@@ -12,10 +12,10 @@ from ssljax.analytic.fingerprint.checklist import THEORY as FINGERPRINT
 # Run every time; the others with the slow tests.
 QUICK = {
     "implicit-variance": ("3",),
-    "stepwise": ("1", "11"),
+    "stepwise": ("1",),
     "prediction-head": ("1",),
     "spectral-transformation": ("1",),
-    "duality": ("1", "4"),
+    "duality": ("1",),
     "fingerprint": ("2", "3", "6", "7", "9", "13"),
 }
 # Loops of 8,000 and of 40,000 steps, twice and more as fast where XLA optimises them.

@@ -211,7 +211,7 @@ def test_bad_input_is_one_line(call, message):
 
 
 def test_the_picture_has_closed_forms_as_lines_and_rates_as_points():
-    found = fingerprints(["linearized_barlow_twins", "dcl"], samples=256)
+    found = fingerprints(["linearized_barlow_twins", "negative_cosine"])
     picture = fingerprint_picture(found)
     with_form, without = picture.panels
     assert with_form.title == "linearized_barlow_twins" and not without.lines

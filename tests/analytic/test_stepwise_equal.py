@@ -92,12 +92,13 @@ def test_nearly_equal_eigenvalues_are_equal_and_others_single():
 
 @pytest.mark.usefixtures("float64")
 def test_a_scale_and_a_start_can_be_differentiated_through_a_block():
-    moment, w0 = np.diag([1.0, 1.0, 0.3]), jnp.asarray(normal(2, 2, 3))
+    # In the sizes of the block above, whose operations are compiled already.
+    moment, w0 = np.diag([2.0, 1.0, 1.0, 0.5]), jnp.asarray(normal(2, 4, 4))
 
     def end(w):
         return stepwise.small_init_prediction(w, moment, 0.1)(jnp.array([0.4]))[0, 0, 1]
 
-    step = 1e-6 * normal(3, 2, 3)
+    step = 1e-6 * normal(3, 4, 4)
     numeric = (end(w0 + step) - end(w0 - step)) / 2
     found = jnp.sum(jax.grad(end)(w0) * step)
     np.testing.assert_allclose(found, numeric, rtol=1e-5)
