@@ -1,4 +1,4 @@
-"""Annotations of functions checked when they are called, in tests only."""
+"""Check function annotations at call time, in tests only."""
 
 import functools
 import inspect
@@ -11,9 +11,9 @@ from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 def checked(function):
     """Wrap a function so that arguments and result must match its annotations.
 
-    A size that is named twice (``n d``) must be one size within a call. Arguments that
-    do not match are first given to the function: where it refuses them, its own error
-    is raised, as users see it. Where it does not, the annotation is wrong, or the check.
+    A size that is named twice (``n d``) must be the same within a call. Arguments that
+    do not match are first passed to the function. If it refuses them, its own error is
+    raised, as users see it; if not, the annotation or the check is wrong.
     """
     hints = typing.get_type_hints(function)
     signature = inspect.signature(function)

@@ -1,4 +1,4 @@
-"""Every public loss as a function of two views, with what it promises.
+"""Every public loss as a function of two views, with the properties it must have.
 
 `CASES` is the table. Each case is compiled once in float64 and once in float32, both
 under vmap, so that further inputs cost no further compilation: all claims about a loss
@@ -53,20 +53,20 @@ def positive_definite(d, seed=1):
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A loss of two views (and a predictor), and what it promises beyond the rest."""
+    """A loss of two views (and a predictor), and its own properties."""
 
     call: Callable
     unchanged: str = "swap rows columns"
     """Transformations of `TRANSFORMATIONS` that leave the value alone."""
     shape: tuple[int, int] = SHAPE
-    """Of the float64 inputs; where a covariance must be regular it is not SHAPE."""
+    """Shape of the float64 inputs; not SHAPE where a covariance must be regular."""
     predictor: bool = False
     """Takes a matrix ``[D, D]`` as its third argument."""
     live: tuple[int, ...] = (0, 1)
     """Arguments that a gradient reaches; it is exactly zero on the others."""
     order: int = 2
-    """Derivatives that equal differences of the value; 0 where a stop-gradient inside
-    makes the gradient another one on purpose."""
+    """Number of derivatives that equal differences of the value; 0 if a stop-gradient
+    inside changes the gradient on purpose."""
     scale: float = 1.0
     """Factor on the float64 inputs, to stay off a kink."""
     partners: bool = True
@@ -317,7 +317,7 @@ class Measured:
     """Per live argument: the Hessian along the direction, ``[points, ...]``."""
     direction: tuple[np.ndarray, ...]
     plain: tuple | None
-    """Value and gradients at "base", compiled without vmap, where asked for."""
+    """Value and gradients at "base", compiled without vmap, if requested."""
     arguments: tuple[np.ndarray, ...]
     """Of "base"."""
     live: tuple[int, ...]
@@ -405,7 +405,7 @@ def difference(at):
 
 
 def degenerate(n=6, d=4):
-    """Return embeddings at the edges of what a loss may meet, by name, in float64."""
+    """Return degenerate embeddings by name, in float64."""
     z = normal(n, d)
     ones = np.ones((n, d))
     row, column = np.arange(n)[:, None], np.arange(d)[None, :]

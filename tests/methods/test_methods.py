@@ -59,7 +59,7 @@ SMALL = {
 
 
 def outputs_of(views, *, seed=0, n=8, d=16):
-    """Return different numbers for projections, predictions and targets of each view."""
+    """Return different numbers for each view's projections, predictions and targets."""
     keys = jax.random.split(jax.random.key(seed), 4)
     z, p, t = (list(jax.random.normal(key, (views, n, d))) for key in keys[:3])
     w = [jnp.eye(d) * (1.0 + i) for i in range(views)]
