@@ -38,15 +38,15 @@ EXAMPLES = 1_281_167  # ImageNet's training images
 CLASSES = 1000
 
 
-def setup_of(asked: argparse.Namespace, recipe: str, count: int) -> Setup:
+def setup_of(arguments: argparse.Namespace, recipe: str, count: int) -> Setup:
     """Return the static parts of a recipe for shapes like ImageNet's, without data."""
     config: Config = load_recipe(recipe)
-    size = asked.image_size
+    size = arguments.image_size
     config = replace(
         config,
-        model=replace(config.model, arch=asked.arch),
+        model=replace(config.model, arch=arguments.arch),
         augment=replace(config.augment, size=size),
-        batch_size=asked.batch * count,
+        batch_size=arguments.batch * count,
     )
     side = round(size * 8 / 7)  # 256 for views of 224, as the recipes have it
     return assemble(
@@ -71,10 +71,10 @@ def mesh_of(name: str) -> Mesh:
     return Mesh(np.array(available), ("data",), axis_types=(AxisType.Auto,))
 
 
-def measure(asked: argparse.Namespace, recipe: str, name: str) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace, recipe: str, name: str) -> dict[str, Any]:
     """Compile the step of a recipe for these devices and count work and traffic."""
     mesh = mesh_of(name)
-    setup = setup_of(asked, recipe, mesh.size)
+    setup = setup_of(arguments, recipe, mesh.size)
     rows = devices.over_batch(mesh)
     state = devices.abstract(
         jax.eval_shape(lambda: init_state(setup)), devices.replicated(mesh)
@@ -94,7 +94,7 @@ def measure(asked: argparse.Namespace, recipe: str, name: str) -> dict[str, Any]
         "recipe": recipe.replace("/", "_"),
         "compiler": "cpu" if name.isdigit() else name,
         "devices": mesh.size,
-        "batch_per_device": asked.batch,
+        "batch_per_device": arguments.batch,
         "flops": work["flops"],
         "bytes_accessed": work["bytes accessed"],
         "arguments": memory.argument_size_in_bytes,
@@ -125,10 +125,10 @@ def line(row: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def in_new_process(asked: argparse.Namespace, recipe: str, name: str) -> Any:
+def in_new_process(arguments: argparse.Namespace, recipe: str, name: str) -> Any:
     """Run `measure` in its own process: a process sets its number of devices once."""
-    options = ["--arch", asked.arch, "--image-size", str(asked.image_size)]
-    options += ["--batch", str(asked.batch), "--one", name]
+    options = ["--arch", arguments.arch, "--image-size", str(arguments.image_size)]
+    options += ["--batch", str(arguments.batch), "--one", name]
     done = subprocess.run(
         [sys.executable, __file__, recipe, *options],
         stdout=subprocess.PIPE,
@@ -151,21 +151,21 @@ def main() -> int:
     parser.add_argument("--image-size", type=int, default=224, help="of the views")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one is not None:
+    arguments = parser.parse_args()
+    if arguments.one is not None:
         jax.config.update("jax_platforms", "cpu")
-        print(json.dumps(measure(asked, asked.recipes[0], asked.one)))
+        print(json.dumps(measure(arguments, arguments.recipes[0], arguments.one)))
         return 0
     rows = []
-    for recipe in asked.recipes:
-        for name in asked.devices:
-            row = in_new_process(asked, recipe, name)
+    for recipe in arguments.recipes:
+        for name in arguments.devices:
+            row = in_new_process(arguments, recipe, name)
             if row is not None:
                 rows.append(row)
                 print(line(row), flush=True)
-    if asked.json is not None:
+    if arguments.json is not None:
         measured = {"jax": jax.__version__, "rows": rows}
-        asked.json.write_text(json.dumps(measured, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(measured, indent=2) + "\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What one core of a host decodes, and how fast a ResNet-50's checkpoint is written.
+"""Decoding speed of one host core, and the time to write a ResNet-50's checkpoint.
 
 Command:  python experiments/benchmarks/host_speed.py [--json FILE]
 Time:     about 20 seconds on 2 CPU cores
@@ -111,14 +111,14 @@ def main() -> int:
     """Measure decoding and checkpoints, and print the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     measured: dict[str, Any] = decoding()
     with tempfile.TemporaryDirectory() as folder:
         measured |= checkpoint(Path(folder))
     for name, value in measured.items():
         print(f"{name:<18} {value:10.1f}", flush=True)
-    if asked.json is not None:
-        asked.json.write_text(json.dumps(measured, indent=2) + "\n")
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(measured, indent=2) + "\n")
     return 0
 
 

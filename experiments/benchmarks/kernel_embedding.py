@@ -68,11 +68,11 @@ def main() -> int:
     parser.add_argument(
         "--dim", type=int, default=10, help="dimension of the embedding"
     )
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     made = this_launch(["python", *sys.argv])
     rows = []
     for pairs in SIZES:
-        row = measure(pairs, asked.dim)
+        row = measure(pairs, arguments.dim)
         rows.append(row)
         print(
             f"n {pairs:>5}  {row['seconds']:8.2f} s ({row['cpu_seconds']:.2f} s of CPU "
@@ -83,9 +83,9 @@ def main() -> int:
     counts, seconds = [r["n"] for r in rows], [r["seconds"] for r in rows]
     power = np.polyfit(np.log(counts), np.log(seconds), 1)[0]
     print(f"seconds grow as n^{power:.2f}")
-    if asked.json is not None:
-        told = {"made": made, "rows": rows, "power": float(power)}
-        write_json(asked.json, told)
+    if arguments.json is not None:
+        record = {"made": made, "rows": rows, "power": float(power)}
+        write_json(arguments.json, record)
     return 0
 
 

@@ -82,22 +82,22 @@ def main() -> int:
     parser.add_argument("--devices", nargs="+", type=int, default=[8, 64, 256])
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one is not None:
+    arguments = parser.parse_args()
+    if arguments.one is not None:
         jax.config.update("jax_platforms", "cpu")
-        jax.config.update("jax_num_cpu_devices", asked.one)
-        print(json.dumps(measure(asked.one)))
+        jax.config.update("jax_num_cpu_devices", arguments.one)
+        print(json.dumps(measure(arguments.one)))
         return 0
     rows = []
-    for count in asked.devices:
+    for count in arguments.devices:
         # In a process of its own, as the number of devices is set once.
         command = [sys.executable, __file__, "--one", str(count)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         rows += json.loads(done.stdout.splitlines()[-1])
         print(*map(line, rows[-len(CASES) :]), sep="\n", flush=True)
-    if asked.json is not None:
+    if arguments.json is not None:
         measured = {"jax": jax.__version__, "rows": rows}
-        asked.json.write_text(json.dumps(measured, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(measured, indent=2) + "\n")
     return 0
 
 

@@ -145,14 +145,14 @@ def main() -> int:
         type=Path,
         help="print files of --json and measure nothing",
     )
-    asked = parser.parse_args()
-    if asked.table:
-        print(table(asked.table))
+    arguments = parser.parse_args()
+    if arguments.table:
+        print(table(arguments.table))
         return 0
     made = this_launch(["python", *sys.argv])
-    rows = measure(asked.shapes, asked.methods)
-    if asked.json is not None:
-        write_json(asked.json, {"made": made, "rows": rows})
+    rows = measure(arguments.shapes, arguments.methods)
+    if arguments.json is not None:
+        write_json(arguments.json, {"made": made, "rows": rows})
     return 0
 
 

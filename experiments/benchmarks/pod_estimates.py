@@ -1,4 +1,4 @@
-"""What ResNet-50 at 224 pixels asks of a v5e-256 and of eight H100, on paper.
+"""Estimate ResNet-50 training at 224 pixels on a v5e-256 and on eight H100.
 
 Command:  python experiments/benchmarks/pod_estimates.py
 Time:     at once

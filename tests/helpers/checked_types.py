@@ -1,4 +1,4 @@
-"""Annotations of functions checked when they are called, in tests only."""
+"""Check function annotations at call time, in tests only."""
 
 import functools
 import inspect

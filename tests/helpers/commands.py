@@ -1,6 +1,6 @@
-"""The command as users run it: a process of its own, compiled with all of XLA's effort.
+"""Run the command as users do: in its own process, with full optimisation by XLA.
 
-A run of minutes loses more by the test suite's quick compilation than it gains.
+For a run of minutes, the test suite's quick compilation costs more than it saves.
 """
 
 import os

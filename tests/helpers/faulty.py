@@ -1,4 +1,4 @@
-"""Runs that meet a fault: in this process, or on a small disk that is really full."""
+"""Runs with a fault: in this process, or on a small disk that is really full."""
 
 import itertools
 import json
@@ -27,7 +27,7 @@ from ssljax.runs.writers import MetricWriter
 from ssljax.training import engines
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
-# One block: compiling takes the time, and every fault needs two runs or three.
+# One block, because every fault needs two or three runs and each must compile.
 TINY = replace(
     CONFIG,
     method=MethodConfig("simclr", projector="8-8"),
@@ -38,7 +38,7 @@ TINY = replace(
 
 
 class Runs:
-    """Calls the same run again and again, in one folder."""
+    """Call the same run repeatedly, in one folder."""
 
     def __init__(self, workdir):
         self.workdir = workdir
@@ -96,7 +96,7 @@ def on_the_page(line, code, names):
     Args:
         line: as it was printed; numbers may differ.
         code: the exit code.
-        names: what the line says, as a string or path, and what the page has instead.
+        names: maps strings or paths in the line to their placeholders on the page.
     """
     for name, other in names.items():
         line = line.replace(str(name), other)
@@ -129,10 +129,10 @@ def on_a_small_disk(fault, place):
         place: an empty folder to mount the disk on.
 
     Returns:
-        ``first`` and ``again``: exit code and stderr of the run that meets the fault
-        and of the same command afterwards; ``saved`` after the first, the last
-        characters of its metrics, the losses after the second, and those of a run
-        that meets no fault.
+        ``first`` and ``again``: exit code and stderr of the run with the fault and of
+        the same command afterwards; ``saved``: checkpoints after the first; ``tail``:
+        the last characters of its metrics; ``losses``: those after the second;
+        ``whole``: those of a run without a fault.
     """
     call = f"import faulty; faulty.scene({fault!r}, {str(place)!r})"
     done = subprocess.run(
@@ -186,7 +186,7 @@ def child(fault, workdir):
     def write_into_the_wall(self, step, record):
         if step == 6:
             fill(workdir.parent)
-            # A page that is begun has room for a few lines more.
+            # Longer than a page, because a page that is in use has room left.
             record = {**record, "long": "x" * 9000}
         write(self, step, record)
 

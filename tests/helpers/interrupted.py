@@ -1,4 +1,4 @@
-"""A run of seconds that can be started as processes, killed and read back."""
+"""A short run that tests start as processes, stop, and read back."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from ssljax.config import (
 )
 from ssljax.data import from_arrays
 
-# 64 images in batches of 16: four steps an epoch, twelve in all.
+# 64 images in batches of 16: four steps per epoch, twelve in all.
 CONFIG = Config(
     method=MethodConfig("byol", projector="16-8", predictor="16-8"),
     data=DataConfig("arrays"),
@@ -92,7 +92,7 @@ def free_port():
 
 
 def start(workdir, *, processes=1, epochs=3, only=None, said=None, patience=200):
-    """Start the processes of one launch; their stderr goes into files of ``said``."""
+    """Start the processes of one launch; their stderr goes to files in ``said``."""
     port = str(free_port())
     launched = []
     for index in range(processes) if only is None else only:
@@ -106,20 +106,20 @@ def start(workdir, *, processes=1, epochs=3, only=None, said=None, patience=200)
 
 
 def finish(launched, *, within=600):
-    """Return the exit codes, in order; kill processes that still run after the time."""
+    """Return the exit codes, in order; kill processes that exceed the time limit."""
     deadline = time.monotonic() + within
-    codes = []
+    ended = []
     for process in launched:
         try:
-            codes.append(process.wait(max(deadline - time.monotonic(), 0.1)))
+            ended.append(process.wait(max(deadline - time.monotonic(), 0.1)))
         except subprocess.TimeoutExpired:
             process.kill()
-            codes.append("hung")
-    return codes
+            ended.append("hung")
+    return ended
 
 
 def wait_for_step(workdir, launched, step, *, within=600):
-    """Return once that step is in the metrics."""
+    """Wait until that step is in the metrics."""
     deadline = time.monotonic() + within
     while len(lines(workdir)) < step and time.monotonic() < deadline:
         assert launched[0].poll() is None, "it ended before it could be killed"

@@ -65,7 +65,7 @@ class Measured:
     """Per live argument: the Hessian along the direction, ``[points, ...]``."""
     direction: tuple[np.ndarray, ...]
     plain: tuple | None
-    """Value and gradients at "base", compiled without vmap, where asked for."""
+    """Value and gradients at "base", compiled without vmap, if requested."""
     arguments: tuple[np.ndarray, ...]
     """Of "base"."""
     live: tuple[int, ...]

@@ -2,5 +2,5 @@
 
 from ssljax.models.resnet import ARCHS, Arch
 
-# What most tests compare is the method, the sharding or the loop, not the depth.
+# Most tests are about the method, the sharding or the loop, not about depth.
 ARCHS["micro"] = Arch((1,), (4,), False, stem_stride=2)

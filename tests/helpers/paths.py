@@ -1,4 +1,4 @@
-"""Where the checkout's files are, whichever folder a test is in."""
+"""The root of the checkout, for tests in any folder."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Steps small enough to compile often: every method on one block and 12 pixels."""
+"""Setups that compile quickly: every method on one block and 12 pixels."""
 
 import functools
 from dataclasses import replace
@@ -30,7 +30,7 @@ def source(labelled=True):
     return from_arrays(images, rng.integers(0, 4, BATCH) if labelled else None)
 
 
-# What the defaults, made for real widths and batches, ask of 12 numbers and 32 rows.
+# Options for 32 rows of 12 numbers, because the defaults are for real sizes.
 HEADS = {
     "byol": {"predictor": "8-12"},
     "simsiam": {"predictor": "8-12"},
@@ -62,19 +62,19 @@ _FIRST: dict = {}
 
 
 def first_state(setup):
-    """Compiling the initialisers takes longest, so each setup does it once."""
+    """Return the state at step 0, compiled once per setup because that is slow."""
     if id(setup) not in _FIRST:
         made = jax.jit(functools.partial(init_state, setup))()
-        # The setup is kept as well, so that its id cannot be given to another.
+        # The setup is kept too, so that no other object can get its id.
         _FIRST[id(setup)] = setup, jax.device_get(made)
     return _FIRST[id(setup)][1]
 
 
 def doubled(setup):
-    """The same network in float64.
+    """Return the setup with its network in float64.
 
-    In float32 a rounding error of the views turns one ReLU on or off now and then, and
-    the gradient jumps by a per cent: that is no disagreement between devices.
+    In float32 a rounding error in the views occasionally flips a ReLU, which changes
+    the gradient by about one per cent although the devices agree.
     """
     double = {
         part: getattr(setup.network, part).clone(dtype=jnp.float64)
@@ -86,7 +86,7 @@ def doubled(setup):
 
 
 def widened(tree):
-    """A state in float64, for the network of `doubled`."""
+    """Return a state in float64, for the network of `doubled`."""
     return jax.tree.map(
         lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, tree
     )

@@ -1,4 +1,4 @@
-"""Parameters after three steps, by engine and number of devices, and their gap."""
+"""Compare parameters after three steps between engines and numbers of devices."""
 
 import functools
 from dataclasses import replace
@@ -15,14 +15,14 @@ STEPS = 3
 
 
 def small(name):
-    """Return a setup with crops and flips only, for most: colour compiles slowly."""
+    """Return a setup, mostly with crops and flips only: colour compiles slowly."""
     return setup_of(name, preset="auto" if name in WIRINGS else "supervised")
 
 
 def parameters_after(name, engine, count, *, resident=False):
     """Return parameters and losses after three SGD steps with augmentation.
 
-    In float64: in float32 a rounding error turns a ReLU on or off now and then.
+    In float64, because in float32 a rounding error occasionally flips a ReLU.
     """
     setup = small(name)
     config = replace(setup.config, devices=DevicesConfig(count=count, engine=engine))
