@@ -189,7 +189,8 @@ def test_the_plot_is_lines_of_theory_under_points_of_simulation():
         assert dots.get_linestyle() == "None" and dots.get_marker() != "None"
         assert len(dots.get_xdata()) == 9
         np.testing.assert_allclose(
-            dots.get_ydata(), np.interp(dots.get_xdata(), TIMES, found[:, mode])
+            np.asarray(dots.get_ydata()),
+            np.interp(np.asarray(dots.get_xdata()), TIMES, found[:, mode]),
         )
     # Told apart without colour.
     assert lines[0].get_linestyle() != lines[1].get_linestyle()

@@ -23,9 +23,8 @@ from ssljax.analytic.implicit_variance import (
 )
 
 # Where W0 = default_rng(2).normal(size=(10, 15)) / 4 starts.
-S0 = np.linalg.eigvalsh(
-    (lambda w: w @ w.T)(np.random.default_rng(2).normal(size=(10, 15)) / 4.0)
-)
+W0 = np.random.default_rng(2).normal(size=(10, 15)) / 4.0
+S0 = np.linalg.eigvalsh(W0 @ W0.T)
 
 
 def runge_kutta(velocity, x, total, steps=4000):

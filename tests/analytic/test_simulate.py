@@ -308,7 +308,7 @@ def test_a_vector_field_is_compiled_once(monkeypatch):
 
 def test_a_vector_field_without_a_hash_is_compiled_anew():
     class Decay:
-        __hash__ = None
+        __hash__ = None  # pyright: ignore[reportAssignmentType]
 
         def __call__(self, x):
             return -x

@@ -33,7 +33,7 @@ COLUMNS = (
     "gradient2",
 )
 # Recorded from the authors' implementation in float64, on `golden_views`.
-GOLDEN = {
+_ROWS = {
     ("channel", 1): "-.004150374992788 .214044390614 2.374044888330 .056860916875"
     " 3.552034979159 3.524985529388 .027488627933 -.026243197048 .147291909660"
     " .140659196707",
@@ -55,7 +55,7 @@ GOLDEN = {
 }
 GOLDEN = {
     case: dict(zip(COLUMNS, map(float, row.split()), strict=True))
-    for case, row in GOLDEN.items()
+    for case, row in _ROWS.items()
 }
 THREE = {  # of three views, and of a teacher and two students, after four steps
     "channel": (0.067795707974, 0.074462896324),

@@ -152,14 +152,14 @@ def test_values_that_are_not_finite_are_gaps_and_marks():
     axes = curves(records).axes[0]
     line, _, marks = axes.get_lines()
     assert np.flatnonzero(np.isnan(line.get_ydata())).tolist() == [10, 30]
-    assert marks.get_xdata().tolist() == [1000, 3000]
+    assert np.asarray(marks.get_xdata()).tolist() == [1000, 3000]
     assert axes.texts[0].get_text() == "x: 2 not finite"
 
 
 def test_a_point_between_two_gaps_has_a_marker():
     values = [1.0, math.nan, 2.0, math.nan, 3.0, 4.0]
     axes = curves([{"step": i, "loss": v} for i, v in enumerate(values)]).axes[0]
-    assert axes.get_lines()[1].get_xdata().tolist() == [0, 2]
+    assert np.asarray(axes.get_lines()[1].get_xdata()).tolist() == [0, 2]
 
 
 def test_a_metric_that_is_never_finite_still_draws():
@@ -200,14 +200,14 @@ def test_alarms_are_lines_in_every_panel_and_named_once():
 def test_eigenvalue_lines_carry_the_recorded_values():
     lines = eigenvalues(panel(), top=3).axes[0].get_lines()
     expected = [[math.exp(-r / (1 + i)) for i in range(8)] for r in (2, 1, 0)]
-    np.testing.assert_allclose([line.get_ydata() for line in lines], expected)
+    np.testing.assert_allclose([np.asarray(x.get_ydata()) for x in lines], expected)
 
 
 def test_zero_eigenvalues_are_drawn_at_a_floor_and_counted():
     records = [{"step": i, "spectrum/eigenvalues": [1.0, 1e-3, 0.0]} for i in range(4)]
     axes = eigenvalues(records).axes[0]
     assert "4 values at or near zero are drawn at 1.0e-04" in axes.get_title(loc="left")
-    np.testing.assert_allclose(axes.get_lines()[0].get_ydata(), 1e-4)
+    np.testing.assert_allclose(np.asarray(axes.get_lines()[0].get_ydata()), 1e-4)
 
 
 def test_a_wholly_collapsed_spectrum_still_draws():
@@ -244,8 +244,8 @@ def test_any_number_of_channels_is_shown_and_said(channels, said):
 def test_uint8_and_float_views_show_the_same_pixels():
     figure = contact_sheet(IMAGES, [(IMAGES / 255).astype(np.float32)])
     np.testing.assert_allclose(
-        figure.axes[0].images[0].get_array(),
-        figure.axes[1].images[0].get_array(),
+        np.asarray(figure.axes[0].images[0].get_array()),
+        np.asarray(figure.axes[1].images[0].get_array()),
         atol=1e-6,
     )
 
@@ -253,7 +253,7 @@ def test_uint8_and_float_views_show_the_same_pixels():
 def test_standardised_views_are_stretched_and_it_is_said():
     figure = contact_sheet(IMAGES, [(IMAGES / 255.0 - 0.5) / 0.25])
     assert figure.axes[1].get_title() == "view 1\n(stretched)"
-    shown = np.stack([axes.images[0].get_array() for axes in figure.axes[1::2]])
+    shown = np.stack([np.asarray(a.images[0].get_array()) for a in figure.axes[1::2]])
     np.testing.assert_allclose(shown, IMAGES / 255.0, atol=1e-6)
 
 
