@@ -224,7 +224,7 @@ def _pictures(
 
 
 def _undrawn(names: Sequence[str] | None) -> str:
-    """Name the classes that the figure shows by number, for want of a font."""
+    """Name the classes shown by number because no font has their characters."""
     lost = [(i, name) for i, name in enumerate(names or ()) if not fonts.drawable(name)]
     # A figure of more classes names none of them.
     if not lost or len(names or ()) > pictures.MAX_NAMED:

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-import jax
 import pytest
+from optimising import optimising
 
 from ssljax.analytic.checklist import NAMES, Given, load, run_item
 from ssljax.analytic.fingerprint.checklist import THEORY as FINGERPRINT
@@ -45,10 +45,8 @@ def optimised(request):
     if request.node.callspec.id not in OPTIMISED:
         yield
         return
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    with optimising():
+        yield
 
 
 @pytest.mark.usefixtures("optimised")

@@ -2,10 +2,10 @@
 
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from optimising import optimising
 
 from ssljax import losses
 from ssljax.analytic.checklist import Given, run_item
@@ -29,11 +29,8 @@ def optimised():
     Without optimisation some processors take inverse roots to eight digits only, and
     under whitening, which exerts no force, that is all there is to see.
     """
-    jax.config.update("jax_disable_most_optimizations", False)
-    try:
+    with optimising():
         yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.mark.usefixtures("optimised")

@@ -4,7 +4,6 @@ Methods that differ in the loss alone share one compiled step, which picks the l
 number: compiling the network takes longer than 200 steps of it.
 """
 
-import contextlib
 import functools
 import itertools
 from dataclasses import replace
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import micro  # noqa: F401
 import numpy as np
 import pytest
+from optimising import optimising
 
 from ssljax import methods
 from ssljax.config import (
@@ -76,16 +76,6 @@ GROUPS = [
     list(group)
     for _, group in itertools.groupby(sorted(methods.METHODS, key=structure), structure)
 ]
-
-
-@contextlib.contextmanager
-def optimising():
-    """Compile with full optimisation, which pays off for this many steps."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", True)
 
 
 def shared_step(names):
