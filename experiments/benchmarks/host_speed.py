@@ -80,7 +80,7 @@ def checkpoint(folder: Path) -> dict[str, float]:
     mesh = devices.make_mesh(count=1, batch_size=setup.config.batch_size)
     create = functools.partial(init_state, setup)
     abstract = devices.abstract(jax.eval_shape(create), devices.replicated(mesh))
-    # Random bytes: what training makes of a state compresses as badly.
+    # Random bytes: a trained state compresses as badly.
     rng = np.random.default_rng(0)
     state = jax.tree.map(
         lambda x: rng.standard_normal(x.shape).astype(x.dtype), abstract

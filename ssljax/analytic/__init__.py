@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from ssljax.analytic.comparison import crossing_times as crossing_times
     from ssljax.analytic.comparison import subspace_overlap as subspace_overlap
     from ssljax.analytic.fingerprint.measure import Fingerprint as Fingerprint
-    from ssljax.analytic.fingerprint.measure import eigenvalue_rates as eigenvalue_rates
     from ssljax.analytic.fingerprint.measure import (
         spectral_fingerprint as spectral_fingerprint,
     )
+    from ssljax.analytic.fingerprint.model import eigenvalue_rates as eigenvalue_rates
     from ssljax.analytic.simulate import Simulation as Simulation
     from ssljax.analytic.simulate import gradient_descent as gradient_descent
     from ssljax.analytic.simulate import gradient_flow as gradient_flow

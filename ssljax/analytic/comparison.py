@@ -30,7 +30,7 @@ class Comparison:
             up or down, the middle between the theory's first and last values,
             ``[modes]``, NaN where one never does.
         overlap: overlap of two subspaces in [0, 1], or None.
-        chance: what random subspaces of these sizes would give.
+        chance: the overlap of random subspaces of these sizes.
     """
 
     what: str

@@ -1,4 +1,4 @@
-"""Checks of what the theories' functions are given, one name and message per kind.
+"""Input checks for the theory functions, one name and message per kind.
 
 All raise a `ValueError` of one line: what is wrong, what is allowed. Shapes are always
 known; values are checked unless JAX traces them, and traced ones are trusted.
@@ -163,7 +163,7 @@ def check_moment(name: str, moment: Any) -> jax.Array:
 def check_symmetric(name: str, matrix: jax.Array) -> None:
     """Raise unless a matrix equals its transpose to float32's rounding."""
     if known(matrix):
-        # In NumPy: inside of `jax.jit` JAX traces what it computes from known numbers.
+        # In NumPy: inside of `jax.jit` JAX traces computations on known numbers.
         seen = np.asarray(matrix)
         gap = np.abs(seen - seen.T).max()
         if gap > 1e-6 * np.abs(seen).max():

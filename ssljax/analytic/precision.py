@@ -64,7 +64,7 @@ def in_float64(function: F) -> F:
 
 
 def refuse_narrow_tracing(what: str) -> None:
-    """Let no one differentiate or compile what holds loops, from float32.
+    """Refuse to differentiate or compile functions with loops from float32.
 
     Its derivative and its program would be made outside of the context, where JAX
     truncates new constants to float32: wrong types at best, lost digits at worst.

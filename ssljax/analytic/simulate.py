@@ -150,7 +150,7 @@ def gradient_flow(
     """Follow minus the gradient of a loss in continuous time.
 
     Args:
-        loss_of_params: a pure scalar function; what it stops the gradient of stays out.
+        loss_of_params: a pure scalar function; stop-gradients are respected.
         params: the start, a pytree of floating arrays.
         times: where to record, ``[times]``, ascending, from 0 on.
         record: what to keep of the parameters, e.g. a spectrum; None keeps them all.

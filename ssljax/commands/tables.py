@@ -1,4 +1,4 @@
-"""Aligned columns for what the commands list."""
+"""Aligned columns for the listing commands."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
 """Recipes by name (`cifar10/simclr`): full settings, with result, time and source.
 
 Importing this package imports configs only, not JAX. One module per family of recipes;
-`datasets.py` has what the recipes of a data set share.
+`datasets.py` has the settings shared by a data set's recipes.
 """
 
 from ssljax.recipes.load import load_recipe

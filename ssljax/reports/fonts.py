@@ -32,7 +32,7 @@ def families(texts: Iterable[str]) -> list[str]:
         texts: what is going to be drawn.
 
     Returns:
-        DejaVu Sans, then as few of the system's fonts as cover what it lacks.
+        DejaVu Sans, then as few system fonts as cover the missing characters.
 
     >>> families(["cat", "naïve", "α"])
     ['DejaVu Sans']

@@ -29,7 +29,7 @@ class Scores:
     rows: list[tuple[str, list[Score]]]
     caption: str
     details: list[tuple[str, list[str]]]
-    """Protocols with their settings, and what there is to say about their numbers."""
+    """Protocols with their settings, and remarks on their numbers."""
     measures: list[tuple[str, str]]
     """Representations and what protocols without an accuracy measured."""
 

@@ -31,7 +31,7 @@ def run_summary(
     data: DataRecord,
     records: Sequence[Mapping[str, Any]],
 ) -> list[tuple[str, str]]:
-    """Return names and values of what someone needs to repeat the run.
+    """Return the names and values needed to repeat the run.
 
     Args:
         settings: the configuration by dotted keys.

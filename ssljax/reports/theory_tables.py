@@ -18,10 +18,10 @@ _COMPUTING = ("ssljax", "jax", "jaxlib", "diffrax", "numpy")
 _HEADER = (
     "loss",
     "completed by",
-    "rests at",
+    "fixed point",
     "growth of a small mode",
     "exponent",
-    "grows if correlation >",
+    "correlation threshold",
     "mode of half the correlation",
     "equalisation",
     "verdict",
@@ -58,7 +58,7 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _row(name: str, record: "Fingerprint") -> tuple[str, ...]:
-    from ssljax.analytic.fingerprint.measure import FINGERPRINTED
+    from ssljax.analytic.fingerprint.losses import FINGERPRINTED
 
     form = FINGERPRINTED[name].form if name in FINGERPRINTED else ""
     if record.verdict == "no force":
@@ -163,7 +163,7 @@ def checklist_page(outcomes: Sequence[Outcome], seed: int, made: "Launch") -> st
     parts = ["# What each theory is held to", "", _stamp(seed, made), ""]
     for outcome in outcomes:
         parts += [f"## {outcome.theory.name}", "", outcome.theory.paper, ""]
-        rows = [("item", "what it checks", "tolerance", "measured")]
+        rows = [("item", "check", "tolerance", "measured")]
         for verdict in outcome.verdicts:
             number, why = verdict.item.number, verdict.missing
             instead = f"not run: {why}" if why else outcome.errors.get(number, "")

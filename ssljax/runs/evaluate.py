@@ -108,7 +108,7 @@ def labels(source: Source) -> np.ndarray:
 
 
 def _other_protocols(old: Evaluation, new: Evaluation) -> list[EvaluationRow]:
-    """Return what other protocols found for the same step and the same images."""
+    """Return the results of other protocols for the same step and images."""
     if (old.step, old.data) != (new.step, new.data):
         return []
     done = {_kind(row) for row in new.rows}

@@ -14,7 +14,7 @@ from ssljax.analytic import (
     implicit_variance,
     integrate,
 )
-from ssljax.analytic.fingerprint.measure import gaussian_views
+from ssljax.analytic.fingerprint.model import gaussian_views
 
 pytestmark = pytest.mark.slow
 

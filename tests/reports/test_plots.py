@@ -30,7 +30,7 @@ def training(steps=60):
                 "loss": 2 + 4 * math.exp(-3 * t) + 0.1 * rng.normal(),
                 "learning_rate": 0.2 * (1 + math.cos(math.pi * t)),
                 "gradient_norm": math.exp(0.4 * rng.normal() - 2 * t),
-                "note": "text is no curve",
+                "note": "text is not a curve",
             }
         )
     return records

@@ -341,6 +341,6 @@ def test_the_summary_names_what_disagrees():
     assert summary([good], 3.0).endswith("theory and simulation agree")
     assert "DISAGREE: toy-1" in summary([good, bad], 3.0)
     assert bad.wrong == 1 and good.wrong == 0
-    # What was not run is no failure; an item without findings is.
+    # An item that was not run is not a failure; one without findings is.
     assert outcome(missing="no images").wrong == 0
     assert outcome().wrong == 1

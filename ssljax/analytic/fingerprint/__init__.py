@@ -1,4 +1,4 @@
-"""The spectral fingerprint of a loss: what it does to each eigenvalue of an embedding.
+"""The spectral fingerprint of a loss: its effect on each embedding eigenvalue.
 
 By automatic differentiation alone, on the two-view linear model, for any pure loss.
 """

@@ -1,4 +1,4 @@
-"""The spectral fingerprint of a loss: what it does to each eigenvalue of an embedding.
+"""The spectral fingerprint of a loss: its effect on each embedding eigenvalue.
 
 By automatic differentiation alone, on the two-view linear model, for any pure loss.
 """
@@ -13,7 +13,6 @@ from ssljax.analytic.fingerprint.losses import FINGERPRINTED
 from ssljax.analytic.fingerprint.model import (
     Loss,
     TwoViews,
-    eigenvalue_rates,
     gaussian_views,
 )
 from ssljax.analytic.fingerprint.probe import (
@@ -32,18 +31,6 @@ from ssljax.analytic.fingerprint.probe import (
 )
 from ssljax.analytic.inputs import check_between, check_choice
 from ssljax.analytic.precision import in_float64
-
-__all__ = [
-    "FINGERPRINTED",
-    "Fingerprint",
-    "LEVELS",
-    "TwoViews",
-    "eigenvalue_rates",
-    "equalisation_rate",
-    "fingerprints",
-    "gaussian_views",
-    "spectral_fingerprint",
-]
 
 # A drift below this share of the largest rate counts as none: an eps in a
 # standardisation sees a scale.

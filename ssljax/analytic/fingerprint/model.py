@@ -31,7 +31,7 @@ class TwoViews(NamedTuple):
     """
 
     source: jax.Array
-    """``[N, M]``: what the views share; white together with ``noise``."""
+    """``[N, M]``: the part shared by the views; white together with ``noise``."""
     noise: jax.Array
     """``[N, M]``: what they do not share."""
     basis: jax.Array

@@ -31,7 +31,7 @@ def vicreg_early_velocity(
         x2: inputs of the second view, ``[N, M]``.
         invariance_weight: of `losses.vicreg`.
         variance_weight: of `losses.vicreg`.
-        eps: what the loss adds to variances.
+        eps: the constant that the loss adds to variances.
 
     Returns:
         ``dW/dt``, ``[D, M]``: ``W (variance_weight / (D sqrt(eps)) Cov - 4
@@ -104,7 +104,7 @@ def nt_xent_collapsed_velocity(
 
     Args:
         w: weights, ``[D, M]``, tiny beside the bias.
-        bias: what all embeddings share, ``[D]``.
+        bias: the component common to all embeddings, ``[D]``.
         x1: inputs of the first view, ``[N, M]``.
         x2: inputs of the second view, ``[N, M]``.
         temperature: of `losses.nt_xent`.

@@ -49,7 +49,7 @@ THEORY = Theory(
         ),
         Item(
             "8",
-            "spectral contrastive: 8 lambda (rho - lambda), rest at rho, error 1 / N",
+            "spectral contrastive: 8 lambda (rho - lambda), fixed point rho, error 1/N",
             spectra.spectral_contrastive_rates,
         ),
         Item(

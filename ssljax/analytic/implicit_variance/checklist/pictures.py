@@ -26,7 +26,7 @@ two modes are left, the gradients of short embeddings are too wild for large ste
 
 
 class Network(NamedTuple):
-    """A network of a figure: where it starts and what it is trained with."""
+    """A figure's network: its start and its training settings."""
 
     weights: jax.Array
     loss: str

@@ -1,4 +1,4 @@
-"""Items 7 to 10: what training makes of the spectrum, and the floors of a log."""
+"""Items 7 to 10: the spectrum after training, and the floors of a log."""
 
 import jax
 import jax.numpy as jnp
