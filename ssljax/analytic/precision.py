@@ -21,23 +21,24 @@ _TRACES = (
     "JaxprTrace",
     "BatchTrace",
 )
-# Whether whoever entered float64 was being traced in float32 at that moment.
-_narrowly_traced = contextvars.ContextVar("narrowly_traced", default=False)
+# Those whose derivatives or programs are made after a context manager has ended.
+_REVERSED = frozenset({"LinearizeTrace", "DynamicJaxprTrace", "JaxprTrace"})
+# Whether float64 was entered while a `jax.jit` in float32 was being traced.
+_narrowly_compiled = contextvars.ContextVar("narrowly_compiled", default=False)
 
 
 def in_float64(function: F) -> F:
     """Run a function in float64: its floating arrays widened, its results too.
 
     Critical times are logarithms of tiny numbers and contrastive kernels need inverse
-    roots; float32 is not enough for either. A function that is returned (a
-    ``solution(t)``) runs in float64 as well.
+    roots; float32 is not enough for either.
 
     A caller whose default is float32 gets NumPy arrays in float64, on which JAX would
-    otherwise warn at every use. What `jax.vmap`, `jax.grad` or `jax.jit` traces there
-    comes back in the caller's own precision. But differentiating and compiling continue
-    after this context has ended: short formulas tolerate that, and simulations
-    `refuse_narrow_tracing`. ``with jax.enable_x64(True):`` around all of it is always
-    right.
+    otherwise warn at every use. What `jax.vmap`, `jax.grad`, `jax.jvp` or `jax.jit`
+    traces there comes back in the caller's own precision, but is computed and
+    differentiated in float64: JAX would transpose a gradient outside of this context,
+    so there the function has a derivative rule that enters the context again. Only the
+    loops of a simulation inside of a `jax.jit` are refused (`refuse_narrow_jit`).
 
     >>> @in_float64
     ... def third(x):
@@ -52,35 +53,115 @@ def in_float64(function: F) -> F:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if jax.config.read("jax_enable_x64"):
             return _run(function, args, kwargs)
-        token = _narrowly_traced.set(being_traced(but_for_vmap=True))
+        around = enclosing_traces()
+        token = _narrowly_compiled.set("DynamicJaxprTrace" in around)
         try:
-            with jax.enable_x64(True):
-                result = _run(function, args, kwargs)
-                return result if _is_function(result) else _handed_back(result)
+            if _REVERSED.isdisjoint(around):
+                with jax.enable_x64(True):
+                    return _handed_back(_run(function, args, kwargs))
+            return _with_rules(function, args, kwargs)
         finally:
-            _narrowly_traced.reset(token)
+            _narrowly_compiled.reset(token)
 
     return wrapped  # type: ignore[return-value]
 
 
-def refuse_narrow_tracing(what: str) -> None:
-    """Refuse to differentiate or compile functions with loops from float32.
+def _with_rules(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """Run a traced function in float64, with derivative rules that do so too."""
+    leaves, tree = jax.tree.flatten((args, kwargs))
+    traced = [i for i, leaf in enumerate(leaves) if not known(leaf)]
+    plain: list[Any] = []
 
-    Its derivative and its program would be made outside of the context, where JAX
-    truncates new constants to float32: wrong types at best, lost digits at worst.
+    def of_traced(*values: jax.Array) -> list[jax.Array]:
+        filled = list(leaves)
+        for i, value in zip(traced, values, strict=True):
+            filled[i] = value
+        args, kwargs = jax.tree.unflatten(tree, filled)
+        results, structure = jax.tree.flatten(_run(function, args, kwargs))
+        arrays = [_is_array(x) for x in results]
+        others = [None if a else x for x, a in _zip(results, arrays)]
+        plain[:] = [structure, arrays, others]
+        return [x for x, a in _zip(results, arrays) if a]
+
+    inputs = [leaves[i] for i in traced]
+    with jax.enable_x64(True):
+        # Traced values that the arguments close over become arguments as well.
+        closed, hidden = jax.closure_convert(of_traced, *widen(inputs))
+
+    def narrow(*values: Any) -> list[jax.Array]:
+        given, rest = values[: len(inputs)], values[len(inputs) :]
+        return [_cast(x) for x in closed(*widen(given), *rest)]
+
+    found = iter(_differentiable(narrow, *inputs, *hidden))
+    structure, arrays, others = plain
+    results = [next(found) if a else x for x, a in _zip(others, arrays)]
+    return jax.tree.unflatten(structure, results)
+
+
+def _differentiable(function: Callable, *inputs: Any) -> Any:
+    """Call a function that computes in float64 such that its derivatives do so, too.
+
+    One transformation is taken off per call, the innermost first; each of the rules
+    calls this again for those around it.
+    """
+
+    def narrowly(*values: Any) -> Any:
+        with jax.enable_x64(True):
+            return function(*values)
+
+    around = enclosing_traces()
+    if _REVERSED.isdisjoint(around):
+        return narrowly(*inputs)
+    innermost = next((t for t in around if t in ("JVPTrace", "LinearizeTrace")), "")
+    if innermost == "JVPTrace":
+        forward = jax.custom_jvp(narrowly)
+
+        @forward.defjvp
+        def jvp(primals, tangents):  # type: ignore[no-untyped-def]
+            count = len(primals)
+
+            def both(*values: Any) -> Any:
+                return jax.jvp(function, values[:count], values[count:])
+
+            return _differentiable(both, *primals, *tangents)
+
+        return forward(*inputs)
+    reverse = jax.custom_vjp(narrowly)
+
+    def run(*values: Any) -> Any:
+        return _differentiable(function, *values), values
+
+    def pull(values: tuple, cotangents: Any) -> Any:
+        flat, tree = jax.tree.flatten(cotangents)
+        count = len(values)
+
+        def pulled(*given: Any) -> Any:
+            _, back = jax.vjp(function, *given[:count])
+            return back(jax.tree.unflatten(tree, given[count:]))
+
+        return _differentiable(pulled, *values, *flat)
+
+    reverse.defvjp(run, pull)
+    return reverse(*inputs)
+
+
+def refuse_narrow_jit(what: str) -> None:
+    """Refuse to compile loops in float64 as a part of a program in float32.
+
+    They are compiled after the context has ended, where JAX truncates new constants to
+    float32: wrong types at best, lost digits at worst.
 
     Args:
         what: name of the function, for the message.
 
     Raises:
-        ValueError: inside of `jax.grad`, `jax.jit` and the like that were entered in
-            float32. `jax.vmap` alone runs each operation in here and is let through.
+        ValueError: inside of a `jax.jit` that was entered in float32.
 
-    >>> refuse_narrow_tracing("this")
+    >>> refuse_narrow_jit("this")
     """
-    if _narrowly_traced.get():
+    if _narrowly_compiled.get():
         raise ValueError(
-            f"{what} inside of jax.grad or jax.jit needs float64 outside as well: "
+            f"{what} inside of jax.jit needs float64 outside as well: "
             "wrap the whole call in `with jax.enable_x64(True):`"
         )
 
@@ -96,6 +177,23 @@ def being_traced(*, but_for_vmap: bool = False) -> bool:
     while but_for_vmap and type(trace).__name__ == "BatchTrace":
         trace = trace.parent_trace
     return type(trace).__name__ in _TRACES
+
+
+def enclosing_traces() -> tuple[str, ...]:
+    """Return the transformations around this call, the innermost first.
+
+    Those around a `jax.jit` cannot be seen from inside of it.
+
+    >>> enclosing_traces()
+    ()
+    """
+    with jax.extend.core.take_current_trace() as trace:
+        pass
+    names = []
+    while trace is not None:
+        names.append(type(trace).__name__)
+        trace = getattr(trace, "parent_trace", None)
+    return tuple(name for name in names if name in _TRACES)
 
 
 def known(values: Any) -> bool:
@@ -121,11 +219,20 @@ def _run(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 
 def _is_function(result: Any) -> bool:
-    return callable(result) and not isinstance(result, tuple)
+    # Not a pytree of arrays that can be called, as a `Solution` is.
+    return callable(result) and jax.tree_util.all_leaves([result])
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, jax.Array | np.ndarray | np.generic)
+
+
+def _zip(first: list, second: list) -> Any:
+    return zip(first, second, strict=True)
 
 
 def _handed_back(tree: Any) -> Any:
-    return jax.tree.map(_narrowed, tree)
+    return tree if _is_function(tree) else jax.tree.map(_narrowed, tree)
 
 
 def _narrowed(x: Any) -> Any:
@@ -133,4 +240,9 @@ def _narrowed(x: Any) -> Any:
         return x
     if known(x):
         return np.asarray(x)
+    return _cast(x)
+
+
+def _cast(x: Any) -> jax.Array:
+    x = jnp.asarray(x)
     return x.astype(jnp.float32) if x.dtype == jnp.float64 else x

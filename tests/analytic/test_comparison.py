@@ -181,7 +181,7 @@ def test_the_plot_is_lines_of_theory_under_points_of_simulation():
     found = decay(TIMES) + 0.01
     gap = compare(decay, found, times=TIMES, tolerance=0.1, what="two decays")
     gap.plot(axes, points=9)
-    lines, points = axes.lines[::2], axes.lines[1::2]
+    lines, points = axes.lines[:2], axes.lines[2:]
     assert len(lines) == len(points) == 2
     for mode, (line, dots) in enumerate(zip(lines, points, strict=True)):
         np.testing.assert_array_equal(line.get_ydata(), decay(TIMES)[:, mode])

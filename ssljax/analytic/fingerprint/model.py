@@ -16,7 +16,7 @@ from ssljax.analytic.inputs import (
 from ssljax.analytic.precision import (
     being_traced,
     in_float64,
-    refuse_narrow_tracing,
+    refuse_narrow_jit,
 )
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
@@ -163,7 +163,7 @@ def eigenvalue_rates(
     >>> np.round(rates, 6).tolist()
     [1.5, 2.0, -2.5, -16.0]
     """
-    refuse_narrow_tracing("eigenvalue_rates")
+    refuse_narrow_jit("eigenvalue_rates")
     spectrum = check_modes("spectrum", spectrum)
     check_positive("spectrum", spectrum)
     modes = len(spectrum)

@@ -2,7 +2,6 @@
 
 import functools
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +10,10 @@ from ssljax.analytic.inputs import (
     check_choice,
     check_positive,
     check_spectrum,
-    check_times,
 )
+from ssljax.analytic.ode import integrate
 from ssljax.analytic.precision import in_float64
-from ssljax.analytic.simulate import integrate
+from ssljax.analytic.solution import Solution, as_numbers
 
 LOSSES = ("cosine", "isoloss_cosine")
 STOP_GRADIENTS = ("target", "prediction", "none")
@@ -134,7 +133,7 @@ def cosine_velocity(
 
 @in_float64
 def solve_cosine(
-    variances: jax.Array,
+    start: jax.Array,
     *,
     loss: str = "cosine",
     alpha: float | jax.Array = 1.0,
@@ -142,21 +141,23 @@ def solve_cosine(
     predictor: bool = True,
     target_noise: float | jax.Array = 0.0,
     weight_decay: float | jax.Array = 0.0,
-) -> Callable[[jax.Array], jax.Array]:
+    adjoint: str = "auto",
+) -> Solution:
     """Solve for the representation's variances under a cosine loss.
 
     Args:
-        variances: eigenvalues of ``W W^T`` at the start, ``[modes]``, > 0.
-        loss: see `cosine_velocity`, as all that follow.
+        start: eigenvalues of ``W W^T`` at time 0, ``[modes]``, > 0.
+        loss: see `cosine_velocity`, as all that follow but the last.
         alpha: exponent of the predictor.
         stop_gradient: ``"target"``, ``"prediction"`` or ``"none"``.
         predictor: False puts the identity in its place.
         target_noise: standard deviation of the noise on the target's view.
         weight_decay: per unit of time.
+        adjoint: derivatives to support: see `ssljax.analytic.integrate`.
 
     Returns:
-        ``solution(t)``: eigenvalues of ``W W^T``, ``[times, modes]``, at ascending
-        times from 0 on. The modes are coupled and integrated.
+        ``solution(t)``: eigenvalues of ``W W^T``, ``[times, modes]``. The modes are
+        coupled and integrated.
 
     Raises:
         ValueError: see `cosine_velocity`, and for a variance of 0.
@@ -164,37 +165,53 @@ def solve_cosine(
     Source: Halvagal, Laborieux and Zenke, NeurIPS 2023; white inputs.
 
     >>> solution = solve_cosine(jnp.array([0.3, 1.5]))
-    >>> [round(float(x), 4) for x in solution(jnp.array([5.0]))[0]]
+    >>> [round(float(x), 4) for x in solution(5.0)]
     [0.8388, 0.9612]
     """
-    start = check_spectrum("variances", variances)
-    check_positive("variances", start)
+    start = check_spectrum("start", start)
+    check_positive("start", start)
+    numbers = {
+        "alpha": alpha,
+        "target_noise": target_noise,
+        "weight_decay": weight_decay,
+    }
+    settings = {
+        "loss": loss,
+        "stop_gradient": stop_gradient,
+        "predictor": predictor,
+        "adjoint": adjoint,
+    }
+    # Refuses unknown names and too few modes now rather than at the first call.
+    jax.eval_shape(lambda s: _growth_rates(jnp.log(s), numbers, settings), start)
+    return Solution(
+        params={"start": start, **as_numbers(numbers)},
+        law=_cosine_law,
+        settings=tuple(settings.items()),
+        title=f"variances under {loss}",
+        quantity="variance",
+    )
 
-    # In logarithms: a mode that dies must not become negative.
-    def velocity(log_s: jax.Array) -> jax.Array:
-        s = jnp.exp(jnp.maximum(log_s, -600.0))
-        return (1.0 / s) * cosine_velocity(
-            s,
-            loss=loss,
-            alpha=alpha,
-            stop_gradient=stop_gradient,
-            predictor=predictor,
-            target_noise=target_noise,
-            weight_decay=weight_decay,
-        )
 
-    def solution(t: jax.Array) -> jax.Array:
-        return integrate(
-            velocity,
-            jnp.log(start),
-            check_times("t", t, from_zero=True),
-            record=jnp.exp,
-            rtol=1e-8,
-            atol=1e-8,
-            estimate_error=False,
-        ).values
+def _cosine_law(params: dict, t: jax.Array, *, adjoint: str, **settings) -> jax.Array:
+    start = params["start"]
+    numbers = {name: x for name, x in params.items() if name != "start"}
+    return integrate(
+        lambda logs: _growth_rates(logs, numbers, settings),
+        jnp.log(start),
+        t,
+        record=jnp.exp,
+        rtol=1e-8,
+        atol=1e-8,
+        estimate_error=False,
+        adjoint=adjoint,
+    ).values
 
-    return solution
+
+def _growth_rates(logs: jax.Array, numbers: dict, settings: dict) -> jax.Array:
+    """Return ``d log s / dt``: in logarithms a mode that dies cannot turn negative."""
+    s = jnp.exp(jnp.maximum(logs, -600.0))
+    given = {name: x for name, x in settings.items() if name != "adjoint"}
+    return cosine_velocity(s, **given, **numbers) / s
 
 
 @in_float64

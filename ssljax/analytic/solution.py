@@ -1,0 +1,174 @@
+"""What every `solve_*` returns: the law of a spectrum over time, with its parameters.
+
+A solution is a pytree whose leaves are its parameters, so it can be differentiated,
+compiled and mapped over, stored and fitted like any other set of parameters.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax.analytic.inputs import check_not_negative
+from ssljax.analytic.precision import in_float64, known
+
+if TYPE_CHECKING:
+    from ssljax.analytic.fit import Fit
+
+Law = Callable[..., jax.Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, repr=False, eq=False)
+class Solution:
+    """A solution that can be evaluated at any times.
+
+    Attributes:
+        params: name to array: the start, rates and hyper-parameters.
+        law: ``law(params, times, **settings)``, values ``[times, ...]`` at ascending
+            ``[times]``; a function of a module, so that solutions compare and compile
+            alike.
+        settings: the law's other arguments, not differentiable.
+        title: of a plot, and in the text form.
+        quantity: the values' name, for the axis of a plot.
+        modes: one label per mode, or none.
+
+    >>> solution = Solution({"rate": jnp.ones(1)}, lambda p, t: jnp.exp(
+    ...     -p["rate"][None, :] * t[:, None]), title="decay")
+    >>> solution
+    Solution(decay: rate [1])
+    >>> [round(float(x), 4) for x in solution(jnp.array([1.0, 0.0]))[:, 0]], float(
+    ...     solution(0.0)[0])
+    ([0.3679, 1.0], 1.0)
+    """
+
+    params: dict[str, Any]
+    law: Law = field(metadata={"static": True})
+    settings: tuple[tuple[str, Any], ...] = field(default=(), metadata={"static": True})
+    title: str = field(default="solution", metadata={"static": True})
+    quantity: str = field(default="eigenvalue", metadata={"static": True})
+    modes: tuple[str, ...] = field(default=(), metadata={"static": True})
+
+    @in_float64
+    def __call__(self, t: Any) -> jax.Array:
+        """Return the values at times, in any order.
+
+        Args:
+            t: times >= 0 in units of learning rate x step, a number or of any shape.
+
+        Returns:
+            Values of shape ``[*t.shape, ...]``, for most solutions ``[..., modes]``.
+
+        Raises:
+            ValueError: for negative times.
+        """
+        t = jnp.asarray(t, jnp.float64)
+        check_not_negative("t", t)
+        flat = t.ravel()
+        order = jnp.argsort(flat)
+        values = self.law(self.params, flat[order], **dict(self.settings))
+        values = values[jnp.argsort(order)]
+        return values.reshape(*t.shape, *values.shape[1:])
+
+    def replace(self, **params: Any) -> "Solution":
+        """Return the solution with other values of some parameters.
+
+        Raises:
+            ValueError: for a parameter that the solution does not have.
+        """
+        unknown = sorted(set(params) - set(self.params))
+        if unknown:
+            raise ValueError(
+                f"{self.title} has no parameter {', '.join(unknown)}; it has "
+                f"{', '.join(self.params)}"
+            )
+        return replace(self, params={**self.params, **params})
+
+    def fit(
+        self,
+        times: Any,
+        values: Any,
+        *,
+        free: Sequence[str] | None = None,
+        noise: Any = None,
+    ) -> "Fit":
+        """Find parameters from measured values: see `ssljax.analytic.fit`."""
+        from ssljax.analytic.fit import fit
+
+        return fit(self, times, values, free=free, noise=noise)
+
+    def plot(
+        self,
+        simulation: Any = None,
+        *,
+        times: Any = None,
+        axes: Any = None,
+        points: int = 25,
+    ) -> Any:
+        """Draw the modes as labelled lines, and a simulation as points.
+
+        Args:
+            simulation: a `Simulation` of such values, or None.
+            times: ``[times]`` of the lines; None takes the simulation's.
+            axes: matplotlib axes; None makes them.
+            points: number of the simulation's points drawn per mode.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ValueError: without times and without a simulation.
+        """
+        from ssljax.analytic.pictures import draw_solution
+
+        return draw_solution(self, simulation, times=times, axes=axes, points=points)
+
+    def frame(self, times: Any) -> Any:
+        """Return a pandas data frame, one row per time and one column per mode.
+
+        Raises:
+            ModuleNotFoundError: if pandas is not installed.
+        """
+        from ssljax.analytic.pictures import data_frame
+
+        return data_frame(self.labels(np.asarray(self(times))), times, self(times))
+
+    def labels(self, values: np.ndarray) -> tuple[str, ...]:
+        """Return a label for each column of the values."""
+        count = int(np.prod(np.shape(values)[1:]))
+        if len(self.modes) == count:
+            return self.modes
+        return tuple(f"mode {i + 1}" for i in range(count))
+
+    def __repr__(self) -> str:
+        return f"Solution({self.title}: {described(self.params)})"
+
+
+def as_numbers(params: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """Return hyper-parameters as float64 arrays, parameters like any other.
+
+    >>> with jax.enable_x64(True):
+    ...     as_numbers({"alpha": 1})["alpha"].dtype
+    dtype('float64')
+    """
+    return {name: jnp.asarray(value, jnp.float64) for name, value in params.items()}
+
+
+def described(params: Mapping[str, Any]) -> str:
+    """Return the names of parameters with their shapes, or values of single numbers.
+
+    >>> described({"alpha": np.array(0.5), "rates": np.ones((2, 3))})
+    'alpha 0.5, rates [2, 3]'
+    """
+    parts = []
+    for name, value in params.items():
+        for path, leaf in jax.tree_util.tree_flatten_with_path(value)[0]:
+            label = name + jax.tree_util.keystr(path)
+            if np.shape(leaf) or not known(leaf):
+                parts.append(f"{label} {list(np.shape(leaf))}")
+            else:
+                parts.append(f"{label} {float(leaf):.4g}")
+    return ", ".join(parts)
