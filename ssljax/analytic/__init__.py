@@ -20,10 +20,13 @@ if TYPE_CHECKING:
         spectral_fingerprint as spectral_fingerprint,
     )
     from ssljax.analytic.fingerprint.model import eigenvalue_rates as eigenvalue_rates
-    from ssljax.analytic.simulate import Simulation as Simulation
+    from ssljax.analytic.fitting import Fit as Fit
+    from ssljax.analytic.fitting import fit as fit
+    from ssljax.analytic.ode import Simulation as Simulation
+    from ssljax.analytic.ode import integrate as integrate
     from ssljax.analytic.simulate import gradient_descent as gradient_descent
     from ssljax.analytic.simulate import gradient_flow as gradient_flow
-    from ssljax.analytic.simulate import integrate as integrate
+    from ssljax.analytic.solution import Solution as Solution
 
 _PACKAGES = (
     "duality",
@@ -37,16 +40,19 @@ _PACKAGES = (
 _LAZY = {
     "Comparison": "comparison",
     "Fingerprint": "fingerprint",
-    "Simulation": "simulate",
+    "Fit": "fitting",
+    "Simulation": "ode",
+    "Solution": "solution",
     "aligned_singular_values": "stepwise",
     "compare": "comparison",
     "convergence_slope": "comparison",
     "critical_times": "stepwise",
     "crossing_times": "comparison",
     "eigenvalue_rates": "fingerprint",
+    "fit": "fitting",
     "gradient_descent": "simulate",
     "gradient_flow": "simulate",
-    "integrate": "simulate",
+    "integrate": "ode",
     "iter_norm_spectrum": "spectral_transformation",
     "kernel_embedding": "stepwise",
     "predictor_eigenvalues": "implicit_variance",

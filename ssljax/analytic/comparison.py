@@ -78,7 +78,10 @@ class Comparison:
             axes: matplotlib axes; None makes them.
             points: number of the simulation's points drawn per mode.
         """
-        labels = [f"theory, mode {i + 1}" for i in range(self.theory.shape[1])]
+        modes = self.theory.shape[1]
+        labels = [f"theory, mode {i + 1}" for i in range(modes)]
+        if modes == 1:
+            labels = ["theory"]
         axes = draw_modes(self.times, self.theory, labels, axes=axes)
         draw_points(axes, self.times, self.simulation, points=points)
         axes.set_title(self.what)

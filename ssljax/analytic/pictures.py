@@ -1,14 +1,9 @@
 """Plots and tables of solutions and simulations, for notebooks."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-from ssljax.analytic.ode import Simulation
-
-if TYPE_CHECKING:
-    from ssljax.analytic.solution import Solution
 
 # Told apart in grey: dashes for modes, open markers for the simulation.
 DASHES = ("-", "--", "-.", ":")
@@ -16,34 +11,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 TIME = "time (learning rate x step)"
 # With more modes a legend would hide the curves.
 _MOST_LABELS = 8
-
-
-def draw_solution(
-    solution: "Solution",
-    simulation: Any = None,
-    *,
-    times: Any = None,
-    axes: Any = None,
-    points: int = 25,
-) -> Any:
-    """Draw a solution as lines and a simulation as points: see `Solution.plot`."""
-    if times is None:
-        if not isinstance(simulation, Simulation):
-            raise ValueError("plot needs times, or a Simulation to take them from")
-        times = np.linspace(0.0, float(simulation.times[-1]), 200)
-    times = np.asarray(times, float)
-    values = np.asarray(solution(times))
-    labels = solution.labels(values)
-    axes = draw_modes(times, values, labels, axes=axes)
-    if simulation is not None:
-        at = times
-        if isinstance(simulation, Simulation):
-            at, simulation = np.asarray(simulation.times), simulation.values
-        draw_points(axes, at, np.asarray(simulation), points=points)
-    axes.set_ylabel(solution.quantity)
-    axes.set_title(solution.title)
-    _legend(axes)
-    return axes
 
 
 def draw_modes(
@@ -84,11 +51,6 @@ def draw_points(axes: Any, times: Any, values: Any, *, points: int = 25) -> None
             markerfacecolor="none",
             label="simulation" if mode == 0 else None,
         )
-
-
-def _legend(axes: Any) -> None:
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend()
 
 
 def data_frame(labels: Sequence[str], times: Any, values: Any) -> Any:

@@ -6,17 +6,17 @@ compiled and mapped over, stored and fitted like any other set of parameters.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssljax.analytic.fitting import Fit, fit
 from ssljax.analytic.inputs import check_not_negative
+from ssljax.analytic.ode import Simulation
+from ssljax.analytic.pictures import data_frame, draw_modes, draw_points
 from ssljax.analytic.precision import in_float64, known
-
-if TYPE_CHECKING:
-    from ssljax.analytic.fit import Fit
 
 Law = Callable[..., jax.Array]
 
@@ -94,10 +94,8 @@ class Solution:
         *,
         free: Sequence[str] | None = None,
         noise: Any = None,
-    ) -> "Fit":
+    ) -> Fit:
         """Find parameters from measured values: see `ssljax.analytic.fit`."""
-        from ssljax.analytic.fit import fit
-
         return fit(self, times, values, free=free, noise=noise)
 
     def plot(
@@ -111,8 +109,9 @@ class Solution:
         """Draw the modes as labelled lines, and a simulation as points.
 
         Args:
-            simulation: a `Simulation` of such values, or None.
-            times: ``[times]`` of the lines; None takes the simulation's.
+            simulation: a `Simulation` of such values, values ``[times, modes]`` at
+                ``times``, or None.
+            times: ``[times]`` of the lines; None takes 200 up to a simulation's end.
             axes: matplotlib axes; None makes them.
             points: number of the simulation's points drawn per mode.
 
@@ -122,9 +121,21 @@ class Solution:
         Raises:
             ValueError: without times and without a simulation.
         """
-        from ssljax.analytic.pictures import draw_solution
-
-        return draw_solution(self, simulation, times=times, axes=axes, points=points)
+        if times is None:
+            if not isinstance(simulation, Simulation):
+                raise ValueError("plot needs times, or a Simulation to take them from")
+            times = np.linspace(0.0, float(simulation.times[-1]), 200)
+        times = np.asarray(times, float)
+        values = np.asarray(self(times))
+        axes = draw_modes(times, values, self.labels(values), axes=axes)
+        if isinstance(simulation, Simulation):
+            draw_points(axes, simulation.times, simulation.values, points=points)
+        elif simulation is not None:
+            draw_points(axes, times, simulation, points=points)
+        axes.set_ylabel(self.quantity)
+        axes.set_title(self.title)
+        axes.legend()
+        return axes
 
     def frame(self, times: Any) -> Any:
         """Return a pandas data frame, one row per time and one column per mode.
@@ -132,9 +143,8 @@ class Solution:
         Raises:
             ModuleNotFoundError: if pandas is not installed.
         """
-        from ssljax.analytic.pictures import data_frame
-
-        return data_frame(self.labels(np.asarray(self(times))), times, self(times))
+        values = np.asarray(self(times))
+        return data_frame(self.labels(np.atleast_2d(values)), times, values)
 
     def labels(self, values: np.ndarray) -> tuple[str, ...]:
         """Return a label for each column of the values."""

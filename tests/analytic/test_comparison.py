@@ -197,7 +197,7 @@ def test_the_plot_is_lines_of_theory_under_points_of_simulation():
     assert points[0].get_marker() != points[1].get_marker()
     assert "learning rate" in axes.get_xlabel() and axes.get_title() == "two decays"
     texts = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert texts == ["theory", "simulation"]
+    assert texts == ["theory, mode 1", "theory, mode 2", "simulation"]
 
 
 def test_the_slope_is_the_order_of_convergence():
