@@ -1,6 +1,5 @@
 """Gradient flow and gradient descent: exact where known, differentiable, mappable."""
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -146,7 +145,7 @@ def test_descent_is_the_map_that_its_docstring_writes():
     np.testing.assert_allclose(path.times, [0.0, 0.2, 0.4, 0.6])
 
 
-@pytest.mark.parametrize("steps, every", [(5, 2), (0, 1), (2, 0), (-2, 1)])
+@pytest.mark.parametrize("steps, every", [(5, 2), (3, 4)])
 def test_records_must_divide_the_steps(steps, every):
     with pytest.raises(ValueError, match="positive multiple of every"):
         gradient_descent(quadratic, np.ones(2), steps, 0.1, every=every)
@@ -250,14 +249,29 @@ def theory_of(scale):
     return implicit_variance.solve_cosine(scale * jnp.ones(2))(TIMES).sum()
 
 
-@pytest.mark.parametrize("of", [flow_of, flow_of_a_closure, descent_of, theory_of])
-@pytest.mark.parametrize(
-    "transformed",
-    [jax.grad, jax.jit, lambda f: lambda x: jax.vmap(jax.grad(f))(x[None])],
-)
-def test_derivatives_outside_of_float64_are_one_clear_error(of, transformed):
+SIMULATED = [flow_of, flow_of_a_closure, descent_of, theory_of]
+
+
+@pytest.mark.parametrize("of", SIMULATED)
+def test_derivatives_outside_of_float64_are_those_inside(of):
+    at = jnp.array(1.25)
+    found = {
+        "grad": jax.grad(of)(at),
+        "jvp": jax.jvp(of, (at,), (jnp.ones(()),))[1],
+        "mapped": jax.vmap(jax.grad(of))(at[None])[0],
+    }
+    with jax.enable_x64(True):
+        expected = jax.grad(of)(jnp.asarray(at, jnp.float64))
+    for name, value in found.items():
+        assert value.dtype == jnp.float32, name
+        np.testing.assert_allclose(value, expected, rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("of", SIMULATED)
+@pytest.mark.parametrize("compiled", [jax.jit, lambda of: jax.jit(jax.grad(of))])
+def test_a_loop_compiled_outside_of_float64_is_one_clear_error(of, compiled):
     with pytest.raises(ValueError, match=r"with jax.enable_x64\(True\)") as caught:
-        transformed(of)(jnp.array(1.0))
+        compiled(of)(jnp.array(1.0))
     assert "\n" not in str(caught.value)
     # Nothing of it is left behind.
     assert gradient_descent(quadratic, jnp.ones(2), 4, 0.1).times.shape == (5,)
@@ -277,41 +291,3 @@ def test_times_that_cannot_be_integrated_through(times, message):
     with pytest.raises(ValueError, match=message) as caught:
         gradient_flow(quadratic, np.ones(2), times)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.slow
-def test_a_vector_field_is_compiled_once(monkeypatch):
-    solved = []
-    original = diffrax.diffeqsolve
-
-    def counted(*args, **kwargs):
-        solved.append(1)
-        return original(*args, **kwargs)
-
-    monkeypatch.setattr(diffrax, "diffeqsolve", counted)
-    solution = implicit_variance.solve_cosine(np.array([0.3, 1.5]))
-    first, again, later = (solution(t) for t in (TIMES, TIMES, 2.0 * TIMES))
-    assert len(solved) == 1
-    np.testing.assert_array_equal(first, again)
-    assert np.abs(later - first)[1:].max() > 1e-3
-
-    # Another record is another program.
-    for record in (jnp.sum, jnp.exp):
-        solved.clear()
-        for start in (np.ones(2), np.array([2.0, 1.0])):
-            found = integrate(shrink, start, TIMES, record=record, estimate_error=False)
-            exact = start * np.exp(-TIMES[:, None] * RATES)
-            expected = exact.sum(axis=1) if record is jnp.sum else np.exp(exact)
-            np.testing.assert_allclose(found.values, expected, atol=1e-6)
-        assert len(solved) == 1
-
-
-def test_a_vector_field_without_a_hash_is_compiled_anew():
-    class Decay:
-        __hash__ = None  # pyright: ignore[reportAssignmentType]
-
-        def __call__(self, x):
-            return -x
-
-    found = integrate(Decay(), 1.0, TIMES, estimate_error=False)
-    np.testing.assert_allclose(found.values, np.exp(-TIMES), atol=1e-6)
