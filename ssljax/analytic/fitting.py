@@ -26,7 +26,7 @@ class Fit(NamedTuple):
     errors: dict[str, Any]
     """Standard error of each entry of the free parameters, by name."""
     covariance: np.ndarray
-    """``[free, free]``, of all free entries, in the order of ``errors``."""
+    """``[free, free]``, of all free entries, sorted by name as ``errors`` is."""
     noise: float
     """Standard deviation of the values about the solution."""
     evaluations: int
@@ -114,15 +114,22 @@ def _fit(
         check_positive("noise", noise)
     weight = 1.0 / np.broadcast_to(1.0 if noise is None else noise, measured.shape)
 
-    def residuals(flat: jax.Array) -> jax.Array:
-        found = solution.replace(**unravel(flat))(times)
-        return ((found - measured) * weight).ravel()[seen]
+    def residuals(flat: np.ndarray) -> np.ndarray:
+        found = np.asarray(_values(solution, unravel(flat), times))
+        gaps = ((found - measured) * weight).ravel()[seen]
+        return np.nan_to_num(gaps, nan=_FAR, posinf=_FAR, neginf=-_FAR)
 
-    value, slope = jax.jit(residuals), jax.jit(jax.jacfwd(residuals))
+    def slopes(flat: np.ndarray) -> np.ndarray:
+        found = _slopes(solution, unravel(flat), times)
+        # A dict is sorted by name, and so is the flat vector.
+        parts = [np.asarray(found[k]).reshape(seen.size, -1) for k in sorted(found)]
+        table = np.concatenate(parts, axis=1) * weight.reshape(-1, 1)
+        return np.nan_to_num(table[seen])
+
     result = scipy.optimize.least_squares(
-        lambda flat: np.nan_to_num(value(flat), nan=_FAR, posinf=_FAR, neginf=-_FAR),
+        residuals,
         np.asarray(first),
-        jac=lambda flat: np.nan_to_num(slope(flat)),
+        jac=slopes,
         bounds=(_lowest(guess), np.inf),
         x_scale="jac",
         xtol=1e-12,
@@ -141,6 +148,15 @@ def _fit(
         scatter if noise is None else float(np.sqrt(np.mean(1.0 / weight**2))),
         int(result.nfev),
     )
+
+
+@jax.jit
+def _values(solution: Any, free: dict[str, jax.Array], times: jax.Array) -> jax.Array:
+    return solution.replace(**free)(times)
+
+
+# Compiled once for all fits of one kind of solution: the law is a part of the pytree.
+_slopes = jax.jit(jax.jacfwd(_values, argnums=1))
 
 
 def _lowest(guess: dict[str, jax.Array]) -> np.ndarray:

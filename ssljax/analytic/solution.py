@@ -83,7 +83,7 @@ class Solution:
         if unknown:
             raise ValueError(
                 f"{self.title} has no parameter {', '.join(unknown)}; it has "
-                f"{', '.join(self.params)}"
+                f"{', '.join(_names(self.params))}"
             )
         return replace(self, params={**self.params, **params})
 
@@ -174,11 +174,16 @@ def described(params: Mapping[str, Any]) -> str:
     'alpha 0.5, rates [2, 3]'
     """
     parts = []
-    for name, value in params.items():
-        for path, leaf in jax.tree_util.tree_flatten_with_path(value)[0]:
+    for name in _names(params):
+        for path, leaf in jax.tree_util.tree_flatten_with_path(params[name])[0]:
             label = name + jax.tree_util.keystr(path)
             if np.shape(leaf) or not known(leaf):
                 parts.append(f"{label} {list(np.shape(leaf))}")
             else:
                 parts.append(f"{label} {float(leaf):.4g}")
     return ", ".join(parts)
+
+
+def _names(params: Mapping[str, Any]) -> list[str]:
+    """Return the names with the start first; JAX sorts the keys of a dict."""
+    return sorted(params, key=lambda name: (name != "start", name))
