@@ -21,6 +21,7 @@ from faulty import (
     only_line,
     raises,
     saved,
+    unreadable,
 )
 from interrupted import STEPS, images, lines, losses
 
@@ -31,6 +32,7 @@ from ssljax.runs import files, loop
 from ssljax.runs.errors import explain
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.pretrain import pretrain
+from ssljax.runs.records import DataRecord
 from ssljax.runs.writers import MetricWriter
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -231,6 +233,21 @@ def test_a_folder_that_is_read_only(run, whole, capfd, monkeypatch):
     assert on_the_page(line, code, {run.workdir: "DIR"})
     assert saved(run.workdir) == [2, 4]
     resumes(run, whole)
+
+
+@pytest.mark.parametrize("name", ["environment.json", "data.json"])
+def test_a_file_of_the_run_that_cannot_be_read(name, run, capfd, monkeypatch):
+    folder = RunFolder(run.workdir)
+    folder.claim(resolve(TINY))
+    folder.write_environment(["ssljax", "pretrain"])
+    folder.write_data(DataRecord(name="arrays"))
+    before = {path: path.read_bytes() for path in (folder.environment, folder.data)}
+    with monkeypatch.context() as patch:
+        unreadable(patch, name)
+        code, line = ended(run, capfd, patch)
+    assert code == 2 and f"{name} cannot be read (Input/output error)" in line
+    assert on_the_page(line, code, {run.workdir: "DIR", name: "data.json"})
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def spoil(state):
