@@ -163,7 +163,7 @@ def check_moment(name: str, moment: Any) -> jax.Array:
 def check_symmetric(name: str, matrix: jax.Array) -> None:
     """Raise unless a matrix equals its transpose to float32's rounding."""
     if known(matrix):
-        # In NumPy: inside of `jax.jit` JAX traces computations on known numbers.
+        # In NumPy, because inside `jax.jit` JAX traces even operations on constants.
         seen = np.asarray(matrix)
         gap = np.abs(seen - seen.T).max()
         if gap > 1e-6 * np.abs(seen).max():

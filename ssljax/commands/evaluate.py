@@ -1,4 +1,4 @@
-"""`ssljax evaluate DIR`: the frozen encoder of a run beside its baselines."""
+"""`ssljax evaluate DIR`: the frozen encoder of a run beside three baselines."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,10 @@ from ssljax.commands.parse import parse_positional
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Evaluate the frozen encoder of a run, beside an untrained one and raw pixels."""
+    """Evaluate the frozen encoder of a run beside three baselines.
+
+    They are an untrained encoder, raw pixels and the most frequent training class.
+    """
 
     workdir: Path
     """Run folder."""

@@ -17,7 +17,7 @@ _STOPPED = {"TrainingFailed": FAILED, "Preempted": RETRY, "ProcessLost": RETRY}
 
 
 def _command(module: str) -> Callable[[list[str]], int | None]:
-    """The `run` of a module of this package, imported when it is called."""
+    """Return the `run` of a module of this package, imported when it is called."""
 
     def run(words: list[str]) -> int:
         return importlib.import_module(f"ssljax.commands.{module}").run(words)

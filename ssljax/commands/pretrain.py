@@ -111,7 +111,7 @@ def _dry_run(config: Config) -> int:
 
 
 def _help_without_recipe() -> str:
-    """How the command is used, with the names of all recipes by data set."""
+    """Return the usage, with the names of all recipes by data set."""
     by_dataset: dict[str, list[str]] = {}
     for name in RECIPES:
         dataset, _, method = name.partition("/")

@@ -34,7 +34,7 @@ class DataConfig:
     """The images: data set, splits, size and storage."""
 
     name: str = "shapes"
-    """Data set: `shapes` (embedded), `folder`, `arrays` (from Python only) or any TFDS
+    """Data set: `shapes` (generated), `folder`, `arrays` (from Python only) or any TFDS
     name, such as `cifar10`."""
     split: str = "train"
     """Split to pretrain on."""

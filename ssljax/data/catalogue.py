@@ -75,14 +75,14 @@ def catalogue(data_dir: str | None = None) -> list[Entry]:
             ``~/tensorflow_datasets``.
 
     Returns:
-        The embedded set, folders, well-known TFDS sets, and then all others that have
+        The generated set, folders, well-known TFDS sets, and then all others that have
         been prepared in ``data_dir``.
 
     >>> catalogue()[0].name
     'shapes'
     """
     rows = [
-        Entry("shapes", dict(shapes.SIZES), "32 x 32", 12, "embedded", True),
+        Entry("shapes", dict(shapes.SIZES), "32 x 32", 12, "generated", True),
         Entry("folder", {}, "varies", None, "your images: --data.path DIR", True),
     ]
     found = _prepared(Path(tfds_dir(data_dir)))

@@ -1,4 +1,4 @@
-"""Load a data set by name: the embedded one, a folder of images, or a TFDS set."""
+"""Load a data set by name: the generated one, a folder of images, or a TFDS set."""
 
 from ssljax.data import decode, shapes
 from ssljax.data.folder import load_folder
@@ -23,7 +23,7 @@ def load(
     """Load a data set by name.
 
     Args:
-        name: ``"shapes"`` (embedded), ``"folder"`` (with ``path``) or a TFDS name
+        name: ``"shapes"`` (generated), ``"folder"`` (with ``path``) or a TFDS name
             such as ``"cifar10"`` or ``"imagenet_resized/64x64"``.
         split: ``"train"``, ``"test"``, or the name of another split of the data set.
             ``"test"`` is the labelled held-out split, whatever the set calls it.
@@ -86,7 +86,7 @@ def load(
 
 
 def _load_shapes(split, image_size, examples, store, seed) -> Source:
-    """Load the embedded set; it is generated, so it is always in memory."""
+    """Load the generated set, which is always in memory."""
     if split not in shapes.SIZES:
         raise DataError(f"'shapes' has no split {split!r}; use train or test")
     if store == "stream":

@@ -109,7 +109,8 @@ class Reader:
                     return result
                 error = result
         raise DataError(
-            f"no image of class {label} can be read; the last one tried: {error}"
+            f"no image of class {label} can be read (the last one tried: {error}); "
+            "replace the damaged images"
         )
 
 

@@ -1,4 +1,4 @@
-"""Generate ``shapes``, the embedded set of 32 x 32 colour images in twelve classes.
+"""Generate ``shapes``, a set of 32 x 32 colour images in twelve classes.
 
 Every image shows two to four copies of one shape. The shape is the class. Colours,
 places, sizes, rotations, background and noise are drawn for every image or copy,

@@ -193,7 +193,8 @@ def open_records(made, split: str, image_key: str):
     except (ValueError, OSError, NotImplementedError) as error:
         text = " ".join(str(error).split())
         raise DataError(
-            f"cannot read split {split!r} of {made.info.full_name}: {text}"
+            f"cannot read split {split!r} of {made.info.full_name} ({text}); "
+            "check how the split is written and that the files are in place"
         ) from None
 
 

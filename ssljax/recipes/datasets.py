@@ -69,7 +69,7 @@ IMAGENET = Dataset(
 )
 
 SHAPES = Dataset(
-    title="the embedded `shapes` images",
+    title="the generated `shapes` images",
     # A subset and half the width, so that two CPU cores finish within minutes.
     data=DataConfig("shapes", examples=8000),
     model=ModelConfig(arch="resnet_tiny", width=0.5),

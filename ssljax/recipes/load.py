@@ -52,7 +52,7 @@ def _new_name(path: str) -> str | None:
 
 
 def _nearest_names(recipe: str) -> list[str]:
-    """Up to three names that may have been meant."""
+    """Return up to three names that may have been meant."""
     recipe = recipe.lower()
     # A method without its data set, or with an underscore in place of the slash.
     same = [n for n in RECIPES if n.partition("/")[2] == recipe]
@@ -86,7 +86,7 @@ def _from_file(file: Path, path: str, *, smoke: bool) -> Config:
 
 
 def _line_of(error: Exception, file: str) -> str:
-    """Where in a recipe an error came from, as `` line 3``."""
+    """Return where in a recipe an error came from, as `` line 3``."""
     if isinstance(error, SyntaxError) and error.filename == file:
         return f" line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)

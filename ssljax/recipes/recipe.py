@@ -43,14 +43,17 @@ class Recipe:
 
     @property
     def epochs(self) -> float:
+        """Return the epochs of the full config."""
         return self.make(self.dataset).epochs
 
     @property
     def title(self) -> str:
+        """Return the method and the data set, in words."""
         return f"{self.method} on {self.dataset.title}"
 
     @property
     def command(self) -> str:
+        """Return the command line that trains the recipe."""
         extra = " --data.path DIR" if self.dataset.data.name == "folder" else ""
         folder = self.name.replace("/", "_")
         return f"ssljax pretrain {self.name}{extra} --workdir runs/{folder}"

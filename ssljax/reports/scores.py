@@ -141,18 +141,24 @@ def _caption(evaluation: Evaluation, rows: Sequence[EvaluationRow]) -> str:
 
 
 def _details(rows: Sequence[EvaluationRow]) -> list[tuple[str, list[str]]]:
-    """Return the protocols' settings and details, equal ones told once."""
-    said: dict[_Column, dict[str, list[str]]] = {}
+    """Return the protocols with their settings and details, equal ones merged."""
+    found: dict[_Column, dict[str, list[str]]] = {}
     for row in rows:
-        details = said.setdefault(_column(row), {})
+        details = found.setdefault(_column(row), {})
         if row.detail:
             details.setdefault(row.detail, []).append(str(row.representation))
     groups: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
-    for (protocol, split), details in said.items():
+    for (protocol, split), details in found.items():
         head, _, settings = protocol.partition(" (")
         lines = tuple(f"{', '.join(names)}: {text}" for text, names in details.items())
         groups.setdefault((settings, split, lines), []).append(head)
+    several = len({split for _, split in found}) > 1
     return [
-        (", ".join(heads) + (f" ({settings}" if settings else ""), list(lines))
-        for (settings, _, lines), heads in groups.items()
+        (
+            ", ".join(heads)
+            + (f" ({settings}" if settings else "")
+            + (f", {split}" if several and split else ""),
+            list(lines),
+        )
+        for (settings, split, lines), heads in groups.items()
     ]

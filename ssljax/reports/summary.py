@@ -184,7 +184,7 @@ def _time(iso: str | None) -> str:
 
 
 def grouped(count: int) -> str:
-    """Return a number with its thousands apart.
+    """Return a number with a no-break space between groups of thousands.
 
     >>> grouped(50000) == "50\\N{NO-BREAK SPACE}000"
     True

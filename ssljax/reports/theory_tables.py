@@ -125,6 +125,7 @@ class Outcome:
 
 
 def counts(outcome: Outcome) -> str:
+    """Return in words how many items agree, were not run and disagree."""
     text = f"{outcome.agreeing} of {len(outcome.verdicts)} items agree"
     if outcome.missing:
         text += f", {outcome.missing} not run"
@@ -132,6 +133,7 @@ def counts(outcome: Outcome) -> str:
 
 
 def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
+    """Return one line per theory, and one with the total time and the verdict."""
     width = max(len(outcome.theory.name) for outcome in outcomes)
     lines = [
         f"{outcome.theory.name:<{width}}  {outcome.seconds:7.1f} s  {counts(outcome)}"
@@ -160,7 +162,7 @@ def checklist_page(outcomes: Sequence[Outcome], seed: int, made: "Launch") -> st
     Returns:
         The page, with each theory's figures below its table.
     """
-    parts = ["# What each theory is held to", "", _stamp(seed, made), ""]
+    parts = ["# Checks of each theory", "", _stamp(seed, made), ""]
     for outcome in outcomes:
         parts += [f"## {outcome.theory.name}", "", outcome.theory.paper, ""]
         rows = [("item", "check", "tolerance", "measured")]

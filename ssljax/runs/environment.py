@@ -91,7 +91,11 @@ def load(path: Path, notes: list[str] | None = None) -> Environment:
 
     Args:
         path: the file.
-        notes: gets a sentence about a damaged file.
+        notes: gets a sentence about a file that is damaged or cannot be read. None
+            refuses one that cannot be read.
+
+    Raises:
+        ConfigError: if an existing file cannot be read and ``notes`` is None.
     """
     return Environment.load(path, notes)
 

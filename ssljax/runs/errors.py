@@ -35,7 +35,8 @@ rerun the same command; nothing was saved yet, so it starts from step 0'
     for each in _causes(error):
         line = _of_memory(each) or _of_data(each) or _of_disk(each, folder)
         if line is not None:
-            return " ".join(f"{line}, then {_rerun(folder)}".split())
+            joined = f"{line}, then" if _has_advice(line) else f"{line};"
+            return " ".join(f"{joined} {_rerun(folder)}".split())
     return None
 
 
@@ -115,6 +116,12 @@ def _number_and_place(
             if words in str(error):
                 return number, str(folder.path)
     return None, ""
+
+
+def _has_advice(line: str) -> bool:
+    """Return whether a line says what to do, which follows a semicolon."""
+    # A reason quoted in brackets may have semicolons of its own.
+    return "; " in re.sub(r"\(.*\)", "", line)
 
 
 def _rerun(folder: RunFolder) -> str:

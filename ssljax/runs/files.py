@@ -60,13 +60,24 @@ def read_object(path: Path, notes: list[str] | None = None) -> dict[str, Any]:
 
     Args:
         path: the file.
-        notes: gets a sentence about a damaged file.
+        notes: gets a sentence about a file that is damaged or cannot be read. None
+            refuses one that cannot be read.
+
+    Raises:
+        ConfigError: if an existing file cannot be read and ``notes`` is None.
     """
     try:
         value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and notes is None:
+            # The content may be intact, and a caller would write an empty record over
+            # it or take unknown data for the run's.
+            raise ConfigError(
+                f"{path} cannot be read ({error.strerror or type(error).__name__}); "
+                "make it readable again or use another --workdir"
+            ) from error
         if notes is not None:
             notes.append(f"{path.name} could not be read and was ignored: {error}")
         return {}

@@ -144,7 +144,8 @@ class RunFolder:
         files.write_atomically(self.skipped, "".join(lines))
 
     # Below, a missing or damaged file gives an empty record, and ``notes`` gets a
-    # sentence about the damage: a report shows what is left.
+    # sentence about the damage: a report shows what is left. Without ``notes``, a file
+    # that exists but cannot be read is a `ConfigError`.
 
     def load_environment(self, notes: list[str] | None = None) -> Environment:
         """Read the launches of the run."""

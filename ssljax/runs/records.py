@@ -49,7 +49,11 @@ class Record:
 
         Args:
             path: the file.
-            notes: gets a sentence about a damaged file.
+            notes: gets a sentence about a file that is damaged or cannot be read. None
+                refuses one that cannot be read.
+
+        Raises:
+            ConfigError: if an existing file cannot be read and ``notes`` is None.
         """
         return cls.from_object(files.read_object(path, notes))
 

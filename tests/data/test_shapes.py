@@ -1,4 +1,4 @@
-"""The embedded set: its images never change, and no shortcut leads to its classes."""
+"""The generated set: its images never change, and no shortcut leads to its classes."""
 
 import hashlib
 

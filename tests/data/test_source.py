@@ -1,4 +1,4 @@
-"""Sources from arrays and from the embedded set; subsets and statistics."""
+"""Sources from arrays and from the generated set; subsets and statistics."""
 
 import pickle
 

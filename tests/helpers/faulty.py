@@ -1,5 +1,6 @@
 """Runs with a fault: in this process, or on a small disk that is really full."""
 
+import errno
 import itertools
 import json
 import os
@@ -68,6 +69,18 @@ def raises(error):
         raise error
 
     return fault
+
+
+def unreadable(patch, name):
+    """Make reading files of that name fail as on a failing disk."""
+    read = Path.read_text
+
+    def fail(path, *args, **options):
+        if path.name == name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read(path, *args, **options)
+
+    patch.setattr(Path, "read_text", fail)
 
 
 def ended(run, capfd, monkeypatch):

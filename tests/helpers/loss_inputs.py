@@ -46,7 +46,7 @@ def degenerate(n=6, d=4):
         "one_value": 0.7 * ones,
         "identical_rows": ones * z[:1],
         "constant_column": np.where(column == 2, 3.0, z),
-        "rank_one": np.outer(z[:, 0], [1.0, -2.0, 0.5, 1.0][:d]),
+        "rank_one": np.outer(z[:, 0], np.resize([1.0, -2.0, 0.5, 1.0], d)),
         "opposite_rows": np.where(row % 2 == 0, ones, -ones),
         "orthogonal_rows": np.eye(n, d),
         "tiny": 1e-4 * z,

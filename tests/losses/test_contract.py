@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import loss_contract as contract
 import numpy as np
 import pytest
-from loss_cases import CASES, SHAPE, public_name
+from loss_cases import CASES, public_name
 from loss_inputs import degenerate, normal, pair, positive_definite
 
 from ssljax import losses
@@ -42,9 +42,8 @@ def test_a_loss_keeps_its_contract(name):
         if name in QUICK_PLAIN:
             check_plain_calls(case, wide)
     program = contract.narrow_program(case)
-    check_finite(case, degenerate(), program)
-    if case.shape == SHAPE:
-        check_float32_follows(case, wide, program)
+    check_finite(case, degenerate(*case.shape), program)
+    check_float32_follows(case, wide, program)
 
 
 def check_types_and_invariances(case, wide):
@@ -113,14 +112,17 @@ def check_finite(case, embeddings, program):
 
 def check_float32_follows(case, wide, program):
     """Finite is not enough: an overflow that is masked later would show here."""
-    names, batch = contract.degenerate_points(case, degenerate())
+    names, _ = contract.degenerate_points(case, degenerate(*case.shape))
     # As many points as before, so that the program is not compiled again.
     points = [np.broadcast_to(x, (len(names), *x.shape)) for x in wide.arguments]
     values, gradients = program(*(x.astype(np.float32) for x in points))
-    np.testing.assert_allclose(values[0], wide.value("base"), rtol=1e-5)
+    # The cubes in the whitening cases cancel to a small part of their size.
+    atol = 1e-7 if case.whitens else 0.0
+    np.testing.assert_allclose(values[0], wide.value("base"), rtol=1e-5, atol=atol)
     for narrow, exact in zip(gradients, wide.gradients, strict=True):
         scale = np.abs(exact[0]).max()
-        np.testing.assert_allclose(narrow[0], exact[0], rtol=0, atol=1e-4 * scale)
+        gap = np.abs(narrow[0] - exact[0]).max()
+        assert gap <= case.float32_gap * scale, gap / scale
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from trained_alike import gap_between, reference
 from ssljax.methods import METHODS
 
 pytestmark = pytest.mark.slow
+CHOSEN = (*WIRINGS, "w_mse", "supervised")
 AGREE = """
 import pickle, sys
 import jax
@@ -48,8 +49,9 @@ if index == 0:
 
 
 def test_methods_train_as_on_one_device(tmp_path):
-    # One of each wiring, or all methods (ten minutes) with SSLJAX_ALL_ENGINES=1.
-    names = METHODS if os.environ.get("SSLJAX_ALL_ENGINES") else WIRINGS
+    # One of each wiring, one that draws a random key and one that uses labels, or all
+    # methods (ten minutes) with SSLJAX_ALL_ENGINES=1.
+    names = METHODS if os.environ.get("SSLJAX_ALL_ENGINES") else CHOSEN
     port, out = str(free_port()), tmp_path / "found.pickle"
     launched = [
         subprocess.Popen(

@@ -1,6 +1,6 @@
 """One executed step for each combination of method, optimizer and kind of crops.
 
-The presets of `--smoke`, on the smallest network and embedded images. That the other
+The presets of `--smoke`, on the smallest network and generated images. That the other
 recipes, and the full sizes, fit together is in `test_shapes.py`.
 """
 

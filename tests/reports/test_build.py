@@ -355,7 +355,7 @@ def test_collapsed_features_map_to_the_origin(x):
     assert points.shape == (len(x), 2) and not points.any() and not explained.any()
 
 
-def test_features_that_are_not_finite_are_left_out_and_told(tmp_path):
+def test_features_that_are_not_finite_are_left_out_and_reported(tmp_path):
     given = inputs()
     given["features"][:3] = np.nan
     arrays, notes = gather(
@@ -402,11 +402,11 @@ def test_names_that_no_font_can_draw_are_in_the_caption(brief, monkeypatch):
     names = ["disc", "猫", "ring", "犬"]
     page = build_report(brief, **inputs(), class_names=names).read_text("utf-8")
     fonts._fallbacks.cache_clear()
-    told = (
+    caption = (
         "No font on this system can draw some of the names: class 1 is 猫, class 3 is"
     )
     # Below the map and the confusion matrix.
-    assert page.count(told) == 2
+    assert page.count(caption) == 2
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,7 @@ def test_nothing_that_was_recorded_becomes_markup(tmp_path, changes):
     assert "<script>alert(" in parsed.text and "'x'" in parsed.text
 
 
-def test_nested_settings_are_told_by_dotted_name(tmp_path):
+def test_nested_settings_have_dotted_names(tmp_path):
     text = Balance(write(tmp_path / "report.html")).text
     assert "method.name vicreg" in text
     assert "Launch 1, time not recorded" in text and "Python 3.11" in text
@@ -180,7 +180,7 @@ def test_the_best_accuracy_of_a_protocol_and_split_is_bold():
     assert shown(made)["random encoder"] == ["–", "–", "not finite"]
 
 
-def test_equal_details_are_told_once():
+def test_equal_details_are_listed_once():
     left_out = "k=200 left out"
     made = table(
         *(
@@ -192,6 +192,19 @@ def test_equal_details_are_told_once():
     assert made.columns == ["knn k=1", "knn k=5"]
     assert made.details == [
         ("knn k=1, knn k=5 (cosine)", [f"encoder, raw pixels: {left_out}"])
+    ]
+
+
+def test_details_of_several_splits_name_the_split():
+    made = table(
+        row("encoder", 50.0, "linear (L-BFGS)", detail="l2=0.1"),
+        row("encoder", 60.0, "linear (L-BFGS)", split="train", detail="l2=0.1"),
+        row("encoder", 70.0, "knn", split="train"),
+    )
+    assert made.details == [
+        ("linear (L-BFGS), test", ["encoder: l2=0.1"]),
+        ("linear (L-BFGS), train", ["encoder: l2=0.1"]),
+        ("knn, train", []),
     ]
 
 

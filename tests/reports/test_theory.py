@@ -293,8 +293,8 @@ def test_outcomes_as_a_page():
         ["", "gap", "<= 1e-12", "1e-13"],
         ["", "slope", "1 +- 0.1", "3 **DISAGREES**"],
     ]
-    for told in ("`ssljax theory toy`", "seed 4", "commit abc", "jax 1.2", "a chip"):
-        assert told in page
+    for text in ("`ssljax theory toy`", "seed 4", "commit abc", "jax 1.2", "a chip"):
+        assert text in page
     assert "optax" not in page  # nothing here trains with it
 
 

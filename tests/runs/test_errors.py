@@ -21,16 +21,19 @@ from faulty import (
     only_line,
     raises,
     saved,
+    unreadable,
 )
 from interrupted import STEPS, images, lines, losses
 
 from ssljax.config import MethodConfig
 from ssljax.data import DataError
+from ssljax.data.tfds import TfdsReader, open_records
 from ssljax.methods import resolve
 from ssljax.runs import files, loop
 from ssljax.runs.errors import explain
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.pretrain import pretrain
+from ssljax.runs.records import DataRecord
 from ssljax.runs.writers import MetricWriter
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -86,6 +89,71 @@ def test_a_known_error_is_one_line_with_advice(tmp_path, error, words):
     for name in ("4", "12", "16.orbax-checkpoint-tmp"):
         (folder.checkpoints / name).mkdir(parents=True)
     assert str(explain(error, folder)).endswith("same command to resume from step 12")
+
+
+class Failing(TfdsReader):
+    """A reader of the same encoded image, or of the same error, again and again."""
+
+    def __init__(self, item):
+        super().__init__(4, 12, 3, "NAME", "DATA", "train", "image", None, None)
+        self.records = self if isinstance(item, Exception) else None
+        self.item = item
+
+    def __getitems__(self, indices):
+        raise self.item
+
+    def fetch(self, indices):
+        if self.records is not None:
+            return super().fetch(indices)
+        return [(self.item, 7) for _ in indices]
+
+
+class Unopened:
+    """A prepared data set whose files cannot be opened."""
+
+    class info:
+        full_name = "NAME/1.0.0"
+
+    def as_data_source(self, split, decoders):
+        raise OSError("file header; checksum")
+
+
+# Every message of a `DataError` that reading images can raise during training.
+WHILE_TRAINING = {
+    "missing": (
+        lambda: Failing("DATA/a.png").many([0]),
+        r"DATA/a.png cannot be opened \(No such file or directory\); bring it back",
+    ),
+    "damaged": (
+        lambda: Failing(b"text").many([0]),
+        r"no image of class 7 can be read \(.*: not an image\); replace the damaged "
+        "images",
+    ),
+    "records": (
+        lambda: Failing(RuntimeError("hash; mismatch")).many([0]),
+        r"the files of 'NAME' in DATA cannot be read \(hash; mismatch\); bring them "
+        "back, or delete that data set and run `ssljax data prepare NAME`",
+    ),
+    "split": (
+        lambda: open_records(Unopened(), "train", "image"),
+        r"cannot read split 'train' of NAME/1.0.0 \(file header; checksum\); check how "
+        "the split is written and that the files are in place",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WHILE_TRAINING)
+def test_an_error_of_the_data_says_what_to_do_before_the_rerun(name, tmp_path):
+    read, words = WHILE_TRAINING[name]
+    with pytest.raises(DataError) as caught:
+        read()
+    line = str(explain(caught.value, RunFolder(tmp_path)))
+    assert re.fullmatch(f"data: {words}, then rerun the same command; .*", line), line
+
+
+def test_an_error_without_advice_is_followed_by_the_rerun(tmp_path):
+    line = explain(DataError("x.png (a; b) is empty"), RunFolder(tmp_path))
+    assert str(line).startswith("data: x.png (a; b) is empty; rerun the same command")
 
 
 def test_a_full_disk_in_tensorstore_is_not_taken_for_lack_of_memory(tmp_path):
@@ -231,6 +299,21 @@ def test_a_folder_that_is_read_only(run, whole, capfd, monkeypatch):
     assert on_the_page(line, code, {run.workdir: "DIR"})
     assert saved(run.workdir) == [2, 4]
     resumes(run, whole)
+
+
+@pytest.mark.parametrize("name", ["environment.json", "data.json"])
+def test_a_file_of_the_run_that_cannot_be_read(name, run, capfd, monkeypatch):
+    folder = RunFolder(run.workdir)
+    folder.claim(resolve(TINY))
+    folder.write_environment(["ssljax", "pretrain"])
+    folder.write_data(DataRecord(name="arrays"))
+    before = {path: path.read_bytes() for path in (folder.environment, folder.data)}
+    with monkeypatch.context() as patch:
+        unreadable(patch, name)
+        code, line = ended(run, capfd, patch)
+    assert code == 2 and f"{name} cannot be read (Input/output error)" in line
+    assert on_the_page(line, code, {run.workdir: "DIR", name: "data.json"})
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def spoil(state):

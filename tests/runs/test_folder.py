@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from faulty import unreadable
 
 from ssljax import methods
 from ssljax.config import (
@@ -144,6 +145,32 @@ def test_a_damaged_environment_file_is_replaced(tmp_path):
     folder.environment.write_text('{"launches": [{"comm')
     assert folder.load_environment(notes).launches == ()
     assert len(notes) == 1 and "environment.json could not be read" in notes[0]
+
+
+@pytest.mark.parametrize("name", ["environment.json", "data.json"])
+def test_an_unreadable_file_is_refused_and_only_noted_in_a_report(
+    name, tmp_path, monkeypatch
+):
+    folder = RunFolder(tmp_path)
+    folder.write_environment(["ssljax", "pretrain"])
+    folder.write_data(DataRecord(name="shapes"))
+    load = {
+        "environment.json": folder.load_environment,
+        "data.json": folder.load_data,
+    }[name]
+    before = load()
+    with monkeypatch.context() as patch:
+        unreadable(patch, name)
+        with pytest.raises(ConfigError, match=f"{name} cannot be read .Input/output"):
+            load()
+        notes = []
+        assert load(notes) == type(before)()
+        assert len(notes) == 1 and f"{name} could not be read" in notes[0]
+        if name == "environment.json":
+            # A new launch must not replace the earlier ones.
+            with pytest.raises(ConfigError, match="cannot be read"):
+                folder.write_environment(["ssljax", "again"])
+    assert load() == before
 
 
 def test_data_and_skipped_files(tmp_path):

@@ -18,8 +18,8 @@ def fourth_powers(z: ArrayLike) -> tuple[jax.Array, jax.Array]:
         z: embeddings, ``[N, D]``.
 
     Returns:
-        ``sum_i |row i|^4`` and ``sum_j |column j|^4``: all that tells the two criteria
-        apart.
+        ``sum_i |row i|^4`` and ``sum_j |column j|^4``, the only terms in which the two
+        criteria differ.
 
     Raises:
         ValueError: if ``z`` is not [N, D].

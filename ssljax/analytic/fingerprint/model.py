@@ -62,7 +62,7 @@ def gaussian_views(
         samples: number N of pairs, a multiple of ``2 modes`` and at least ``8 modes``.
         basis: "spread" gives every mode the same share of every channel, and of their
             mean, as in a network where no channel is special; "axes" makes every mode
-            a channel. Losses that see only rotations of the embedding do not tell.
+            a channel. A loss that rotations leave alone is the same for both.
         seed: of the draw.
 
     Returns:

@@ -19,7 +19,7 @@ SMALLER = 1e-5
 # Shares below which a rate is rounding: of the largest one, or of the pulls of single
 # samples, which cancel; the inverse roots of whitening have condition 1 / SMALL.
 NOISE = 1e-7
-# Change of a level to tell a force, which hardly changes, from rounding, which is new.
+# Change of a level that leaves a force almost the same, but not its rounding.
 NEARBY = 1.0 + 1e-6
 
 

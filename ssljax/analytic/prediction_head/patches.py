@@ -127,7 +127,7 @@ def population_batch(data: PatchData) -> PatchBatch:
     six only: a few samples can have them. Each shows one patch per view.
 
     Args:
-        data: the distribution to stand for; with two features.
+        data: the distribution to represent, with two features.
 
     Returns:
         ``[24, 2, 4]`` patches, two features and two directions of noise: exact for two

@@ -211,10 +211,10 @@ def real_images(given: Given) -> Sequence[Finding]:
 
 
 def fewer_rows(x1: np.ndarray, x2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return pairs with the same second moments, as many as both have columns.
+    """Return fewer pairs with the same second moments, one for every column of both.
 
-    Turning the samples among themselves, the same way in both views, changes no
-    product ``x1^T x2``, and all that a QR decomposition leaves of them is a triangle.
+    A rotation of the samples, the same in both views, leaves ``x1^T x2`` unchanged. A
+    QR decomposition finds one after which only as many rows as columns are not zero.
     """
     rows = np.linalg.qr(np.concatenate([x1, x2], axis=1))[1]
     # Moments are means over the samples, which are fewer now.
@@ -223,7 +223,7 @@ def fewer_rows(x1: np.ndarray, x2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def crops_of(images: np.ndarray, seed: int, size: int = 20) -> list[np.ndarray]:
-    """Draw two crops of each image, channels standardised, ``[N, size^2 3]``."""
+    """Standardise the channels and draw two crops of each image, ``[N, size^2 3]``."""
     pixels = images / 255.0
     channels = (0, 1, 2)
     pixels = (pixels - pixels.mean(axis=channels)) / pixels.std(axis=channels)
