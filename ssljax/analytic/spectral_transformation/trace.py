@@ -47,8 +47,9 @@ def trace_loss_of_spectrum(
     >>> float(trace_loss_of_spectrum(equal, jnp.eye(4), 0))
     2.25
     """
-    x = check_fractions("fractions", check_modes("fractions", fractions))
+    x = check_modes("fractions", fractions)
     vectors = check_shape("vectors", vectors, x.size, x.size)
+    check_fractions("fractions", x)
     check_finite("vectors", vectors)
     variances = jnp.sum(vectors**2 * iter_norm_spectrum(x, iterations)[None, :], axis=1)
     return jnp.sum((1.0 - variances) ** 2)

@@ -25,6 +25,7 @@ _INDEFINITE, _DECOMPOSED = 1e-5, 1000
 def descending_eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return eigenvalues from the largest down, and eigenvectors in columns.
 
+    Of the two signs of an eigenvector, the one that makes its largest entry positive.
     The derivative is exact for distinct eigenvalues. Among equal ones the eigenvectors
     do not turn, and the eigenvalues are taken along them.
 
@@ -33,7 +34,9 @@ def descending_eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     True
     """
     values, vectors = jnp.linalg.eigh(matrix)
-    return values[::-1], vectors[:, ::-1]
+    largest = jnp.argmax(jnp.abs(vectors), axis=0)
+    sign = jnp.sign(jnp.take_along_axis(vectors, largest[None, :], axis=0))
+    return values[::-1], (vectors * sign)[:, ::-1]
 
 
 @descending_eigh.defjvp
@@ -60,7 +63,7 @@ def scaled_modes(
         equal.
 
     >>> w = scaled_modes(jnp.diag(jnp.array([1.0, 4.0])), 1, jnp.sqrt)
-    >>> jnp.abs(w).tolist()
+    >>> w.tolist()
     [[0.0, 2.0]]
     """
 
@@ -119,23 +122,22 @@ def _matrix_root_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     return found, _sylvester(found, tangents[0])
 
 
-@jax.custom_jvp
 def _sylvester(matrix: jax.Array, right: jax.Array) -> jax.Array:
     """Solve ``R X + X R = C``; X is zero within the null space of R."""
-    values, vectors = jnp.linalg.eigh(matrix)
-    total = values[:, None] + values[None, :]
-    large = total > 1e-12 * values[-1]
-    inside = vectors.T @ right @ vectors
-    inside = jnp.where(large, inside / jnp.where(large, total, 1.0), 0.0)
-    return vectors @ inside @ vectors.T
 
+    # The eigenvectors stay inside, where nothing differentiates them: a derivative of
+    # the solution is the solution for another right-hand side.
+    def solve(_: Callable, right: jax.Array) -> jax.Array:
+        values, vectors = jnp.linalg.eigh(matrix)
+        total = values[:, None] + values[None, :]
+        large = total > 1e-12 * values[-1]
+        inside = vectors.T @ right @ vectors
+        inside = jnp.where(large, inside / jnp.where(large, total, 1.0), 0.0)
+        return vectors @ inside @ vectors.T
 
-@_sylvester.defjvp
-def _sylvester_jvp(primals, tangents):  # type: ignore[no-untyped-def]
-    matrix, right = primals
-    found = _sylvester(matrix, right)
-    moved = tangents[0] @ found + found @ tangents[0]
-    return found, _sylvester(matrix, tangents[1] - moved)
+    return jax.lax.custom_linear_solve(
+        lambda x: matrix @ x + x @ matrix, right, solve, symmetric=True
+    )
 
 
 def check_semidefinite(name: str, matrix: jax.Array) -> None:
