@@ -369,7 +369,7 @@ STEPWISE = [
         lambda gamma, sigma: flat(
             stepwise.spectral_contrastive_minimum(symmetric(gamma), symmetric(sigma), 2)
         ),
-        (MOMENT, SPREAD),
+        (np.array([[0.9, 0.1, 0.0], [0.1, 0.4, 0.05], [0.0, 0.05, 0.1]]), SPREAD),
         bad=(
             (
                 lambda: stepwise.spectral_contrastive_minimum(MOMENT, MOMENT, 1),

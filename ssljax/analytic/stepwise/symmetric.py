@@ -34,9 +34,10 @@ def descending_eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     True
     """
     values, vectors = jnp.linalg.eigh(matrix)
-    largest = jnp.argmax(jnp.abs(vectors), axis=0)
-    sign = jnp.sign(jnp.take_along_axis(vectors, largest[None, :], axis=0))
-    return values[::-1], (vectors * sign)[:, ::-1]
+    # Without indices, whose type depends on the precision outside of a `jax.jit`.
+    forward = jnp.max(vectors, axis=0) >= jnp.max(-vectors, axis=0)
+    vectors = vectors * jnp.where(forward, 1.0, -1.0)[None, :]
+    return values[::-1], vectors[:, ::-1]
 
 
 @descending_eigh.defjvp
