@@ -1,7 +1,13 @@
-"""The two curves that a single mode can follow, free of overflow."""
+"""The two curves that a single mode can follow, free of overflow and smooth."""
+
+import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from ssljax.analytic.inputs import check_not_negative
 
 HUGE = 1e30
 """Beyond this ``exp(u)`` and ``exp(u) + u`` are one number."""
@@ -14,27 +20,117 @@ def logistic_curve(
     constant: float | jax.Array,
     linear: float | jax.Array,
 ) -> jax.Array:
-    """Solve ``dx/dtau = x (constant + linear x)``, infinite after a blow-up."""
-    constant = jnp.asarray(constant, jnp.float64)
-    y = constant * tau
-    flat = constant == 0.0
-    # (exp(y) - 1) / constant, without the factor exp(max(y, 0)) that both share.
-    grown = -jnp.sign(y) * jnp.expm1(-jnp.abs(y)) / jnp.where(flat, 1.0, constant)
-    grown = jnp.where(flat, tau, grown)
-    below = jnp.exp(-jnp.maximum(y, 0.0)) - linear * x0 * grown
+    """Solve ``dx/dtau = x (constant + linear x)``, infinite after a blow-up.
+
+    Smooth in everything, also where ``constant`` or ``x0`` is zero.
+    """
+    y = jnp.asarray(constant, jnp.float64) * tau
+    # For either sign one decaying exponential, so that nothing overflows. Both forms
+    # are the same function: the one chosen has the right derivatives at zero, too,
+    # where those of an absolute value would be wrong.
+    rises = y >= 0
+    size = jnp.where(rises, y, -y)
+    decay = jnp.exp(-size)
+    below = jnp.where(rises, decay, 1.0) - linear * x0 * tau * mean_decay(size)
     return jnp.where(
         below > 0,
-        x0 * jnp.exp(jnp.minimum(y, 0.0)) / jnp.where(below > 0, below, 1.0),
+        x0 * jnp.where(rises, 1.0, decay) / jnp.where(below > 0, below, 1.0),
         jnp.where(x0 > 0, jnp.inf, 0.0),
     )
+
+
+@jax.custom_jvp
+def mean_decay(x: jax.Array) -> jax.Array:
+    """Return ``(1 - exp(-x)) / x``, 1 at zero, with right derivatives of every order.
+
+    >>> with jax.enable_x64(True):
+    ...     float(mean_decay(jnp.array(0.0))), float(jax.grad(mean_decay)(0.0))
+    (1.0, -0.5)
+    """
+    return jnp.where(x == 0, 1.0, -jnp.expm1(-x) / jnp.where(x == 0, 1.0, x))
+
+
+@mean_decay.defjvp
+def _mean_decay_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+    (x,), (tangent,) = primals, tangents
+    value = mean_decay(x)
+    # The closed form of the slope cancels near zero, where its series converges fast.
+    small = jnp.abs(x) < 0.5
+    far = jnp.where(small, 1.0, x)
+    slope = (jnp.exp(-far) - mean_decay(far)) / far
+    near = _series(_DECAY_SLOPE, jnp.where(small, x, 0.0))
+    return value, jnp.where(small, near, slope) * tangent
+
+
+@jax.custom_jvp
+def mean_growth(x: jax.Array) -> jax.Array:
+    """Return ``-log(1 - x) / x`` for x < 1, with right derivatives of every order.
+
+    >>> with jax.enable_x64(True):
+    ...     float(mean_growth(jnp.array(0.0))), float(jax.grad(mean_growth)(0.0))
+    (1.0, 0.5)
+    """
+    return jnp.where(x == 0, 1.0, -jnp.log1p(-x) / jnp.where(x == 0, 1.0, x))
+
+
+@mean_growth.defjvp
+def _mean_growth_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+    (x,), (tangent,) = primals, tangents
+    small = jnp.abs(x) < 0.1
+    far = jnp.where(small, 0.5, x)
+    slope = (1.0 / (1.0 - far) - mean_growth(far)) / far
+    near = _series(_GROWTH_SLOPE, jnp.where(small, x, 0.0))
+    return mean_growth(x), jnp.where(small, near, slope) * tangent
+
+
+# Taylor coefficients of the two slopes at zero, as far as float64 can see.
+_DECAY_SLOPE = [(-1.0) ** k * k / math.factorial(k + 1) for k in range(1, 18)]
+_GROWTH_SLOPE = [k / (k + 1.0) for k in range(1, 22)]
+
+
+def _series(coefficients: list[float], x: jax.Array) -> jax.Array:
+    total = jnp.zeros_like(x)
+    for coefficient in reversed(coefficients):
+        total = total * x + coefficient
+    return total
+
+
+def root(x: jax.Array) -> jax.Array:
+    """Return the square root, with slope zero at zero and below.
+
+    The true slope is infinite there. Zero is that of a number which stays at zero, and
+    keeps everything else finite.
+
+    >>> float(jax.grad(root)(0.0))
+    0.0
+    """
+    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)
+
+
+def over_times(law: Callable[[jax.Array], jax.Array], t: Any) -> jax.Array:
+    """Evaluate a function of ``[times]`` at times >= 0 of any shape.
+
+    Raises:
+        ValueError: for negative times.
+
+    >>> with jax.enable_x64(True):
+    ...     over_times(lambda t: t[:, None], jnp.ones((2, 3))).shape
+    (2, 3, 1)
+    """
+    t = jnp.asarray(t, jnp.float64)
+    check_not_negative("t", t)
+    values = law(t.ravel())
+    return values.reshape(*t.shape, *values.shape[1:])
 
 
 @jax.jit
 def lambert_curve(x0: jax.Array, tau: jax.Array) -> jax.Array:
     """Solve ``dx/dtau = x^2 (1 - x)``: ``x = 1 / (1 + W(y0 exp(y0 - tau)))``."""
     alive = x0 > 0
+    # Zero stays; the square is for the second derivative there.
+    still = x0 + x0**2 * tau
     x0 = jnp.where(alive, x0, 1.0)
-    return jnp.where(alive, 1.0 / (1.0 + _odds(x0, tau)), 0.0)
+    return jnp.where(alive, 1.0 / (1.0 + _odds(x0, tau)), still)
 
 
 @jax.custom_jvp
@@ -119,4 +215,6 @@ def _odds_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     # Both expressions are y / y0; the first needs no division by zero at x0 = 1.
     ratio = jnp.where(close, jnp.exp(y0 - y - tau), y / jnp.where(close, 1.0, y0))
     x = 1.0 / (1.0 + y)
-    return y, -ratio * x / x0**3 * tangents[0] - y * x * tangents[1]
+    # Divided one after the other: the third power of a tiny start underflows.
+    slope = -ratio * (x / x0) / x0 / x0
+    return y, slope * tangents[0] - y * x * tangents[1]

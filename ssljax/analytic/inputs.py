@@ -89,6 +89,13 @@ def check_modes(
     return array
 
 
+def check_rates(name: str, values: Any, *, like: jax.Array | None = None) -> jax.Array:
+    """Return `check_modes` of numbers of any sign, which are finite."""
+    array = check_modes(name, values, like=like)
+    check_finite(name, array)
+    return array
+
+
 def check_spectrum(
     name: str, values: Any, *, like: jax.Array | None = None, least: int = 1
 ) -> jax.Array:
@@ -117,6 +124,11 @@ def check_times(
         if not np.all(np.diff(np.asarray(array), prepend=0.0) >= 0):
             raise ValueError(f"{name} must be ascending and >= 0")
     return array
+
+
+def check_finite(name: str, values: Any) -> None:
+    """Raise unless all numbers are finite."""
+    _require(name, values, np.isfinite, "be finite")
 
 
 def check_positive(name: str, values: Any) -> None:
@@ -156,6 +168,7 @@ def check_fractions(name: str, values: Any) -> jax.Array:
 def check_moment(name: str, moment: Any) -> jax.Array:
     """Return a symmetric ``[M, M]`` in float64, symmetric to the last digit."""
     array = check_shape(name, moment, "M", "M")
+    check_finite(name, array)
     check_symmetric(name, array)
     return 0.5 * (array + array.T)
 
@@ -210,7 +223,10 @@ def check_rank(d: int, modes: int) -> None:
 def check_pairs(x1: Any, x2: Any) -> tuple[jax.Array, jax.Array]:
     """Return two views ``[N, M]`` of the same samples in float64."""
     first = check_shape("x1", x1, "N", "M")
-    return first, check_shape("x2", x2, *first.shape)
+    second = check_shape("x2", x2, *first.shape)
+    check_finite("x1", first)
+    check_finite("x2", second)
+    return first, second
 
 
 def _require(name: str, values: Any, right: Any, what: str) -> None:

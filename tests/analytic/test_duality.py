@@ -146,7 +146,7 @@ def test_a_float32_caller_gets_float64():
     z = jnp.asarray(Z, jnp.float32)
     assert theory.criterion_gap(z).dtype == np.float64
     assert theory.double_normalize(z).dtype == np.float64
-    assert theory.solve_soft_norm_flow(z[0])(z[1] ** 2).shape == (4, 4)
+    assert theory.solve_soft_norm_flow(z[0] ** 2)(z[1] ** 2).shape == (4, 4)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_float32_caller_gets_float64():
     [
         (lambda: theory.criterion_gap(Z[0]), r"\[N, D\]"),
         (lambda: theory.double_normalize(Z[:0]), r"\[N, D\]"),
-        (lambda: theory.normalized_gap(0, 3), "n must be at least 1, got 0"),
+        (lambda: theory.normalized_gap(0, 3), "n must be a whole number >= 1, got 0"),
         (lambda: theory.solve_soft_norm_flow(Z), r"must be \[modes\]"),
         (
             lambda: theory.fourth_power_bounds(3, 3, of="both"),
@@ -164,8 +164,11 @@ def test_a_float32_caller_gets_float64():
             lambda: theory.criterion_gap_bounds(3, 3, unit="z"),
             "unit must be one of rows, columns",
         ),
-        (lambda: theory.repulsion_optimum(1, 3), "n must be at least 2"),
-        (lambda: theory.ctr_weights(1, temperature=0.1), "d must be at least 2"),
+        (lambda: theory.repulsion_optimum(1, 3), "n must be a whole number >= 2"),
+        (
+            lambda: theory.ctr_weights(1, temperature=0.1),
+            "d must be a whole number >= 2",
+        ),
         (lambda: theory.ctr_weights(4, temperature=0.0), "temperature must be > 0"),
     ],
 )

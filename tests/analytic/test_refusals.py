@@ -22,14 +22,14 @@ SKEW = np.array([[1.0, 0.5], [0.0, 1.0]])
             lambda: stepwise.kernel_modes(np.eye(2), SKEW, SKEW, 1),
             "k_xpxp must be symmetric",
         ),
-        (lambda: stepwise.half_times(2.0 * ONE, ONE), "gamma s0.2 must be below 1"),
+        (lambda: stepwise.half_times(2.0 * ONE, ONE), "gamma start.2 must be below 1"),
         (
             lambda: stepwise.left_preconditioned_times(SMALL, ONE, eps=0.1, level=1.5),
             r"level must lie in \(0, 1\), got 1.5",
         ),
         (
             lambda: stepwise.left_preconditioned_times(2 * ONE, ONE, eps=0.1),
-            r"gamma s0.2 must lie in \(0, 1\), got 4",
+            r"gamma start.2 must lie in \(0, 1\), got 4",
         ),
         (
             lambda: stepwise.left_preconditioned_eigenvalues(SMALL, ONE, ONE, eps=0.0),
@@ -66,17 +66,17 @@ SKEW = np.array([[1.0, 0.5], [0.0, 1.0]])
         ),
         (
             lambda: spectral_transformation.solve_alignment_flow(ONE, -ONE, power=0.1),
-            "noise must be >= 0, got -1",
+            "noise must be finite and >= 0, got -1",
         ),
         (
             lambda: spectral_transformation.collapse_time(ONE, -ONE, power=0.1),
-            "noise must be >= 0, got -1",
+            "noise must be finite and >= 0, got -1",
         ),
         (
             lambda: spectral_transformation.solve_alignment_flow(ONE, ONE, power=0.1)(
-                1.0
+                -1.0
             ),
-            r"t must be \[times\]",
+            "t must be >= 0, got -1",
         ),
     ],
 )

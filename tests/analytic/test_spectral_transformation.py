@@ -277,7 +277,7 @@ def test_a_float32_caller_gets_float64_without_a_warning():
         ),
         (
             lambda: theory.solve_trace_flow(np.eye(2), iterations=1, observations=9),
-            r"spectrum must be \[modes\]",
+            r"start must be \[modes\]",
         ),
     ],
 )

@@ -214,17 +214,17 @@ def test_float32_callers_get_float64_arrays():
             "one entry for each of 5 modes",
         ),
         (
-            lambda: stepwise.aligned_singular_values(S0, GAMMA, 1.0),
-            r"t must be \[times\]",
+            lambda: stepwise.aligned_singular_values(S0, GAMMA, -1.0),
+            "t must be >= 0, got -1",
         ),
         (
             lambda: stepwise.aligned_singular_values(-S0, GAMMA, np.ones(2)),
-            "s0 must be >= 0",
+            "start must be finite and >= 0",
         ),
         (lambda: stepwise.critical_times(S0, np.eye(2)), r"gamma must be \[modes\]"),
         (
             lambda: stepwise.small_init_prediction(np.eye(3), np.eye(2), 1.0),
-            r"w0 must be \[D, 2\]",
+            r"start must be \[D, 2\]",
         ),
         (
             lambda: stepwise.small_init_prediction(np.ones((3, 2)), np.eye(2), 1.0),

@@ -5,7 +5,12 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ssljax.analytic.duality.identity import check_sizes
-from ssljax.analytic.inputs import check_at_least, check_choice, check_positive
+from ssljax.analytic.inputs import (
+    check_choice,
+    check_not_negative,
+    check_positive,
+    check_whole,
+)
 from ssljax.analytic.precision import in_float64
 
 
@@ -27,7 +32,8 @@ def fourth_power_bounds(
         alone.
 
     Raises:
-        ValueError: for an unknown side or a size that is not positive.
+        ValueError: for an unknown side, a size that is not whole and positive, or a
+            negative norm.
 
     Source: Garrido et al., "On the duality between contrastive and non-contrastive
     self-supervised learning", ICLR 2023, lemma 3.4.
@@ -37,6 +43,7 @@ def fourth_power_bounds(
     """
     check_sizes(n, d)
     check_choice("of", of, ("columns", "rows"))
+    check_not_negative("norm", norm)
     held, free = (n, d) if of == "columns" else (d, n)
     return held**2 * norm**4 / free, held**2 * norm**4
 
@@ -54,7 +61,7 @@ def criterion_gap_bounds(n: int, d: int, *, unit: str = "rows") -> tuple[float, 
         unit columns.
 
     Raises:
-        ValueError: for another side or a size that is not positive.
+        ValueError: for another side or a size that is not whole and positive.
 
     Source: Garrido et al., ICLR 2023, corollary 3.4.1.
 
@@ -81,7 +88,7 @@ def welch_bound(n: int, d: int) -> float:
         ``welch_bound(d, n)`` is the smallest ``L_nc`` of unit columns.
 
     Raises:
-        ValueError: if a size is not positive.
+        ValueError: if a size is not whole and positive.
 
     Source: Welch, "Lower bounds on the maximum cross correlation of signals", 1974;
     Garrido et al., ICLR 2023, corollary 3.4.1.
@@ -107,7 +114,7 @@ def repulsion_optimum(n: int, d: int) -> tuple[float, float]:
         square ``1/(N - 1)^2``. For many samples 0 and 1/D: those of random directions.
 
     Raises:
-        ValueError: for fewer than two samples or a size that is not positive.
+        ValueError: for fewer than two samples or a size that is not whole and positive.
 
     Source: Garrido et al., ICLR 2023, proposition 3.1; the finite values are derived
     here.
@@ -117,7 +124,7 @@ def repulsion_optimum(n: int, d: int) -> tuple[float, float]:
     (-31, 3.0)
     """
     check_sizes(n, d)
-    check_at_least("n", n, 2)
+    check_whole("n", n, 2)
     if n <= d + 1:
         return -1.0 / (n - 1), 1.0 / (n - 1) ** 2
     return -1.0 / (n - 1), (n / d - 1.0) / (n - 1)
@@ -138,7 +145,7 @@ def largest_coding_rate(n: int, d: int, *, eps_squared: ArrayLike = 0.2) -> jax.
         ``L_c``, tight frames or orthonormal rows.
 
     Raises:
-        ValueError: if a size is not positive.
+        ValueError: if a size is not whole and positive, or the distortion not positive.
 
     Source: Yu et al., "Learning diverse and discriminative representations via the
     principle of maximal coding rate reduction", NeurIPS 2020.
@@ -147,6 +154,7 @@ def largest_coding_rate(n: int, d: int, *, eps_squared: ArrayLike = 0.2) -> jax.
     2.772589
     """
     check_sizes(n, d)
+    check_positive("eps_squared", eps_squared)
     eigenvalue = max(n / d, 1.0)
     scaled = d * eigenvalue / (n * jnp.asarray(eps_squared, jnp.float64))
     return 0.5 * min(n, d) * jnp.log1p(scaled)
@@ -175,7 +183,7 @@ def ctr_weights(d: int, *, temperature: float) -> dict[str, float]:
     >>> ctr_weights(5, temperature=0.5)["invariance_weight"]
     2.5
     """
-    check_at_least("d", d, 2)
+    check_whole("d", d, 2)
     check_positive("temperature", temperature)
     return {
         "temperature": temperature,

@@ -1,13 +1,20 @@
 """The identity between the two criteria, its gradient, and the constants left over."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.analytic.inputs import check_at_least, check_modes, check_shape
+from ssljax.analytic.curves import logistic_curve
+from ssljax.analytic.inputs import (
+    check_finite,
+    check_not_negative,
+    check_positive,
+    check_shape,
+    check_spectrum,
+    check_whole,
+)
 from ssljax.analytic.precision import in_float64
+from ssljax.analytic.solution import Solution, as_numbers
 
 
 @in_float64
@@ -22,7 +29,7 @@ def fourth_powers(z: ArrayLike) -> tuple[jax.Array, jax.Array]:
         criteria differ.
 
     Raises:
-        ValueError: if ``z`` is not [N, D].
+        ValueError: if ``z`` is not [N, D] and finite.
 
     Source: Garrido et al., "On the duality between contrastive and non-contrastive
     self-supervised learning", ICLR 2023, theorem 3.3.
@@ -30,7 +37,7 @@ def fourth_powers(z: ArrayLike) -> tuple[jax.Array, jax.Array]:
     >>> [float(v) for v in fourth_powers(jnp.array([[1.0, 1.0], [0.0, 2.0]]))]
     [20.0, 26.0]
     """
-    squares = check_shape("z", z, "N", "D") ** 2
+    squares = _embeddings(z) ** 2
     return jnp.sum(squares.sum(axis=1) ** 2), jnp.sum(squares.sum(axis=0) ** 2)
 
 
@@ -46,7 +53,7 @@ def criterion_gap(z: ArrayLike) -> jax.Array:
         ``||z^T z||_F^2 = ||z z^T||_F^2`` less a diagonal.
 
     Raises:
-        ValueError: if ``z`` is not [N, D].
+        ValueError: if ``z`` is not [N, D] and finite.
 
     Source: Garrido et al., ICLR 2023, theorem 3.3.
 
@@ -70,7 +77,7 @@ def criterion_gradients(z: ArrayLike) -> tuple[jax.Array, jax.Array]:
         ``4 (R z - z C)``: by radial parts only.
 
     Raises:
-        ValueError: if ``z`` is not [N, D].
+        ValueError: if ``z`` is not [N, D] and finite.
 
     Source: derived here from Garrido et al., ICLR 2023, definitions of the criteria.
 
@@ -78,7 +85,7 @@ def criterion_gradients(z: ArrayLike) -> tuple[jax.Array, jax.Array]:
     >>> of_samples.tolist(), of_dimensions.tolist()
     ([[0.0, 0.0]], [[16.0, 8.0]])
     """
-    z = check_shape("z", z, "N", "D")
+    z = _embeddings(z)
     cube = z @ z.T @ z
     rows, columns = (jnp.sum(z**2, axis=k, keepdims=True) for k in (1, 0))
     return 4.0 * (cube - rows * z), 4.0 * (cube - z * columns)
@@ -93,13 +100,14 @@ def double_normalize(z: ArrayLike, *, iterations: int = 1000) -> jax.Array:
 
     Args:
         z: embeddings, ``[N, D]``, without a zero row or column.
-        iterations: rounds of scaling, linearly convergent for entries other than zero.
+        iterations: rounds of scaling >= 0, linearly convergent for entries other than
+            zero.
 
     Returns:
         ``[N, D]``, the signs of ``z`` kept: Sinkhorn's scaling of the squared entries.
 
     Raises:
-        ValueError: if ``z`` is not [N, D].
+        ValueError: if ``z`` is not [N, D] and finite, or has a row or column of zeros.
 
     Source: Garrido et al., ICLR 2023, double normalisation; Sinkhorn and Knopp, 1967.
 
@@ -107,15 +115,21 @@ def double_normalize(z: ArrayLike, *, iterations: int = 1000) -> jax.Array:
     >>> jnp.sum(z**2, axis=0).round(9).tolist(), jnp.sum(z**2, axis=1).round(9).tolist()
     ([1.5, 1.5], [1.0, 1.0, 1.0])
     """
-    z = check_shape("z", z, "N", "D")
-    n, d = z.shape
+    z = _embeddings(z)
+    squares, (n, d) = z**2, z.shape
+    check_positive("the norm of a row", squares.sum(axis=1))
+    check_positive("the norm of a column", squares.sum(axis=0))
 
-    def scale(_: int, squares: jax.Array) -> jax.Array:
-        squares = squares * (n / d) / squares.sum(axis=0, keepdims=True)
-        return squares / squares.sum(axis=1, keepdims=True)
+    # Factors of rows and columns instead of entries, whose roots have no derivative at
+    # an entry of zero.
+    def scale(_: int, factors: tuple[jax.Array, jax.Array]) -> tuple:
+        columns = (n / d) / (factors[0] @ squares)
+        return 1.0 / (squares @ columns), columns
 
-    squares = jax.lax.fori_loop(0, iterations, scale, z**2)
-    return jnp.sign(z) * jnp.sqrt(squares)
+    ones = (jnp.ones(n), jnp.ones(d))
+    steps = check_whole("iterations", iterations, 0)
+    rows, columns = jax.lax.fori_loop(0, steps, scale, ones)
+    return z * jnp.sqrt(rows)[:, None] * jnp.sqrt(columns)[None, :]
 
 
 @in_float64
@@ -133,7 +147,7 @@ def normalized_gap(n: int, d: int, *, row_norm: ArrayLike = 1.0) -> jax.Array:
         constants are zero. For N and D apart it has the wrong sign.
 
     Raises:
-        ValueError: if a size is not positive.
+        ValueError: if a size is not whole and positive, or the norm negative.
 
     Source: Garrido et al., ICLR 2023, double normalisation, corrected.
 
@@ -141,6 +155,7 @@ def normalized_gap(n: int, d: int, *, row_norm: ArrayLike = 1.0) -> jax.Array:
     (-24.0, 0.0)
     """
     check_sizes(n, d)
+    check_not_negative("row_norm", row_norm)
     return jnp.asarray(row_norm, jnp.float64) ** 4 * (n - n**2 / d)
 
 
@@ -160,7 +175,7 @@ def soft_gap(n: int, d: int, *, square: float = 1.0) -> float:
         The first minus the second, ``c^2 (N - D)``.
 
     Raises:
-        ValueError: if a size is not positive.
+        ValueError: if a size is not whole and positive, or the square negative.
 
     Source: derived here from Garrido et al., ICLR 2023, theorem 3.3.
 
@@ -168,29 +183,31 @@ def soft_gap(n: int, d: int, *, square: float = 1.0) -> float:
     16.0
     """
     check_sizes(n, d)
+    check_not_negative("square", square)
     return square**2 * float(n - d)
 
 
 @in_float64
 def solve_soft_norm_flow(
-    singular_values: ArrayLike, *, square: ArrayLike = 1.0
-) -> Callable[[ArrayLike], jax.Array]:
+    start: ArrayLike, *, square: float | jax.Array = 1.0
+) -> Solution:
     """Solve for the spectrum under a criterion with norms pulled to one value.
 
     The two criteria of `soft_gap` have one and the same flow; it keeps the singular
     vectors of ``z``, and every mode is a logistic curve.
 
     Args:
-        singular_values: of the embeddings at the start, ``[modes]``.
-        square: ``c``, the squared norm that rows, or columns, are pulled to; positive.
+        start: singular values of the embeddings at time 0, ``[modes]``, not negative.
+        square: ``c``, the squared norm that rows, or columns, are pulled to; >= 0.
 
     Returns:
-        ``solution(t)``: squared singular values ``[times, modes]`` at ``[times]``
-        (learning rate x step), ``c s / (s + (c - s) exp(-8 c t))`` with s those at the
-        start. A mode that starts at zero stays there.
+        ``solution(t)``: *squared* singular values, ``[times, modes]``: ``c s / (s + (c
+        - s) exp(-8 c t))`` with s those at the start. A mode that starts at zero stays
+        there.
 
     Raises:
-        ValueError: if the singular values are not ``[modes]``.
+        ValueError: if the start is not ``[modes]``, finite and >= 0, or the square is
+            negative.
 
     Source: derived here from Garrido et al., ICLR 2023, theorem 3.3.
 
@@ -198,19 +215,28 @@ def solve_soft_norm_flow(
     >>> solution(jnp.array([0.0, 5.0])).round(6).tolist()
     [[0.25, 4.0, 0.0], [1.0, 1.0, 0.0]]
     """
-    start = check_modes("singular_values", singular_values) ** 2
-    c = jnp.asarray(square, jnp.float64)
+    start = check_spectrum("start", start)
+    check_not_negative("square", square)
+    return Solution(
+        params={"start": start, **as_numbers({"square": square})},
+        law=_soft_norm_law,
+        title="squared singular values under soft norms",
+        quantity="squared singular value",
+    )
 
-    def solution(t: ArrayLike) -> jax.Array:
-        decay = jnp.exp(-8.0 * c * jnp.asarray(t, jnp.float64))[:, None]
-        s = start[None, :]
-        # s (1 - decay) + c decay, which nothing cancels in.
-        return c * s / (s * (1.0 - decay) + c * decay)
 
-    return solution
+def _soft_norm_law(params: dict, t: jax.Array) -> jax.Array:
+    squares = params["start"][None, :] ** 2
+    return logistic_curve(squares, t[:, None], 8.0 * params["square"], -8.0)
 
 
 def check_sizes(n: int, d: int) -> None:
     """Raise unless there are samples and dimensions."""
-    check_at_least("n", n, 1)
-    check_at_least("d", d, 1)
+    check_whole("n", n, 1)
+    check_whole("d", d, 1)
+
+
+def _embeddings(z: ArrayLike) -> jax.Array:
+    array = check_shape("z", z, "N", "D")
+    check_finite("z", array)
+    return array

@@ -5,9 +5,12 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ssljax.analytic.inputs import (
+    check_between,
     check_choice,
     check_fractions,
     check_modes,
+    check_positive,
+    check_spectrum,
     check_whole,
 )
 from ssljax.analytic.precision import in_float64
@@ -23,8 +26,8 @@ def iter_norm_spectral_gradient(
     are pushed down and the others up, while the total variance feels nothing.
 
     Args:
-        spectrum: eigenvalues of both views, ``[modes]``.
-        correlations: of the two views along each eigenvector, ``[modes]``.
+        spectrum: eigenvalues of both views, ``[modes]``, not all zero.
+        correlations: of the two views along each eigenvector, ``[modes]``, in [-1, 1].
         iterations: Newton steps T >= 0.
 
     Returns:
@@ -32,7 +35,8 @@ def iter_norm_spectral_gradient(
         with ``x = lambda / sum(lambda)``.
 
     Raises:
-        ValueError: if the two are not of one length or T is not a whole number >= 0.
+        ValueError: if the two are not of one length or out of range, or T is not a
+            whole number >= 0.
 
     Source: Weng et al., ICLR 2024; derived here.
 
@@ -41,14 +45,18 @@ def iter_norm_spectral_gradient(
     >>> bool(force[1] > 0 > force[0]), round(float(force.sum()), 12)
     (True, 0.0)
     """
-    spectrum = check_modes("spectrum", spectrum)
+    spectrum = check_spectrum("spectrum", spectrum)
+    check_positive("the sum of the spectrum", jnp.sum(spectrum))
     correlations = check_modes("correlations", correlations, like=spectrum)
+    check_between("correlations", correlations, -1, 1)
+    check_whole("iterations", iterations, 0)
 
-    def loss(logs: jax.Array) -> jax.Array:
-        h = iter_norm_spectrum(jax.nn.softmax(logs), iterations)
+    def loss(values: jax.Array) -> jax.Array:
+        h = iter_norm_spectrum(values / jnp.sum(values), iterations)
         return 2.0 * jnp.sum(h * (1.0 - correlations))
 
-    return jax.grad(loss)(jnp.log(spectrum))
+    # Not the gradient in the logarithm, which does not exist at zero.
+    return spectrum * jax.grad(loss)(spectrum)
 
 
 @in_float64
@@ -116,7 +124,7 @@ def rounding_growth(
     multiplied in every step by a number that the order decides.
 
     Args:
-        fractions: eigenvalues over the trace, ``[modes]``, positive.
+        fractions: eigenvalues over the trace, ``[modes]``, in [0, 1].
         iterations: Newton steps T >= 0.
         order: "last" for ``P P P S`` as it is printed, "inside" for ``P P S P``, as
             `ssljax.losses` computes it.
@@ -126,7 +134,8 @@ def rounding_growth(
         largest gain: times machine epsilon, the order of the relative error.
 
     Raises:
-        ValueError: for an unknown order or T that is not a whole number >= 0.
+        ValueError: for an unknown order, fractions that are not ``[modes]`` in [0, 1],
+            or T that is not a whole number >= 0.
 
     Source: derived here by linearising the recursion of Weng et al., ICLR 2024.
 
@@ -136,17 +145,23 @@ def rounding_growth(
     (True, True)
     """
     check_choice("order", order, ("last", "inside"))
-    x = jnp.asarray(fractions, jnp.float64)
-    left, right = x[:, None], x[None, :]
-    growth = largest = jnp.ones((x.size, x.size))
-    for step in range(check_whole("iterations", iterations, 0)):
-        f = iter_norm_gain(x, step)
-        a, b = f[:, None], f[None, :]
-        if order == "last":
-            product = (a**2 + a * b + b**2) * right
-        else:
-            product = a**2 * left + a * b * right + b**2 * right
-        growth = growth * jnp.abs(1.5 - 0.5 * product)
-        # An error that enters later has fewer steps to grow in.
-        largest = jnp.maximum(1.0, largest * jnp.abs(1.5 - 0.5 * product))
-    return jnp.max(largest) / jnp.max(iter_norm_gain(x, iterations))
+    x = check_fractions("fractions", check_modes("fractions", fractions))
+    steps = range(check_whole("iterations", iterations, 0))
+    gains = jnp.stack([iter_norm_gain(x, step) for step in (*steps, len(steps))])
+
+    def of_row(row: tuple[jax.Array, jax.Array]) -> jax.Array:
+        left, own = row
+        largest = jnp.ones_like(x)
+        for step in steps:
+            a, b = own[step], gains[step]
+            if order == "last":
+                product = (a**2 + a * b + b**2) * x
+            else:
+                product = a**2 * left + a * b * x + b**2 * x
+            # An error that enters later has fewer steps to grow in.
+            largest = jnp.maximum(1.0, largest * jnp.abs(1.5 - 0.5 * product))
+        return jnp.max(largest)
+
+    # Rows by turns: all pairs of thousands of modes would not fit in memory.
+    found = jax.lax.map(of_row, (x, gains.T), batch_size=min(64, x.size))
+    return jnp.max(found) / jnp.max(gains[-1])

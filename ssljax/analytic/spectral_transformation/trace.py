@@ -8,8 +8,12 @@ from jax.typing import ArrayLike
 
 from ssljax.analytic.inputs import (
     check_at_least,
+    check_between,
+    check_finite,
+    check_fractions,
     check_modes,
     check_not_negative,
+    check_positive,
     check_shape,
     check_whole,
 )
@@ -33,7 +37,8 @@ def trace_loss_of_spectrum(
         with its minimum at equal ones (T >= 1) and only there.
 
     Raises:
-        ValueError: for shapes that do not fit or T that is not a whole number >= 0.
+        ValueError: for shapes that do not fit, fractions that are not in [0, 1], or T
+            that is not a whole number >= 0.
 
     Source: Weng et al., "Modulate your spectrum in self-supervised learning", ICLR
     2024, trace loss; convexity and minimum are proved here by Jensen's inequality.
@@ -44,6 +49,8 @@ def trace_loss_of_spectrum(
     """
     x = check_modes("fractions", fractions)
     vectors = check_shape("vectors", vectors, x.size, x.size)
+    check_fractions("fractions", x)
+    check_finite("vectors", vectors)
     variances = jnp.sum(vectors**2 * iter_norm_spectrum(x, iterations)[None, :], axis=1)
     return jnp.sum((1.0 - variances) ** 2)
 
@@ -138,8 +145,9 @@ def reviving_trace_weight(
     Args:
         n: side of the covariance, >= 2.
         iterations: Newton steps T >= 1.
-        dead_correlation: correlation of the two views along the dead direction.
-        alignment: present value of ``2 - 2 cos`` between the views.
+        dead_correlation: correlation of the two views along the dead direction, in
+            [-1, 1].
+        alignment: present value of ``2 - 2 cos`` between the views, in [0, 4].
 
     Returns:
         ``((1 - rho) - M / 2) / (2 H (1 - H/n)) * h'(0) / (h'(0) - h'(x))`` with
@@ -147,7 +155,7 @@ def reviving_trace_weight(
         n >= 32, where rows are long enough to have nearly equal norms.
 
     Raises:
-        ValueError: if n or T is not a whole number, or too small.
+        ValueError: if n or T is not a whole number, or anything out of range.
 
     Source: derived here for the loss of Weng et al., ICLR 2024.
 
@@ -155,6 +163,8 @@ def reviving_trace_weight(
     0.232
     """
     n, iterations = check_whole("n", n, 2), check_whole("iterations", iterations, 1)
+    check_between("dead_correlation", dead_correlation, -1, 1)
+    check_between("alignment", alignment, 0, 4)
     share = 1.0 / (n - 1)
     height = (n - 1) * iter_norm_spectrum(jnp.asarray(share), iterations)
     at_zero, at_equal = (_slope(x, iterations) for x in (0.0, share))
@@ -178,7 +188,7 @@ def equalizing_rate(
         n: side of the covariance.
         iterations: Newton steps T >= 0.
         observations: number of them: samples for axis "batch", channels for "channel".
-        total_variance: trace of the covariance, which descent conserves.
+        total_variance: trace of the covariance, which descent conserves, > 0.
         spread: the eigenvectors lie evenly over the axes; False: along them.
 
     Returns:
@@ -186,7 +196,7 @@ def equalizing_rate(
         it is for ``(9/4)^T`` far above n: the spectrum then stays as it is.
 
     Raises:
-        ValueError: if a count is not whole, or too small.
+        ValueError: if a count is not whole or too small, or the variance not positive.
 
     Source: derived here for the loss of Weng et al., ICLR 2024.
 
@@ -196,6 +206,8 @@ def equalizing_rate(
     """
     n = check_whole("n", n, 2)
     observations = check_whole("observations", observations, 2)
+    check_whole("iterations", iterations, 0)
+    check_positive("total_variance", total_variance)
     short = 1.0 - iter_norm_spectrum(jnp.asarray(1.0 / n), iterations)
     curvature = -2.0 * short * jax.grad(_slope)(1.0 / n, iterations)
     if not spread:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.analytic.inputs import check_modes
+from ssljax.analytic.inputs import check_between, check_modes, check_positive
 from ssljax.analytic.precision import in_float64
 
 
@@ -23,6 +23,9 @@ def output_variance(spectrum: ArrayLike, g: Callable) -> jax.Array:
         alignment shrinks the spectrum, where it falls alignment inflates it; whitening
         has ``h = 1`` and no force.
 
+    Raises:
+        ValueError: for an eigenvalue that is not positive.
+
     Source: Weng et al., "Modulate your spectrum in self-supervised learning", ICLR
     2024, spectral transformation.
 
@@ -30,6 +33,7 @@ def output_variance(spectrum: ArrayLike, g: Callable) -> jax.Array:
     [4.0, 0.25]
     """
     spectrum = jnp.asarray(spectrum, jnp.float64)
+    check_positive("spectrum", spectrum)
     return _per_eigenvalue(lambda v: v * g(v) ** 2, spectrum)
 
 
@@ -43,9 +47,10 @@ def implicit_spectral_gradient(
     normalisation of rows: ``2 sum_i h(lambda_i) (1 - rho_i)``.
 
     Args:
-        spectrum: eigenvalues ``lambda``, the same for both views, ``[modes]``.
-        correlations: ``rho``, of the two views along each eigenvector, ``[modes]``,
-            held fixed.
+        spectrum: eigenvalues ``lambda``, the same for both views, ``[modes]``,
+            positive.
+        correlations: ``rho``, of the two views along each eigenvector, ``[modes]``, in
+            [-1, 1], held fixed.
         g: function of one eigenvalue, as in `ssljax.losses.spectral_transform`.
 
     Returns:
@@ -53,7 +58,7 @@ def implicit_spectral_gradient(
         moves against it.
 
     Raises:
-        ValueError: if the two are not of one length.
+        ValueError: if the two are not of one length or out of range.
 
     Source: Weng et al., ICLR 2024; the gradient is derived here from its definition of
     the transformation.
@@ -65,6 +70,8 @@ def implicit_spectral_gradient(
     """
     spectrum = check_modes("spectrum", spectrum)
     correlations = check_modes("correlations", correlations, like=spectrum)
+    check_positive("spectrum", spectrum)
+    check_between("correlations", correlations, -1, 1)
     slope = _per_eigenvalue(jax.grad(lambda v: v * g(v) ** 2), spectrum)
     return 2.0 * spectrum * slope * (1.0 - correlations)
 

@@ -11,8 +11,10 @@ from ssljax.analytic.stepwise.acceleration import (
     left_preconditioned_eigenvalues,
     left_preconditioned_times,
     power_law_modes,
+    solve_left_preconditioned,
     solve_right_preconditioned,
 )
+from ssljax.analytic.stepwise.competition import displacement_time, solve_competition
 from ssljax.analytic.stepwise.early import (
     batch_plateau,
     info_nce_expansion,
@@ -34,6 +36,7 @@ from ssljax.analytic.stepwise.modes import (
     critical_times,
     expected_critical_times,
     half_times,
+    solve_aligned,
 )
 from ssljax.analytic.stepwise.moments import (
     cross_moment,
@@ -51,9 +54,9 @@ from ssljax.analytic.stepwise.small_init import (
     small_init_prediction,
 )
 from ssljax.analytic.stepwise.spectral_contrastive import (
-    displacement_time,
     merged_vicreg_singular_values,
-    solve_competition,
+    solve_merged_vicreg,
+    solve_spectral_contrastive,
     spectral_contrastive_minimum,
     spectral_contrastive_singular_values,
 )
@@ -89,8 +92,12 @@ __all__ = [
     "power_law_modes",
     "second_moment",
     "small_init_prediction",
+    "solve_aligned",
     "solve_competition",
+    "solve_left_preconditioned",
+    "solve_merged_vicreg",
     "solve_right_preconditioned",
+    "solve_spectral_contrastive",
     "spectral_contrastive_minimum",
     "spectral_contrastive_singular_values",
     "vicreg_early_velocity",

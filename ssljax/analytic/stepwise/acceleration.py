@@ -1,27 +1,28 @@
 """Preconditioned flows of linearised Barlow Twins, and spectra that are power laws."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.analytic.curves import log_lambert_start, root_step
+from ssljax.analytic.curves import log_lambert_start, over_times, root_step
 from ssljax.analytic.inputs import (
     check_between,
     check_definite,
-    check_modes,
+    check_finite,
     check_moment,
+    check_not_negative,
     check_positive,
+    check_rates,
     check_shape,
-    check_times,
 )
 from ssljax.analytic.precision import in_float64
+from ssljax.analytic.solution import Solution, as_numbers
+from ssljax.analytic.stepwise.symmetric import matrix_root
 
 
 @in_float64
 def left_preconditioned_times(
-    s0: ArrayLike,
+    start: ArrayLike,
     gamma: ArrayLike,
     *,
     eps: float | jax.Array,
@@ -33,81 +34,124 @@ def left_preconditioned_times(
     modes no longer wait for their exponential growth, yet keep their order.
 
     Args:
-        s0: singular values of W at the start, ``[modes]``, positive and small.
+        start: singular values of W at time 0, ``[modes]``, positive and small.
         gamma: eigenvalues of the cross moment, ``[modes]``, positive.
         eps: of the preconditioner, > 0.
         level: of lambda, between its start and 1; one number or ``[modes]``.
 
     Returns:
-        ``[modes]``, in units of learning rate x step; at a half nearly ``(eps log(1 /
-        (2 lambda(0))) + (1 + eps) log 2) / (8 gamma)``.
+        ``[modes]``, in units of learning rate x step, negative for a level below the
+        start; at a half nearly ``(eps log(1 / (2 lambda(0))) + (1 + eps) log 2) / (8
+        gamma)``.
 
     Raises:
-        ValueError: for other shapes, a ``gamma s0^2`` or a level that is not in (0, 1),
-            or an eps that is not positive.
+        ValueError: for other shapes, a ``gamma start^2`` or a level that is not in (0,
+            1), or an eps that is not positive.
 
     Source: derived; the idea is in Simon et al., ICML 2023, appendix G.
 
-    >>> s0, gamma = jnp.array([1e-6]), jnp.array([1.0])
-    >>> round(float(left_preconditioned_times(s0, gamma, eps=0.01)[0]), 3)
+    >>> start, gamma = jnp.array([1e-6]), jnp.array([1.0])
+    >>> round(float(left_preconditioned_times(start, gamma, eps=0.01)[0]), 3)
     0.121
     """
-    gamma, start = _preconditioned_start(s0, gamma, eps)
+    _, gamma, first = _preconditioned_start(start, gamma, eps)
     check_between("level", level, 0, 1, "()")
-    rising = eps * jnp.log(level / start)
-    return (rising - (1.0 + eps) * jnp.log((1.0 - level) / (1.0 - start))) / (8 * gamma)
+    rising = eps * jnp.log(level / first)
+    return (rising - (1.0 + eps) * jnp.log((1.0 - level) / (1.0 - first))) / (8 * gamma)
+
+
+@in_float64
+def solve_left_preconditioned(
+    start: ArrayLike, gamma: ArrayLike, *, eps: float | jax.Array
+) -> Solution:
+    """Solve for the eigenvalues of C under the factor ``(C + eps I)^-1``.
+
+    Args:
+        start: singular values of W at time 0, ``[modes]``, with ``0 < gamma start^2 <
+            1``.
+        gamma: eigenvalues of the cross moment, ``[modes]``, positive.
+        eps: of the preconditioner, > 0.
+
+    Returns:
+        ``solution(t)``: ``lambda(t)``, ``[times, modes]``, the inverse of
+        `left_preconditioned_times`.
+
+    Raises:
+        ValueError: for other shapes, a ``gamma start^2`` that is not in (0, 1), or an
+            eps that is not positive.
+
+    Source: derived; the idea is in Simon et al., ICML 2023, appendix G.
+
+    >>> start, gamma = jnp.array([0.1]), jnp.array([1.0])
+    >>> solution = solve_left_preconditioned(start, gamma, eps=0.1)
+    >>> half = left_preconditioned_times(start, gamma, eps=0.1)
+    >>> round(float(solution(half[0])[0]), 9)
+    0.5
+    """
+    start, gamma, _ = _preconditioned_start(start, gamma, eps)
+    return Solution(
+        params={"start": start, "gamma": gamma, **as_numbers({"eps": eps})},
+        law=_left_preconditioned_law,
+        title="eigenvalues under a left preconditioner",
+    )
+
+
+def _left_preconditioned_law(params: dict, t: jax.Array) -> jax.Array:
+    gamma = params["gamma"]
+    first = gamma * params["start"] ** 2
+    return _left_preconditioned(first, gamma, t, params["eps"])
 
 
 @in_float64
 def left_preconditioned_eigenvalues(
-    s0: ArrayLike, gamma: ArrayLike, t: ArrayLike, *, eps: float | jax.Array
+    start: ArrayLike, gamma: ArrayLike, t: ArrayLike, *, eps: float | jax.Array
 ) -> jax.Array:
-    """Return the eigenvalues of C under the factor ``(C + eps I)^-1``.
+    """Return the eigenvalues of `solve_left_preconditioned` at times.
 
     Args:
-        s0: singular values of W at the start, ``[modes]``, with ``0 < gamma s0^2 < 1``.
+        start: singular values of W at time 0, ``[modes]``.
         gamma: eigenvalues of the cross moment, ``[modes]``, positive.
-        t: times in units of learning rate x step, ``[times]``.
+        t: times >= 0 in units of learning rate x step, of any shape.
         eps: of the preconditioner, > 0.
 
     Returns:
-        ``lambda(t)``, ``[times, modes]``: the inverse of `left_preconditioned_times`.
+        ``lambda(t)``, ``[*t.shape, modes]``.
 
     Raises:
-        ValueError: for other shapes, a ``gamma s0^2`` that is not in (0, 1), or an eps
-            that is not positive.
+        ValueError: see `solve_left_preconditioned`, and for negative times.
 
     Source: derived.
 
-    >>> s0, gamma = jnp.array([0.1]), jnp.array([1.0])
-    >>> half = left_preconditioned_times(s0, gamma, eps=0.1)
-    >>> round(float(left_preconditioned_eigenvalues(s0, gamma, half, eps=0.1)[0, 0]), 9)
-    0.5
+    >>> start, gamma = jnp.array([0.1]), jnp.array([1.0])
+    >>> t = left_preconditioned_times(start, gamma, eps=0.1, level=0.3)
+    >>> round(float(left_preconditioned_eigenvalues(start, gamma, t, eps=0.1)[0, 0]), 9)
+    0.3
     """
-    gamma, start = _preconditioned_start(s0, gamma, eps)
-    return _left_preconditioned(
-        start, gamma, check_times("t", t), jnp.asarray(eps, float)
-    )
+    _, gamma, first = _preconditioned_start(start, gamma, eps)
+    eps = jnp.asarray(eps, jnp.float64)
+    return over_times(lambda t: _left_preconditioned(first, gamma, t, eps), t)
 
 
 def _preconditioned_start(
-    s0: ArrayLike, gamma: ArrayLike, eps: float | jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Return eigenvalues of the data's cross moment and the embedding's first."""
-    gamma = check_modes("gamma", gamma)
-    start = gamma * check_modes("s0", s0, like=gamma) ** 2
+    start: ArrayLike, gamma: ArrayLike, eps: float | jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return the start, gamma, and the eigenvalues of C at the start."""
+    gamma = check_rates("gamma", gamma)
+    start = check_rates("start", start, like=gamma)
+    check_positive("start", start)
     check_positive("eps", eps)
-    check_between("gamma s0^2", start, 0, 1, "()")
-    return gamma, start
+    first = gamma * start**2
+    check_between("gamma start^2", first, 0, 1, "()")
+    return start, gamma, first
 
 
 @jax.jit
 def _left_preconditioned(
-    start: jax.Array, gamma: jax.Array, t: jax.Array, eps: jax.Array
+    first: jax.Array, gamma: jax.Array, t: jax.Array, eps: jax.Array
 ) -> jax.Array:
-    logit = jnp.log(start) - jnp.log1p(-start)
-    first = jax.nn.softplus(logit) + eps * logit
-    reading = first[None, :] + 8.0 * gamma[None, :] * t[:, None]
+    logit = jnp.log(first) - jnp.log1p(-first)
+    clock = jax.nn.softplus(logit) + eps * logit
+    reading = clock[None, :] + 8.0 * gamma[None, :] * t[:, None]
     return jax.nn.sigmoid(_logit_at(reading, eps))
 
 
@@ -148,25 +192,24 @@ def _log1p(x: jax.Array) -> jax.Array:
 
 
 @in_float64
-def solve_right_preconditioned(
-    w0: ArrayLike, gamma_matrix: ArrayLike
-) -> Callable[[jax.Array], jax.Array]:
+def solve_right_preconditioned(start: ArrayLike, gamma_matrix: ArrayLike) -> Solution:
     """Solve the flow under the factor ``Gamma^-1``, from any start.
 
     All modes grow at one rate, and W only turns and stretches within its first row
     space: a full second-order method selects no features.
 
     Args:
-        w0: weights at the start, ``[D, M]``.
-        gamma_matrix: cross moment of the data, ``[M, M]``, invertible, with ``w0 Gamma
-            w0^T`` positive definite.
+        start: weights at time 0, ``[D, M]``.
+        gamma_matrix: cross moment of the data, ``[M, M]``, invertible, with ``start
+            Gamma start^T`` positive definite.
 
     Returns:
-        ``solution(t)``: W at times ``t`` (``[times]``), ``[times, D, M]``:
-        ``W = C(t)^1/2 C_0^-1/2 W_0``, ``C(t) = (I + (C_0^-1 - I) e^(-8 t))^-1``.
+        ``solution(t)``: W, ``[times, D, M]``: ``W = C(t)^1/2 C_0^-1/2 W_0``, ``C(t) =
+        (I + (C_0^-1 - I) e^(-8 t))^-1``.
 
     Raises:
-        ValueError: for other shapes or a start without positive definite C.
+        ValueError: for other shapes, numbers that are not finite, or a start without
+            positive definite C.
 
     Source: derived.
 
@@ -175,17 +218,29 @@ def solve_right_preconditioned(
     [[[0.1, 0.0], [0.0, 0.1]], [[0.5, 0.0], [0.0, 0.5]]]
     """
     moment = check_moment("gamma_matrix", gamma_matrix)
-    w0 = check_shape("w0", w0, "D", moment.shape[0])
-    start, axes = jnp.linalg.eigh(w0 @ moment @ w0.T)
-    check_definite("w0 Gamma w0^T", start)
-    rotated = axes.T @ w0
+    start = check_shape("start", start, "D", moment.shape[0])
+    check_finite("start", start)
+    check_definite("start Gamma start^T", jnp.linalg.eigvalsh(start @ moment @ start.T))
+    return Solution(
+        params={"start": start, "gamma_matrix": moment},
+        law=_right_preconditioned_law,
+        title="weights under a right preconditioner",
+        quantity="weight",
+    )
 
-    def solution(t: jax.Array) -> jax.Array:
-        decay = jnp.exp(-8.0 * check_times("t", t))[:, None]
-        stretch = 1.0 / jnp.sqrt(start[None, :] + (1.0 - start)[None, :] * decay)
-        return jnp.einsum("dj,tj,jm->tdm", axes, stretch, rotated)
 
-    return solution
+def _right_preconditioned_law(params: dict, t: jax.Array) -> jax.Array:
+    start, moment = params["start"], params["gamma_matrix"]
+    first = start @ moment @ start.T
+
+    # C_0 C(t)^-1 = C_0 + (I - C_0) e^(-8 t). A root of the matrix has derivatives where
+    # its eigenvalues are equal, their own roots along eigenvectors have not.
+    def at(t: jax.Array) -> jax.Array:
+        decay = jnp.exp(-8.0 * t)
+        left = decay * jnp.eye(len(first)) + (1.0 - decay) * first
+        return jnp.linalg.solve(matrix_root(left), start)
+
+    return jax.vmap(at)(t)
 
 
 @in_float64
@@ -195,16 +250,18 @@ def power_law_modes(
     """Return how many modes are learned by a time if ``gamma_j = j^-exponent``.
 
     Args:
-        t: times in units of learning rate x step, ``[times]``, past the first mode's.
+        t: times >= 0 in units of learning rate x step, of any shape; before the first
+            mode's critical time the index is 1.
         exponent: a of the power law, > 0.
         scale: singular values of W at the start, below 1.
 
     Returns:
-        The index j whose critical time is t, ``[times]``, not rounded: ``(8 t /
+        The index j whose critical time is t, of the shape of t, not rounded: ``(8 t /
         log(j^a / scale^2))^(1 / a)``, so nearly ``t^(1 / a)``. The loss is d less this.
 
     Raises:
-        ValueError: for other shapes.
+        ValueError: for negative times, an exponent that is not positive, or a scale
+            that is not in (0, 1).
 
     Source: derived from Simon et al., ICML 2023, section 4.2.
 
@@ -213,7 +270,10 @@ def power_law_modes(
     >>> round(float(wait[0]), 3)
     100.0
     """
-    t = check_times("t", t)
+    t = jnp.asarray(t, jnp.float64)
+    check_not_negative("t", t)
+    check_positive("exponent", exponent)
+    check_between("scale", scale, 0, 1, "()")
 
     # A contraction by 1 / log(j^a / scale^2) per turn.
     def turn(_, j: jax.Array) -> jax.Array:

@@ -4,7 +4,14 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.analytic.inputs import check_at_least, check_pairs
+from ssljax.analytic.inputs import (
+    check_at_least,
+    check_not_negative,
+    check_pairs,
+    check_positive,
+    check_shape,
+    check_whole,
+)
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.stepwise.moments import cross_moment, second_moment
 
@@ -38,14 +45,23 @@ def vicreg_early_velocity(
         invariance_weight / D (Sigma - Gamma))``; Cov is the mean over the views of
         their covariances, with N - 1.
 
+    Raises:
+        ValueError: for other shapes, fewer than two pairs, negative weights, or an eps
+            that is not positive.
+
     Source: Bardes et al., ICLR 2022 (the loss); derived.
 
     >>> x = jnp.array([[1.0], [-1.0]])
     >>> vicreg_early_velocity(jnp.ones((1, 1)), x, x).round(4).tolist()  # 2500 * 2
     [[5000.0]]
     """
-    w, (x1, x2) = jnp.asarray(w, float), check_pairs(x1, x2)
+    x1, x2 = check_pairs(x1, x2)
+    w = check_shape("w", w, "D", x1.shape[1])
     d, n = w.shape[0], x1.shape[0]
+    check_at_least("the number of pairs", n, 2)
+    check_not_negative("invariance_weight", invariance_weight)
+    check_not_negative("variance_weight", variance_weight)
+    check_positive("eps", eps)
     centered = [x - x.mean(axis=0, keepdims=True) for x in (x1, x2)]
     covariance = second_moment(*centered) * n / (n - 1)
     gap = second_moment(x1, x2) - cross_moment(x1, x2)
@@ -72,13 +88,18 @@ def info_nce_expansion(
     Returns:
         The loss, averaged over both directions, with its constant ``log N``.
 
+    Raises:
+        ValueError: for other shapes or a temperature that is not positive.
+
     Source: van den Oord et al., 2018 (the loss); derived.
 
     >>> x = jnp.array([[1.0], [-1.0]])
     >>> round(float(info_nce_expansion(0.1 * jnp.ones((1, 1)), x, x)), 6)
     0.683197
     """
-    w, (x1, x2) = jnp.asarray(w, float), check_pairs(x1, x2)
+    x1, x2 = check_pairs(x1, x2)
+    w = check_shape("w", w, "D", x1.shape[1])
+    check_positive("temperature", temperature)
     n = x1.shape[0]
     z1, z2 = x1 @ w.T, x2 @ w.T
     # Cumulants of the similarities over the candidates, averaged over the anchors.
@@ -113,6 +134,10 @@ def nt_xent_collapsed_velocity(
         ``dW/dt``, ``[D, M]``, to first order in W: ``2 / (temperature |b|^2) (I - b b^T
         / |b|^2) W G``, ``G = Gamma + (Sigma - 2 N mean mean^T) / (2 N - 1)``.
 
+    Raises:
+        ValueError: for other shapes, a bias of zero, or a temperature that is not
+            positive.
+
     Source: Chen et al., ICML 2020 (the loss); derived.
 
     >>> x = jnp.array([[1.0], [-1.0]])
@@ -120,14 +145,17 @@ def nt_xent_collapsed_velocity(
     >>> nt_xent_collapsed_velocity(w, bias, x, x, temperature=1.0).round(4).tolist()
     [[0.0], [2.6667]]
     """
-    w, bias = jnp.asarray(w, float), jnp.asarray(bias, float)
     x1, x2 = check_pairs(x1, x2)
+    w = check_shape("w", w, "D", x1.shape[1])
+    bias = check_shape("bias", bias, len(w))
+    check_positive("temperature", temperature)
     n = x1.shape[0]
     mean = (x1.mean(axis=0) + x2.mean(axis=0)) / 2.0
     moment = cross_moment(x1, x2) + (
         second_moment(x1, x2) - 2 * n * jnp.outer(mean, mean)
     ) / (2 * n - 1)
     length = jnp.sum(bias**2)
+    check_positive("the squared norm of the bias", length)
     across = jnp.eye(w.shape[0]) - jnp.outer(bias, bias) / length
     return 2.0 / (temperature * length) * across @ w @ moment
 
@@ -149,12 +177,16 @@ def weighted_plateau(
     Returns:
         ``1 / (r / d + off_diagonal_weight (1 - r / d))``.
 
+    Raises:
+        ValueError: for counts that are not whole or do not fit, or a negative weight.
+
     Source: derived from Zbontar et al.'s weight, ICML 2021.
 
     >>> round(float(weighted_plateau(1, 10, off_diagonal_weight=0.1)), 4)
     5.2632
     """
-    check_at_least("learned", learned, 1, d)
+    check_at_least("learned", check_whole("learned", learned, 1), 1, d)
+    check_not_negative("off_diagonal_weight", off_diagonal_weight)
     share = jnp.asarray(learned / d)
     return 1.0 / (share + off_diagonal_weight * (1.0 - share))
 
@@ -170,11 +202,14 @@ def batch_plateau(learned: int, batch_size: int) -> jax.Array:
     Returns:
         ``1 / (1 + (r + 1) / B)``, at learning rates near zero.
 
+    Raises:
+        ValueError: for counts that are not whole and positive.
+
     Source: derived (fourth moments of normal inputs).
 
     >>> round(float(batch_plateau(5, 64)), 4)
     0.9143
     """
-    check_at_least("learned", learned, 1)
-    check_at_least("batch_size", batch_size, 1)
+    check_whole("learned", learned, 1)
+    check_whole("batch_size", batch_size, 1)
     return jnp.asarray(1.0 / (1.0 + (learned + 1) / batch_size))

@@ -5,23 +5,30 @@ Under `losses.linearized_barlow_twins` and from a small start it learns the lead
 eigenvectors of the contrastive kernel, one after the other.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from ssljax.analytic.curves import logistic_curve
 from ssljax.analytic.inputs import (
     check_at_least,
+    check_finite,
     check_positive_modes,
+    check_rates,
     check_shape,
+    check_spectrum,
     check_symmetric,
 )
 from ssljax.analytic.precision import in_float64
+from ssljax.analytic.solution import Solution
 from ssljax.analytic.stepwise.axes import ordered_axes
 from ssljax.analytic.stepwise.eigensolver import leading_modes, pair
+from ssljax.analytic.stepwise.embedding import KernelEmbedding
+from ssljax.analytic.stepwise.symmetric import check_semidefinite, matrix_root
 
 __all__ = [
+    "KernelEmbedding",
     "KernelModes",
     "KernelStart",
     "contrastive_kernel",
@@ -71,7 +78,8 @@ def contrastive_kernel(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
         cross moment in feature space; where K has full rank, n of them are negative.
 
     Raises:
-        ValueError: unless all three are ``[n, n]`` and the first and last symmetric.
+        ValueError: unless all three are ``[n, n]`` and finite, the first and last
+            symmetric, and the kernel of all views positive semi-definite.
 
     Source: Simon et al., "On the stepwise nature of self-supervised learning", ICML
     2023, section 5.
@@ -80,11 +88,7 @@ def contrastive_kernel(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
     >>> contrastive_kernel(one, one, one).round(6).tolist()  # two equal views
     [[0.5, 0.5], [0.5, 0.5]]
     """
-    values, vectors = jnp.linalg.eigh(_all_views(k_xx, k_xxp, k_xpxp))
-    # The root of a zero's rounding would be far larger than rounding.
-    rounding = len(values) * jnp.finfo(values.dtype).eps * values[-1]
-    values = jnp.where(values > rounding, values, 0.0)
-    root = (vectors * jnp.sqrt(values)[None, :]) @ vectors.T
+    root = matrix_root(_all_views(k_xx, k_xxp, k_xpxp))
     return root @ pair(root)
 
 
@@ -106,8 +110,9 @@ def kernel_modes(k_xx: Any, k_xxp: Any, k_xpxp: Any, dim: int) -> KernelModes:
         as the gap to the next eigenvalue is wide.
 
     Raises:
-        ValueError: for other shapes, a kernel of views among themselves that is not
-            symmetric, or fewer than ``dim`` positive eigenvalues.
+        ValueError: as `contrastive_kernel`, or for fewer than ``dim`` positive
+            eigenvalues. For more than 500 pairs only entries are compared: no kernel
+            has ``K_ij^2 > K_ii K_jj``.
 
     Source: Simon et al. 2023, proposition 5.1.
 
@@ -124,9 +129,7 @@ def kernel_modes(k_xx: Any, k_xxp: Any, k_xpxp: Any, dim: int) -> KernelModes:
 
 
 @in_float64
-def kernel_embedding(
-    k_xx: Any, k_xxp: Any, k_xpxp: Any, dim: int
-) -> Callable[[Any, Any], jax.Array]:
+def kernel_embedding(k_xx: Any, k_xxp: Any, k_xpxp: Any, dim: int) -> KernelEmbedding:
     """Return the embedding that training from a small start ends at.
 
     Args:
@@ -153,15 +156,7 @@ def kernel_embedding(
     >>> embed(k, k).round(6).tolist()  # the first point alone, of mean square 1
     [[1.414214], [0.0]]
     """
-    c = kernel_modes(k_xx, k_xxp, k_xpxp, dim).coefficients
-    pairs = len(c) // 2
-
-    def embed(k_test_x: Any, k_test_xp: Any) -> jax.Array:
-        first = check_shape("k_test_x", k_test_x, "tests", pairs)
-        second = check_shape("k_test_xp", k_test_xp, *first.shape)
-        return first @ c[:pairs] + second @ c[pairs:]
-
-    return embed
+    return KernelEmbedding(kernel_modes(k_xx, k_xxp, k_xpxp, dim).coefficients)
 
 
 @in_float64
@@ -196,6 +191,8 @@ def kernel_start(
     """
     first = check_shape("f_x", f_x, len(k_xx), "D")
     second = check_shape("f_xp", f_xp, *first.shape)
+    check_finite("f_x", first)
+    check_finite("f_xp", second)
     gamma, c = kernel_modes(k_xx, k_xxp, k_xpxp, first.shape[1])
     a = c * jnp.sqrt(gamma)[None, :]
     columns = jnp.concatenate([first, second]).T @ a
@@ -205,14 +202,18 @@ def kernel_start(
 
 
 @in_float64
-def kernel_steps(start: KernelStart) -> Callable[[Any], jax.Array]:
-    """Return the eigenvalues of the embeddings' cross moment over time.
+def kernel_steps(start: KernelStart) -> Solution:
+    """Solve for the eigenvalues of the embeddings' cross moment.
 
     Args:
         start: what `kernel_start` returns, or any ``gamma`` and ``scale`` in its place.
 
     Returns:
-        ``solution(t)``: ``[times, modes]`` at times ``t`` (learning rate x step).
+        ``solution(t)``: eigenvalues, ``[times, modes]``. Their start is ``gamma
+        scale^2``.
+
+    Raises:
+        ValueError: for other shapes, numbers that are not finite, or a negative scale.
 
     Source: Simon et al. 2023, proposition 4.1: each mode is a logistic curve,
     ``d lambda / dt = 8 gamma lambda (1 - lambda)``.
@@ -222,14 +223,18 @@ def kernel_steps(start: KernelStart) -> Callable[[Any], jax.Array]:
     >>> kernel_steps(start)(jnp.array([0.0, 9.0])).round(6).tolist()
     [[1e-06], [1.0]]
     """
-    first = start.scale**2 * start.gamma
-    odds = jnp.log(first) - jnp.log1p(-first)
+    gamma = check_rates("gamma", start.gamma)
+    scale = check_spectrum("scale", start.scale, like=gamma)
+    return Solution(
+        params={"start": gamma * scale**2, "gamma": gamma},
+        law=_steps_law,
+        title="eigenvalues of the embeddings' cross moment",
+    )
 
-    def solution(t: Any) -> jax.Array:
-        grown = 8.0 * start.gamma[None, :] * jnp.asarray(t)[:, None]
-        return jax.nn.sigmoid(odds[None, :] + grown)
 
-    return solution
+def _steps_law(params: dict, t: jax.Array) -> jax.Array:
+    rate = 8.0 * params["gamma"][None, :]
+    return logistic_curve(params["start"][None, :], t[:, None], rate, -rate)
 
 
 def _all_views(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
@@ -237,7 +242,11 @@ def _all_views(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
     first = check_shape("k_xx", k_xx, "n", "n")
     cross = check_shape("k_xxp", k_xxp, *first.shape)
     second = check_shape("k_xpxp", k_xpxp, *first.shape)
+    for name, block in (("k_xx", first), ("k_xxp", cross), ("k_xpxp", second)):
+        check_finite(name, block)
     check_symmetric("k_xx", first)
     check_symmetric("k_xpxp", second)
     kernel = jnp.block([[first, cross], [cross.T, second]])
-    return 0.5 * (kernel + kernel.T)
+    kernel = 0.5 * (kernel + kernel.T)
+    check_semidefinite("the kernel of all views", kernel)
+    return kernel

@@ -2,9 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
-from ssljax.analytic.inputs import check_modes, check_pairs
+from ssljax.analytic.curves import root
+from ssljax.analytic.inputs import check_pairs, check_rates, check_shape
 from ssljax.analytic.precision import in_float64, known
 
 
@@ -21,7 +23,7 @@ def cross_moment(x1: ArrayLike, x2: ArrayLike) -> jax.Array:
         finite number of pairs makes it indefinite.
 
     Raises:
-        ValueError: for other shapes.
+        ValueError: for other shapes, or numbers that are not finite.
 
     Source: Simon et al., "On the stepwise nature of self-supervised learning", ICML
     2023, section 4.
@@ -72,28 +74,28 @@ def pairs_with_moments(
         the opposite sign, so that both views have mean zero.
 
     Raises:
-        ValueError: for other shapes or a ``sigma`` below ``|gamma|``.
+        ValueError: for other shapes, numbers that are not finite, or a ``sigma`` below
+            ``|gamma|``.
 
     >>> x1, x2 = pairs_with_moments(jnp.array([2.0, -1.0]))
     >>> cross_moment(x1, x2).round(9).tolist()
     [[2.0, 0.0], [0.0, -1.0]]
     """
-    gamma = check_modes("gamma", gamma)
-    sigma = jnp.abs(gamma) if sigma is None else check_modes("sigma", sigma, like=gamma)
-    if known(sigma) and known(gamma) and not bool((sigma >= jnp.abs(gamma)).all()):
-        raise ValueError("sigma must be at least |gamma| in every mode")
+    gamma = check_rates("gamma", gamma)
     modes = gamma.shape[0]
-    basis = jnp.eye(modes) if basis is None else jnp.asarray(basis, float)
+    if sigma is None:
+        sigma = jnp.where(gamma < 0, -gamma, gamma)
+    else:
+        sigma = check_rates("sigma", sigma, like=gamma)
+    if known(sigma) and known(gamma) and np.any(np.asarray(sigma) < np.abs(gamma)):
+        raise ValueError("sigma must be at least |gamma| in every mode")
+    if basis is None:
+        basis = jnp.eye(modes)
+    basis = check_shape("basis", basis, modes, modes)
     # Products and mean squares of two numbers fix their sum and their difference.
-    total, gap = jnp.sqrt(2 * (sigma + gamma)), jnp.sqrt(2 * (sigma - gamma))
+    total, gap = root(2 * (sigma + gamma)), root(2 * (sigma - gamma))
     first, second = (
         jnp.sqrt(modes) * size[:, None] * basis.T
         for size in ((total + gap) / 2, (total - gap) / 2)
     )
     return jnp.concatenate([first, -first]), jnp.concatenate([second, -second])
-
-
-def descending_eigh(moment: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return eigenvalues from the largest down, and eigenvectors in columns."""
-    values, vectors = jnp.linalg.eigh(moment)
-    return values[::-1], vectors[:, ::-1]

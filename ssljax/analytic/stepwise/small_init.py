@@ -1,6 +1,5 @@
 """From a small random start to the smallest solution: the linear network as a whole."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -8,16 +7,21 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ssljax.analytic.inputs import (
-    check_modes,
+    check_between,
+    check_finite,
     check_moment,
+    check_positive,
     check_positive_modes,
     check_rank,
+    check_rates,
     check_shape,
+    check_whole,
 )
 from ssljax.analytic.precision import in_float64
+from ssljax.analytic.solution import Solution, as_numbers
 from ssljax.analytic.stepwise.axes import ordered_axes
 from ssljax.analytic.stepwise.modes import aligned_singular_values
-from ssljax.analytic.stepwise.moments import descending_eigh
+from ssljax.analytic.stepwise.symmetric import descending_eigh, scaled_modes
 
 
 class AlignedStart(NamedTuple):
@@ -45,70 +49,81 @@ class ErrorExponents(NamedTuple):
 
 @in_float64
 def aligned_start(
-    w0: ArrayLike, gamma_matrix: ArrayLike, scale: float | jax.Array
+    start: ArrayLike, gamma_matrix: ArrayLike, scale: float | jax.Array
 ) -> AlignedStart:
     """Return the aligned start whose trajectory a small random start follows.
 
     Every column ``W v_j`` grows at its own rate until the modes before it have
     saturated; what it has along their axes is then frozen while the rest grows on.
-    This orthogonalisation in order is a QR decomposition of ``w0 V``. Columns of equal
-    eigenvalues grow and saturate together, along the singular vectors of what is left
-    for them: `ordered_axes`.
+    This orthogonalisation in order is a QR decomposition of ``start V``. Columns of
+    equal eigenvalues grow and saturate together, along the singular vectors of what is
+    left for them: `ordered_axes`.
 
     Args:
-        w0: weights before scaling, ``[D, M]``, D <= M.
-        gamma_matrix: cross moment of the data, ``[M, M]``; under `jax.jit`, where its
-            eigenvalues cannot be compared, it is taken to have distinct ones.
-        scale: factor on ``w0``, > 0; the start is ``scale * w0``.
+        start: weights at time 0 before scaling, ``[D, M]``, D <= M.
+        gamma_matrix: cross moment of the data, ``[M, M]``. Where JAX traces it, as
+            `jax.jit` and derivatives in it do, its D largest eigenvalues cannot be
+            compared and are taken to be distinct.
+        scale: factor on ``start``, > 0; training starts at ``scale * start``.
 
     Returns:
         Rotation, singular values (``scale * diag(R)`` where the eigenvalues are
         distinct), eigenvalues and eigenvectors.
 
     Raises:
-        ValueError: for other shapes or a cross moment that is not symmetric.
+        ValueError: for other shapes, numbers that are not finite, a cross moment that
+            is not symmetric, or a scale that is not positive.
 
     Source: Simon et al., ICML 2023, result 4.6; equal eigenvalues derived.
 
-    >>> start = aligned_start(2.0 * jnp.eye(2), jnp.diag(jnp.array([3.0, 1.0])), 0.5)
-    >>> start.singular_values.tolist()
+    >>> aligned = aligned_start(2.0 * jnp.eye(2), jnp.diag(jnp.array([3.0, 1.0])), 0.5)
+    >>> aligned.singular_values.tolist()
     [1.0, 1.0]
     """
+    start, moment = _weights_and_moment(start, gamma_matrix, scale, spare=0)
+    return _start_along(start, *descending_eigh(moment), scale)
+
+
+def _weights_and_moment(
+    start: ArrayLike, gamma_matrix: ArrayLike, scale: float | jax.Array, *, spare: int
+) -> tuple[jax.Array, jax.Array]:
+    """Return weights and a moment with so many more inputs than embedded dimensions."""
     moment = check_moment("gamma_matrix", gamma_matrix)
-    w0 = check_shape("w0", w0, "D", moment.shape[0])
-    check_rank(w0.shape[0], moment.shape[0])
-    return _start_along(w0, *descending_eigh(moment), scale)
+    start = check_shape("start", start, "D", moment.shape[0])
+    check_finite("start", start)
+    check_rank(start.shape[0], moment.shape[0] - spare)
+    check_positive("scale", scale)
+    return start, moment
 
 
 def _start_along(
-    w0: jax.Array, gamma: jax.Array, vectors: jax.Array, scale: float | jax.Array
+    start: jax.Array, gamma: jax.Array, vectors: jax.Array, scale: float | jax.Array
 ) -> AlignedStart:
     """Return the aligned start, given the cross moment's eigenvectors."""
-    axes, sizes, turns = ordered_axes(w0 @ vectors, gamma)
-    return AlignedStart(axes, scale * sizes, gamma[: len(w0)], vectors @ turns)
+    axes, sizes, turns = ordered_axes(start @ vectors, gamma)
+    return AlignedStart(axes, scale * sizes, gamma[: len(start)], vectors @ turns)
 
 
 @in_float64
 def small_init_prediction(
-    w0: ArrayLike, gamma_matrix: ArrayLike, scale: float | jax.Array
-) -> Callable[[jax.Array], jax.Array]:
+    start: ArrayLike, gamma_matrix: ArrayLike, scale: float | jax.Array
+) -> Solution:
     """Predict the weights of a linear network from a small random start.
 
     Exact as ``scale`` goes to zero; `error_exponents` says how fast. Small gaps in the
     spectrum make it slow, but equal eigenvalues do not: see `aligned_start`.
 
     Args:
-        w0: weights before scaling, ``[D, M]``, D <= M.
-        gamma_matrix: cross moment of the data, ``[M, M]``; under `jax.jit` it is taken
-            to have distinct eigenvalues.
-        scale: factor on ``w0``, > 0; the start is ``scale * w0``.
+        start: weights at time 0 before scaling, ``[D, M]``, D <= M.
+        gamma_matrix: cross moment of the data, ``[M, M]``; where JAX traces it, its D
+            largest eigenvalues are taken to be distinct.
+        scale: factor on ``start``, > 0; training starts at ``scale * start``.
 
     Returns:
-        ``solution(t)``: W at times ``t`` (``[times]``, learning rate x step),
-        ``[times, D, M]``.
+        ``solution(t)``: W, ``[times, D, M]``.
 
     Raises:
-        ValueError: for other shapes or a cross moment that is not symmetric.
+        ValueError: see `aligned_start`.
 
     Source: Simon et al., ICML 2023, result 4.6.
 
@@ -117,18 +132,25 @@ def small_init_prediction(
     >>> solution(jnp.array([1.0, 20.0])).round(4).tolist()
     [[[0.5, 0.0], [0.0, 0.0055]], [[0.5, 0.0], [0.0, 1.0]]]
     """
-    start = aligned_start(w0, gamma_matrix, scale)
+    start, moment = _weights_and_moment(start, gamma_matrix, scale, spare=0)
+    return Solution(
+        params={"start": start, "gamma_matrix": moment, **as_numbers({"scale": scale})},
+        law=_small_init_law,
+        title="weights from a small start",
+        quantity="weight",
+    )
 
-    def solution(t: jax.Array) -> jax.Array:
-        s = aligned_singular_values(start.singular_values, start.gamma, t)
-        return jnp.einsum("dj,tj,mj->tdm", start.rotation, s, start.directions)
 
-    return solution
+def _small_init_law(params: dict, t: jax.Array) -> jax.Array:
+    gamma, vectors = descending_eigh(params["gamma_matrix"])
+    found = _start_along(params["start"], gamma, vectors, params["scale"])
+    s = aligned_singular_values(found.singular_values, found.gamma, t)
+    return jnp.einsum("dj,tj,mj->tdm", found.rotation, s, found.directions)
 
 
 @in_float64
 def expected_overlap(
-    w0: ArrayLike, gamma_matrix: ArrayLike, scale: float | jax.Array
+    start: ArrayLike, gamma_matrix: ArrayLike, scale: float | jax.Array
 ) -> jax.Array:
     """Return how much of the learned subspace lies in leading eigenvectors.
 
@@ -138,15 +160,15 @@ def expected_overlap(
     R_jj happens to be small.
 
     Args:
-        w0: weights before scaling, ``[D, M]``, D < M.
+        start: weights at time 0 before scaling, ``[D, M]``, D < M.
         gamma_matrix: cross moment of the data, ``[M, M]``, with D positive eigenvalues.
-        scale: factor on ``w0``, > 0.
+        scale: factor on ``start``, > 0.
 
     Returns:
         Overlap in [0, 1] as in `subspace_overlap`, to first order in ``1 - overlap``.
 
     Raises:
-        ValueError: for other shapes or a cross moment that is not symmetric.
+        ValueError: see `aligned_start`, and for fewer than D positive eigenvalues.
 
     Source: derived, from the mechanism of Simon et al., ICML 2023, result 4.6.
 
@@ -154,16 +176,15 @@ def expected_overlap(
     >>> float(1.0 - expected_overlap(jnp.ones((1, 2)), gamma, 1e-4)) < 2e-4
     True
     """
-    moment = check_moment("gamma_matrix", gamma_matrix)
-    w0 = check_shape("w0", w0, "D", moment.shape[0])
-    d = w0.shape[0]
-    check_rank(d, moment.shape[0] - 1)
+    start, moment = _weights_and_moment(start, gamma_matrix, scale, spare=1)
+    d = start.shape[0]
     gamma, vectors = descending_eigh(moment)
-    start = _start_along(w0, gamma, vectors, scale)
-    leaked = scale * start.rotation.T @ w0 @ vectors[:, d:]
-    wait = jnp.log(start.gamma * start.singular_values**2)
-    growth = jnp.exp(-gamma[None, d:] / (2.0 * start.gamma)[:, None] * wait[:, None])
-    defect = jnp.sum(start.gamma[:, None] * (leaked * growth) ** 2) / d
+    check_positive_modes("gamma_matrix", gamma, d)
+    found = _start_along(start, gamma, vectors, scale)
+    leaked = scale * found.rotation.T @ start @ vectors[:, d:]
+    wait = jnp.log(found.gamma * found.singular_values**2)
+    growth = jnp.exp(-gamma[None, d:] / (2.0 * found.gamma)[:, None] * wait[:, None])
+    defect = jnp.sum(found.gamma[:, None] * (leaked * growth) ** 2) / d
     return jnp.maximum(1.0 - defect, 0.0)
 
 
@@ -174,7 +195,8 @@ def error_exponents(gamma: ArrayLike, d: int, *, power: float = 0.0) -> ErrorExp
     Args:
         gamma: all eigenvalues of the cross moment, ``[M]``, in any order.
         d: dimension of the embedding, below M, with ``gamma_d > 0``.
-        power: of a preconditioner ``Gamma^-power`` on the inputs, which narrows gaps.
+        power: of a preconditioner ``Gamma^-power`` on the inputs, which narrows gaps;
+            0 to 1.
 
     Returns:
         The errors vanish as these powers of ``scale``: for the weights ``min_j (1 -
@@ -184,16 +206,19 @@ def error_exponents(gamma: ArrayLike, d: int, *, power: float = 0.0) -> ErrorExp
         exactly equal costs `small_init_prediction` nothing.
 
     Raises:
-        ValueError: for other shapes or a d that is not 1 to M - 1.
+        ValueError: for other shapes, numbers that are not finite, a d that is not 1 to
+            M - 1, fewer than d positive eigenvalues, or a power that is not 0 to 1.
 
     >>> found = error_exponents(jnp.array([1.0, 0.6, 0.3, 0.21, -0.5]), 3)
     >>> round(float(found.weights), 6), round(float(found.subspace), 6)
     (0.3, 0.3)
     """
-    gamma = check_modes("gamma", gamma)
-    check_rank(d, gamma.shape[0] - 1)
-    rates = jnp.maximum(jnp.sort(gamma)[::-1][: d + 1], 0.0) ** (1.0 - power)
-    check_positive_modes("gamma", rates, d)
+    gamma = check_rates("gamma", gamma)
+    check_rank(check_whole("d", d, 1), gamma.shape[0] - 1)
+    check_between("power", power, 0, 1)
+    top = jnp.sort(gamma)[::-1][: d + 1]
+    check_positive_modes("gamma", top, d)
+    rates = jnp.where(top > 0, jnp.where(top > 0, top, 1.0) ** (1.0 - power), 0.0)
     gaps = 1.0 - rates[1:] / rates[:-1]
     return ErrorExponents(gaps.min(), gaps[-1])
 
@@ -209,7 +234,8 @@ def minimum_norm_solution(gamma_matrix: ArrayLike, d: int) -> jax.Array:
 
     Returns:
         ``diag(gamma_1..gamma_d)^-1/2 V_d^T``, ``[d, M]``, up to a rotation the end of
-        a small start. ``||W||_F^2 = sum_{j <= d} 1 / gamma_j``.
+        a small start. ``||W||_F^2 = sum_{j <= d} 1 / gamma_j``. Derivatives are exact
+        where the d eigenvalues are distinct, and those of ``W^T W`` in any case.
 
     Raises:
         ValueError: for other shapes or fewer than d positive eigenvalues.
@@ -221,10 +247,9 @@ def minimum_norm_solution(gamma_matrix: ArrayLike, d: int) -> jax.Array:
     0.75
     """
     moment = check_moment("gamma_matrix", gamma_matrix)
-    check_rank(d, moment.shape[0])
-    gamma, vectors = descending_eigh(moment)
-    check_positive_modes("gamma_matrix", gamma, d)
-    return vectors[:, :d].T / jnp.sqrt(gamma[:d])[:, None]
+    check_rank(check_whole("d", d, 1), moment.shape[0])
+    check_positive_modes("gamma_matrix", descending_eigh(moment)[0], d)
+    return scaled_modes(moment, d, jax.lax.rsqrt)
 
 
 @in_float64
@@ -243,14 +268,16 @@ def curvatures(gamma: ArrayLike, d: int) -> jax.Array:
         learned modes, and zeros.
 
     Raises:
-        ValueError: for other shapes.
+        ValueError: for other shapes, numbers that are not finite, or fewer than d
+            positive eigenvalues.
 
     >>> curvatures(jnp.array([2.0, 1.0]), 2).tolist()
     [16.0, 12.0, 8.0, 0.0]
     """
-    gamma = check_modes("gamma", gamma)
-    check_rank(d, gamma.shape[0])
+    gamma = check_rates("gamma", gamma)
+    check_rank(check_whole("d", d, 1), gamma.shape[0])
     top = jnp.sort(gamma)[::-1][:d]
+    check_positive_modes("gamma", top, d)
     first, second = jnp.triu_indices(d)
     stiff = 4.0 * (top[first] + top[second])
     flat = jnp.zeros(d * gamma.shape[0] - stiff.shape[0])

@@ -1,104 +1,209 @@
 """Other losses on the same linear network: which modes are learned, in what order."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from ssljax.analytic.curves import mean_decay, over_times, root
 from ssljax.analytic.inputs import (
     check_definite,
-    check_modes,
     check_moment,
+    check_not_negative,
+    check_positive,
     check_rank,
+    check_rates,
     check_shape,
-    check_times,
+    check_spectrum,
+    check_whole,
 )
-from ssljax.analytic.precision import in_float64, known
-from ssljax.analytic.simulate import integrate
-from ssljax.analytic.stepwise.moments import descending_eigh
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.solution import Solution, as_numbers
+from ssljax.analytic.stepwise.symmetric import (
+    descending_eigh,
+    matrix_root,
+    scaled_modes,
+)
 
 
 @in_float64
-def merged_vicreg_singular_values(
-    s0: ArrayLike,
+def solve_merged_vicreg(
+    start: ArrayLike,
     gamma: ArrayLike,
     sigma: ArrayLike,
-    t: ArrayLike,
     *,
-    invariance_weight: float = 1.0,
-    spread_weight: float = 1.0,
-) -> jax.Array:
-    """Return singular values under VICReg with one square for both its terms.
+    invariance_weight: float | jax.Array = 1.0,
+    spread_weight: float | jax.Array = 1.0,
+) -> Solution:
+    """Solve for singular values under VICReg with one square for both its terms.
 
     The loss is ``invariance_weight E|f(x) - f(x')|^2 + spread_weight ||W Sigma W^T -
     I||_F^2``. At weights 1 and 1 it is the population's spectral contrastive loss plus
     d, and so is its flow.
 
     Args:
-        s0: singular values of W at the start, ``[modes]``, in an embedding that is
-            aligned with common eigenvectors of both moments, one mode per direction.
+        start: singular values of W at time 0, ``[modes]``, not negative, in an
+            embedding that is aligned with common eigenvectors of both moments, one mode
+            per direction.
         gamma: eigenvalues of the cross moment, ``[modes]``.
         sigma: eigenvalues of the second moment, ``[modes]``, positive.
-        t: times in units of learning rate x step, ``[times]``.
         invariance_weight: a, >= 0.
         spread_weight: b, > 0.
 
     Returns:
-        ``s(t)``, ``[times, modes]``: ``s^2`` is logistic with the rate ``8 r, r = (b -
-        a) sigma + a gamma``, and ends at ``r / (b sigma^2)``, or at zero for r < 0.
+        ``solution(t)``: singular values, ``[times, modes]``: ``s^2`` is logistic with
+        the rate ``8 r, r = (b - a) sigma + a gamma``, and ends at ``r / (b sigma^2)``,
+        or at zero for r < 0.
 
     Raises:
-        ValueError: for other shapes.
+        ValueError: for other shapes, numbers that are not finite or out of range.
 
     Source: derived from the losses; the flow as in Simon et al., "On the stepwise
     nature of self-supervised learning", ICML 2023.
+
+    >>> one = jnp.ones(1)
+    >>> solution = solve_merged_vicreg(1e-3 * one, one, 2 * one)
+    >>> round(float(solution(9.0)[0]) ** 2, 6)  # gamma / sigma^2
+    0.25
+    """
+    start, gamma, sigma = _three_spectra(start, gamma, sigma)
+    check_not_negative("invariance_weight", invariance_weight)
+    check_positive("spread_weight", spread_weight)
+    weights = {"invariance_weight": invariance_weight, "spread_weight": spread_weight}
+    return Solution(
+        params={
+            "start": start,
+            "gamma": gamma,
+            "sigma": sigma,
+            **as_numbers(weights),
+        },
+        law=_merged_law,
+        title="singular values under merged VICReg",
+        quantity="singular value",
+    )
+
+
+def _merged_law(params: dict, t: jax.Array) -> jax.Array:
+    start, gamma, sigma = (params[name] for name in ("start", "gamma", "sigma"))
+    a, b = params["invariance_weight"], params["spread_weight"]
+    rate = (b - a) * sigma + a * gamma
+    return _logistic_sizes(start, rate, 8.0 * b * (sigma * start) ** 2, t)
+
+
+@in_float64
+def merged_vicreg_singular_values(
+    start: ArrayLike,
+    gamma: ArrayLike,
+    sigma: ArrayLike,
+    t: ArrayLike,
+    *,
+    invariance_weight: float | jax.Array = 1.0,
+    spread_weight: float | jax.Array = 1.0,
+) -> jax.Array:
+    """Return the singular values of `solve_merged_vicreg` at times.
+
+    Args:
+        start: singular values at time 0, ``[modes]``, not negative.
+        gamma: eigenvalues of the cross moment, ``[modes]``.
+        sigma: eigenvalues of the second moment, ``[modes]``, positive.
+        t: times >= 0 in units of learning rate x step, of any shape.
+        invariance_weight: a, >= 0.
+        spread_weight: b, > 0.
+
+    Returns:
+        ``s(t)``, ``[*t.shape, modes]``.
+
+    Raises:
+        ValueError: see `solve_merged_vicreg`, and for negative times.
+
+    Source: derived; see `solve_merged_vicreg`.
 
     >>> one = jnp.ones(1)
     >>> s = merged_vicreg_singular_values(1e-3 * one, one, 2 * one, jnp.array([9.0]))
     >>> round(float(s[0, 0]) ** 2, 6)  # gamma / sigma^2
     0.25
     """
-    gamma = check_modes("gamma", gamma)
-    s0 = check_modes("s0", s0, like=gamma)
-    sigma = check_modes("sigma", sigma, like=gamma)
-    rate = (spread_weight - invariance_weight) * sigma + invariance_weight * gamma
-    growth = 8.0 * spread_weight * (sigma * s0) ** 2
-    return _logistic_sizes(s0, rate, growth, check_times("t", t))
+    solution = solve_merged_vicreg(
+        start,
+        gamma,
+        sigma,
+        invariance_weight=invariance_weight,
+        spread_weight=spread_weight,
+    )
+    return over_times(lambda t: _merged_law(solution.params, t), t)
 
 
 @jax.jit
 def _logistic_sizes(
-    s0: jax.Array, rate: jax.Array, growth: jax.Array, t: jax.Array
+    start: jax.Array, rate: jax.Array, growth: jax.Array, t: jax.Array
 ) -> jax.Array:
-    x = 8.0 * jnp.abs(rate)[None, :] * t[:, None]
-    decay = jnp.exp(-x)
-    # (1 - exp(-x)) / x is one where a mode has no rate of its own.
-    ratio = jnp.where(x > 0, -jnp.expm1(-x) / jnp.where(x > 0, x, 1.0), 1.0)
-    filled = growth[None, :] * t[:, None] * ratio
+    # As in `curves.logistic_curve`: smooth through a rate of zero.
     rises = (rate >= 0)[None, :]
-    bottom = jnp.where(rises, decay, 1.0) + filled
+    x = 8.0 * jnp.where(rate >= 0, rate, -rate)[None, :] * t[:, None]
+    half = jnp.exp(-0.5 * x)
+    filled = growth[None, :] * t[:, None] * mean_decay(x)
+    bottom = jnp.where(rises, half**2, 1.0) + filled
     bottom = jnp.maximum(bottom, jnp.finfo(bottom.dtype).tiny)
-    return s0[None, :] * jnp.sqrt(jnp.where(rises, 1.0, decay) / bottom)
+    return start[None, :] * jnp.where(rises, 1.0, half) / jnp.sqrt(bottom)
 
 
 @in_float64
-def spectral_contrastive_singular_values(
-    s0: ArrayLike, gamma: ArrayLike, sigma: ArrayLike, t: ArrayLike
-) -> jax.Array:
-    """Return singular values under the spectral contrastive loss, modes apart.
+def solve_spectral_contrastive(
+    start: ArrayLike, gamma: ArrayLike, sigma: ArrayLike
+) -> Solution:
+    """Solve for singular values under the spectral contrastive loss, modes apart.
 
     Modes are learned in the order of gamma, as under linearised Barlow Twins, but
     ``sigma s^2`` ends at ``nu = gamma / sigma``.
 
     Args:
-        s0: singular values of W at the start, ``[modes]``.
+        start: singular values of W at time 0, ``[modes]``, not negative.
         gamma: eigenvalues of the cross moment, ``[modes]``.
         sigma: eigenvalues of the second moment, ``[modes]``, positive.
-        t: times in units of learning rate x step, ``[times]``.
 
     Returns:
-        ``s(t)``, ``[times, modes]``.
+        ``solution(t)``: singular values, ``[times, modes]``.
+
+    Raises:
+        ValueError: for other shapes, numbers that are not finite or out of range.
+
+    Source: HaoChen et al., NeurIPS 2021 (the loss); derived.
+
+    >>> one = jnp.ones(1)
+    >>> solution = solve_spectral_contrastive(1e-3 * one, one, 2 * one)
+    >>> round(float(2 * solution(9.0)[0] ** 2), 6)  # sigma s^2
+    0.5
+    """
+    start, gamma, sigma = _three_spectra(start, gamma, sigma)
+    return Solution(
+        params={"start": start, "gamma": gamma, "sigma": sigma},
+        law=_spectral_contrastive_law,
+        title="singular values under the spectral contrastive loss",
+        quantity="singular value",
+    )
+
+
+def _spectral_contrastive_law(params: dict, t: jax.Array) -> jax.Array:
+    one = jnp.ones(())
+    return _merged_law({**params, "invariance_weight": one, "spread_weight": one}, t)
+
+
+@in_float64
+def spectral_contrastive_singular_values(
+    start: ArrayLike, gamma: ArrayLike, sigma: ArrayLike, t: ArrayLike
+) -> jax.Array:
+    """Return the singular values of `solve_spectral_contrastive` at times.
+
+    Args:
+        start: singular values at time 0, ``[modes]``, not negative.
+        gamma: eigenvalues of the cross moment, ``[modes]``.
+        sigma: eigenvalues of the second moment, ``[modes]``, positive.
+        t: times >= 0 in units of learning rate x step, of any shape.
+
+    Returns:
+        ``s(t)``, ``[*t.shape, modes]``.
+
+    Raises:
+        ValueError: see `solve_spectral_contrastive`, and for negative times.
 
     Source: HaoChen et al., NeurIPS 2021 (the loss); derived.
 
@@ -107,7 +212,18 @@ def spectral_contrastive_singular_values(
     >>> s.tolist()
     [[1.0]]
     """
-    return merged_vicreg_singular_values(s0, gamma, sigma, t)
+    return merged_vicreg_singular_values(start, gamma, sigma, t)
+
+
+def _three_spectra(
+    start: ArrayLike, gamma: ArrayLike, sigma: ArrayLike
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return sizes at the start and eigenvalues of both moments, one per mode."""
+    gamma = check_rates("gamma", gamma)
+    start = check_spectrum("start", start, like=gamma)
+    sigma = check_rates("sigma", sigma, like=gamma)
+    check_positive("sigma", sigma)
+    return start, gamma, sigma
 
 
 @in_float64
@@ -131,7 +247,8 @@ def spectral_contrastive_minimum(
         ``-sum nu^2``; a negative nu counts as zero in both.
 
     Raises:
-        ValueError: for other shapes or a sigma that is not positive definite.
+        ValueError: for other shapes, numbers that are not finite, or a sigma that is
+            not positive definite.
 
     Source: HaoChen et al., NeurIPS 2021, for a linear network.
 
@@ -142,92 +259,9 @@ def spectral_contrastive_minimum(
     gamma = check_moment("gamma_matrix", gamma_matrix)
     sigma = check_shape("sigma_matrix", sigma_matrix, *gamma.shape)
     sigma = check_moment("sigma_matrix", sigma)
-    check_rank(d, gamma.shape[0])
-    spread, axes = jnp.linalg.eigh(sigma)
-    check_definite("sigma_matrix", spread)
-    whiten = (axes / jnp.sqrt(spread)[None, :]) @ axes.T
-    nu, vectors = descending_eigh(whiten @ gamma @ whiten)
-    size = jnp.sqrt(jnp.maximum(nu[:d], 0.0))
-    return size[:, None] * (vectors[:, :d].T @ whiten), nu[:d]
-
-
-@in_float64
-def solve_competition(
-    s0: ArrayLike, gamma: ArrayLike, sigma: ArrayLike
-) -> Callable[[jax.Array], jax.Array]:
-    """Solve for modes that displace each other along one embedding direction.
-
-    Under the spectral contrastive loss ``ds_j/dt = 4 s_j (gamma_j - sigma_j M)`` with
-    the shared ``M = sum_k sigma_k s_k^2``. All that decides is ``nu = gamma / sigma``:
-    ``log(s_j) / sigma_j - log(s_k) / sigma_k`` drifts at the constant rate ``4 (nu_j -
-    nu_k)``. What is left, one integral of M, is integrated.
-
-    Args:
-        s0: size of each mode along the direction at the start, ``[modes]``, positive.
-        gamma: eigenvalues of the cross moment, ``[modes]``.
-        sigma: eigenvalues of the second moment, ``[modes]``, positive.
-
-    Returns:
-        ``solution(t)``: sizes ``[times, modes]`` at ascending times from 0 on.
-
-    Raises:
-        ValueError: for other shapes.
-
-    Source: derived from HaoChen et al.'s loss, NeurIPS 2021.
-
-    >>> gamma, sigma = jnp.array([1.0, 0.6]), jnp.array([4.0, 1.0])
-    >>> solution = solve_competition(jnp.array([0.1, 0.1]), gamma, sigma)
-    >>> [round(float(s**2), 4) for s in solution(jnp.array([0.0, 20.0]))[-1]]
-    [0.0, 0.6]
-    """
-    gamma = check_modes("gamma", gamma)
-    s0 = check_modes("s0", s0, like=gamma)
-    sigma = check_modes("sigma", sigma, like=gamma)
-
-    def sizes(t: jax.Array, spent: jax.Array) -> jax.Array:
-        return s0 * jnp.exp(4.0 * (gamma * t - sigma * spent))
-
-    def velocity(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        return jnp.ones_like(state[0]), jnp.sum(sigma * sizes(*state) ** 2)
-
-    def solution(t: jax.Array) -> jax.Array:
-        t, start = check_times("t", t), (jnp.zeros(()), jnp.zeros(()))
-        spent = integrate(velocity, start, t, estimate_error=False).values[1]
-        return jax.vmap(sizes)(t, spent)
-
-    return solution
-
-
-@in_float64
-def displacement_time(s0: ArrayLike, gamma: ArrayLike, sigma: ArrayLike) -> jax.Array:
-    """Return when a mode and the one that displaces it are equally strong.
-
-    Args:
-        s0: sizes at the start of the mode that is learned first and of the other one,
-            along one direction of the embedding, ``[2]``.
-        gamma: eigenvalues of the cross moment of the two, ``[2]``.
-        sigma: eigenvalues of the second moment of the two, ``[2]``.
-
-    Returns:
-        The time at which ``sigma s^2`` of both agree, in units of learning rate x step.
-        It takes the handover to be slow beside the relaxation of their sum.
-
-    Raises:
-        ValueError: unless the second has the larger ``gamma / sigma``.
-
-    Source: derived; see `solve_competition`.
-
-    >>> gamma, sigma = jnp.array([1.0, 0.6]), jnp.array([4.0, 1.0])
-    >>> round(float(displacement_time(jnp.array([1e-6, 1e-6]), gamma, sigma)), 2)
-    7.03
-    """
-    gamma = check_modes("gamma", gamma)
-    s0 = check_modes("s0", s0, like=gamma)
-    sigma = check_modes("sigma", sigma, like=gamma)
-    nu = gamma / sigma
-    if gamma.shape[0] != 2 or (known(nu) and not bool(nu[1] > nu[0])):
-        raise ValueError("two modes are needed, the second with the larger gamma/sigma")
-    # Both at p: a steady sum means sum sigma s^2 (gamma - 2 p sigma) = 0.
-    p = jnp.sum(gamma) / (2.0 * jnp.sum(sigma))
-    distance = jnp.log(jnp.sqrt(p / sigma) / s0) / sigma
-    return (distance[1] - distance[0]) / (4.0 * (nu[1] - nu[0]))
+    check_rank(check_whole("d", d, 1), gamma.shape[0])
+    check_definite("sigma_matrix", jnp.linalg.eigvalsh(sigma))
+    whiten = jnp.linalg.inv(matrix_root(sigma))
+    whitened = whiten @ gamma @ whiten
+    whitened = 0.5 * (whitened + whitened.T)
+    return scaled_modes(whitened, d, root) @ whiten, descending_eigh(whitened)[0][:d]
