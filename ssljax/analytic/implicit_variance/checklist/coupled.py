@@ -84,7 +84,10 @@ def coupled_modes(given: Given) -> Sequence[Finding]:
     ).values
 
     def loss(params, key):
-        views = toy.fresh_views(key, 2000, 15, 0.1)
+        # Descent on samples strays by the root of (rate x time / rows), and the modes
+        # that meet are spread by as much: the largest distance is 0.011 +- 0.002 with
+        # half as many rows, by which one seed in twenty was beyond the tolerance.
+        views = toy.fresh_views(key, 4000, 15, 0.1)
         return toy.loss_of_all(params, views)
 
     wide = gradient_descent(
@@ -94,7 +97,8 @@ def coupled_modes(given: Given) -> Sequence[Finding]:
         0.1,
         record=toy.spectra,
         every=10,
-        key=jax.random.key(given.seed),
+        # Draws and compiles faster than the default generator.
+        key=jax.random.key(given.seed, impl="rbg"),
     )
     # On two inputs a ring of directions is the whole population.
     rates = (0.1, 0.05, 0.025, 0.01)
