@@ -121,7 +121,7 @@ def kept_programs() -> Iterator[None]:
     from jax.experimental.compilation_cache import compilation_cache
 
     names = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"
-    before = {name: jax.config.read(name) for name in names}
+    before = {name: getattr(jax.config, name) for name in names}
     if before[names[0]] is not None:
         yield
         return
