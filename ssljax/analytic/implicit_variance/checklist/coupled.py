@@ -122,9 +122,9 @@ def coupled_modes(given: Given) -> Sequence[Finding]:
             toy.looked_up(grid, theory[name][10]),
             wide[name],
             times=np.arange(21.0),
-            # Steps of .1 and the views' noise cost .01; of 200 normal numbers the
+            # Steps of .1 and the views' noise cost .006; of 200 normal numbers the
             # largest is beyond 4 standard errors once in 80 draws.
-            tolerance=0.01 + 4.0 * errors[name],
+            tolerance=0.006 + 4.0 * errors[name],
             what=f"{name}, mean of two draws",
         )
         solution = toy.looked_up(grid, theory[name][2])
