@@ -99,6 +99,8 @@ class Item:
     run: Callable[[Given], Sequence[Finding]]
     images: bool = False
     """Looks at real images."""
+    seeded: bool = True
+    """Reads the seed; where it does not, one seed is as good as many."""
 
 
 class Panel(NamedTuple):

@@ -21,6 +21,7 @@ from ssljax.reports.theory_tables import (
 
 if TYPE_CHECKING:
     from ssljax.analytic.checklist import Item, Theory, Verdict
+    from ssljax.runs.environment import Launch
 
 DISAGREES = 1
 FINGERPRINT = "fingerprint"
@@ -37,6 +38,8 @@ class Options:
     """Check these items only, and draw no figures; all items by default."""
     seed: int = 0
     """Seed of the weights and samples."""
+    seeds: str | None = None
+    """Run every item at many seeds, `0-19` or the first `20`, without figures."""
     out: Path | None = None
     """Write figures, checklist.md and fingerprint.md into this folder."""
     json: Path | None = None
@@ -53,7 +56,7 @@ def run(words: list[str]) -> int:
         Options,
         words,
         command="ssljax theory",
-        flags=("items", "seed", "out", "json", "format"),
+        flags=("items", "seed", "seeds", "out", "json", "format"),
     )
     if asked.name == "list":
         print(_listing())
@@ -71,6 +74,8 @@ def run(words: list[str]) -> int:
 
     made = this_launch(["ssljax", "theory", *words])  # before anything is written
     start = time.perf_counter()
+    if asked.seeds is not None:
+        return _at_many_seeds(chosen, asked, made)
     outcomes = []
     for theory, items in chosen:
         outcomes.append(check(theory, items, asked))
@@ -85,6 +90,29 @@ def run(words: list[str]) -> int:
         asked.json.write_text(as_json(outcomes, asked.seed, made), "utf-8")
         print(asked.json)
     return DISAGREES if any(outcome.wrong for outcome in outcomes) else 0
+
+
+def _at_many_seeds(
+    chosen: list[tuple["Theory", list["Item"]]], asked: Options, made: "Launch"
+) -> int:
+    from ssljax.commands import theory_seeds
+
+    assert asked.seeds is not None
+    seeds, start = theory_seeds.parse_seeds(asked.seeds), time.perf_counter()
+    if asked.out is not None or asked.seed:
+        raise ConfigError(
+            "--seeds draws no figures and takes the place of --seed; "
+            "leave out --out and --seed"
+        )
+    images, missing = _images([item for _, items in chosen for item in items])
+    if missing:
+        print(f"without CIFAR-10, items use random images or are skipped: {missing}")
+    found = theory_seeds.check_seeds(chosen, images, seeds, CONCURRENT_ITEMS)
+    print(theory_seeds.conclusion(found, seeds, time.perf_counter() - start))
+    if asked.json is not None:
+        text = theory_seeds.seeds_as_json(found, seeds, made)
+        theory_seeds.write_json(asked.json, text)
+    return DISAGREES if any(draws.wrong for draws in found) else 0
 
 
 def names() -> tuple[str, ...]:

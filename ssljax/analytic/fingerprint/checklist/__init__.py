@@ -30,12 +30,14 @@ THEORY = Theory(
             "4",
             "cosine losses of two modes: the integral over directions",
             predictors.cosine_of_two_modes,
+            seeded=False,
         ),
         Item(
             "5",
             "cosine losses at isotropy: "
             "rate 2 alpha / ((M + 2) s*), IsoLoss / s*^alpha",
             predictors.cosine_isotropic_rate,
+            seeded=False,
         ),
         Item(
             "6",

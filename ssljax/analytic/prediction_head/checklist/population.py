@@ -44,6 +44,7 @@ from ssljax.analytic.prediction_head.checklist.setup import (
 )
 
 DIVERSE = jnp.array([0.7228, 0.0606, 0.0639, 0.8169])
+DRAWS = 9
 COLLAPSED = jnp.array([0.7577, 0.0504, 0.7561, 0.0526])
 
 
@@ -79,21 +80,31 @@ def constants(given: Given) -> list[Finding]:
 @in_float64
 def gradients(given: Given) -> list[Finding]:
     """Check ``grad L`` by differences, with ``dL/d(target) = dL/dE_jj = 0``."""
-    width = 1e-5
+    # Two widths h and 2 h: their errors of order h^2 cancel. They are large where a
+    # draw has a short neuron, since the loss does not see a neuron's scale. What is
+    # left is rounding, about eps / h = 2e-11, and h^4 / |neuron|^5.
+    widths = jnp.array([1e-5, 2e-5])
 
     @jax.jit
-    def measure(params: HeadParams, enumerated: PatchBatch) -> Any:
+    def measure(params: HeadParams, enumerated: PatchBatch, others: HeadParams) -> Any:
         few = jax.grad(lambda p: patch_loss(p, population_batch(DATA)))(params)
         many = jax.grad(patch_loss)(params, enumerated)
         fixed = jax.grad(trained_loss)(params, jax.lax.stop_gradient(params.w))
         # The target is a constant for the differences, as it is for the gradient.
         flat, shape = ravel_pytree(params)
-        moved = flat[None, :] + width * jnp.concatenate([jnp.eye(12), -jnp.eye(12)])
-        values = jax.vmap(lambda x: expected_loss(shape(x), params.w))(moved)
-        numeric = shape((values[:12] - values[12:]) / (2 * width))
-        through = jax.grad(
-            lambda w: patch_loss(params, population_batch(DATA), target=w)
-        )(params.w)
+        axes = jnp.concatenate([jnp.eye(12), -jnp.eye(12)])
+        moved = flat[None, None] + widths[:, None, None] * axes[None]
+        loss_at = jax.vmap(jax.vmap(lambda x: expected_loss(shape(x), params.w)))
+        forward, backward = jnp.split(loss_at(moved), 2, axis=1)
+        narrow, wide = (forward - backward) / (2 * widths[:, None])
+        numeric = shape((4 * narrow - wide) / 3)
+
+        def through(params: HeadParams) -> jax.Array:
+            found = jax.grad(
+                lambda w: patch_loss(params, population_batch(DATA), target=w)
+            )(params.w)
+            return jnp.abs(found).max()
+
         velocity = feature_velocity(params, DATA) + few.w[:, :2]
         step = HeadRule(RATIO).scale(few).head
         after = simulate(200, every=200, params=params).params.head
@@ -102,18 +113,27 @@ def gradients(given: Given) -> list[Finding]:
             _distance(few, many),
             abs(velocity).max(),
             _distance(few, fixed),
-            abs(through).max(),
+            jnp.median(jax.vmap(through)(others)),
             abs(jnp.diag(step)).max(),
             abs(jnp.diag(after) - 1.0).max(),
         )
 
-    found = measure(random_params(given.seed), enumerated_batch(DATA))
+    # Where a draw happens to be near a minimum, the target's share is small.
+    others = jax.tree.map(
+        lambda *draws: jnp.stack(draws),
+        *[random_params(given.seed + 1000 * k) for k in range(DRAWS)],
+    )
+    found = measure(random_params(given.seed), enumerated_batch(DATA), others)
     return [
-        at_most("against central differences", found[0], 1e-7),
+        at_most("against central differences", found[0], 1e-8),
         at_most("every mask and sign against 24 samples", found[1], 1e-12),
         at_most("features' velocity in closed form", found[2], 1e-12),
         near("the target's share of the gradient", found[3], 0.0, 0.0),
-        at_least("what it would be without stop-gradient", found[4], 0.01),
+        at_least(
+            f"what it would be without stop-gradient, median of {DRAWS} draws",
+            found[4],
+            0.01,
+        ),
         near("update of E's diagonal", found[5], 0.0, 0.0),
         near("change of E's diagonal in 200 steps", found[6], 0.0, 0.0),
     ]

@@ -14,12 +14,14 @@ from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_flow
 from ssljax.analytic.stepwise.checklist.network import (
     SPECTRUM,
+    Values,
     aligned_eigenvalues,
     aligned_start,
     barlow_twins,
     critical_times,
     cross_moment,
     descent_slope,
+    expected_leaks,
     largest,
     noisy_pairs,
     normal,
@@ -196,42 +198,50 @@ def small_start(given: Given) -> Sequence[Finding]:
     prediction = stepwise.small_init_prediction(w0, np.asarray(moment), scale)
     late = crossing_times(times, eigenvalues, 0.5) - tau
     distance = np.linalg.norm(found - np.asarray(prediction(times)), axis=(1, 2))
+    # What the draw leaks from mode to mode, once on its axis and once where a later
+    # mode turns to make up for it, is the error of W; its square is that of C.
+    leak = float(np.linalg.norm(expected_leaks(w0, moment, scale)))
     return [
         at_most(
             "8 gamma |crossing - tau|",
             largest(8 * np.asarray(start.gamma) * late),
-            1e-2,
+            10 * leak**2 + 1e-5,  # the latter for records that are apart
         ),
         agreement(
             compare(
                 expected,
                 eigenvalues,
                 times=times,
-                tolerance=1e-4,
+                tolerance=4 * leak**2 + 1e-6,
                 what="eigenvalues of C",
             )
         ),
-        at_most("largest distance of W", distance.max(), 5e-3),
+        at_most("largest distance of W", distance.max(), 3 * leak + 1e-6),
     ]
 
 
 def errors_of_prediction(
-    seed: int, gamma: Sequence[float], d: int, scales: jax.Array
+    seed: int, gamma: Sequence[float], d: int, scales: jax.Array, draws: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Return per scale the largest distance of W, and the row space's last."""
-    x1, x2, basis = rotated_pairs(seed, gamma)
-    moment = cross_moment(x1, x2)
-    loss, w0 = barlow_twins(x1, x2), normal(seed + 1, d, len(gamma))
+    """Return the largest distance of W, and the row space's last.
 
-    def errors(scale: jax.Array) -> tuple[jax.Array, jax.Array]:
+    Both are ``[draws, scales]``; every draw has its own data and start.
+    """
+    pairs = [rotated_pairs(seed + 1000 * k, gamma) for k in range(draws)]
+    starts = [normal(seed + 1000 * k + 1, d, len(gamma)) for k in range(draws)]
+
+    def errors(
+        x1: Values, x2: Values, basis: Values, w0: Values, scale: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        moment = cross_moment(x1, x2)
         start = stepwise.aligned_start(w0, moment, scale)
         last = stepwise.critical_times(start.singular_values, start.gamma)[-1]
         flow = gradient_flow(
-            loss,
+            barlow_twins(x1, x2),
             scale * w0,
             jnp.linspace(0.0, 1.6 * last, 401),
             rtol=1e-10,
-            atol=1e-16,
+            atol=1e-18,
             estimate_error=False,
         )
         weights = stepwise.small_init_prediction(w0, moment, scale)(flow.times)
@@ -240,19 +250,30 @@ def errors_of_prediction(
         distance = jnp.linalg.norm(flow.values - weights, axis=(1, 2))
         return distance.max(), jnp.linalg.norm(outside)
 
-    return jax.vmap(errors)(scales)
+    of_scales = jax.vmap(errors, in_axes=(None, None, None, None, 0))
+    of_draws = jax.vmap(of_scales, in_axes=(0, 0, 0, 0, None))
+    x1, x2, basis = (np.stack(part) for part in zip(*pairs, strict=True))
+    return of_draws(x1, x2, basis, np.stack(starts), scales)
+
+
+DRAWS = 5
 
 
 @in_float64
 def exponents(given: Given) -> Sequence[Finding]:
     """Check errors ``~ scale^p``, ``p = min_j (1 - gamma_(j+1)/gamma_j)``."""
-    scales = jnp.array([1e-4, 1e-6, 1e-8, 1e-10])
+    # The errors of single modes add up as squares, with random sizes: next to the
+    # power p = 0.4 there is one of 0.65. Where the first happens to be r times smaller
+    # than the second, the slope between 1e-6 and 1e-12 is off by about r^2 / 1e4, so
+    # that about one draw in twenty is off by more than 0.03, and three of five with a
+    # probability below 0.002: the median is what can be predicted.
+    scales = jnp.array([1e-6, 1e-8, 1e-10, 1e-12])
     findings = []
     for gamma, d in (((1.0, 0.7, 0.4, -0.3, -0.8), 1), (SPECTRUM, 3)):
-        found = errors_of_prediction(given.seed, gamma, d, scales)
+        found = errors_of_prediction(given.seed, gamma, d, scales, DRAWS)
         wanted = stepwise.error_exponents(jnp.asarray(gamma), d)
         for what, gaps, power in zip(("W", "subspace"), found, wanted, strict=True):
-            slope = convergence_slope(scales.tolist(), gaps.tolist())
-            what = f"exponent of the {what}, d = {d}"
-            findings.append(near(what, slope, float(power), 0.03))
+            slopes = [convergence_slope(scales.tolist(), g) for g in gaps.tolist()]
+            what = f"exponent of the {what}, d = {d}, median of {DRAWS} draws"
+            findings.append(near(what, np.median(slopes), float(power), 0.03))
     return findings

@@ -63,6 +63,29 @@ def spectrum(moment: Values) -> Callable[[jax.Array], jax.Array]:
     return lambda w: jnp.linalg.eigvalsh(w @ moment @ w.T)[::-1]
 
 
+def expected_leaks(w0: Values, moment: Values, scale: float) -> Values:
+    """Return what of later modes is frozen along the axes of earlier ones.
+
+    Column k of ``W V`` grows at the rate 4 gamma_k until mode j < k saturates; what it
+    has along j's axis by then stays. To first order these are the errors of the
+    prediction from a small start.
+
+    Args:
+        w0: weights before scaling, ``[d, M]``.
+        moment: cross moment, ``[M, M]``, with distinct eigenvalues.
+        scale: factor on ``w0``.
+
+    Returns:
+        ``[d, M]``, zero for ``k <= j``.
+    """
+    start = aligned_start(w0, moment, scale)
+    gamma, vectors = (x[..., ::-1] for x in np.linalg.eigh(np.asarray(moment)))
+    first, sizes = gamma[: len(w0)], np.asarray(start.singular_values)
+    wait = np.log(first * sizes**2)
+    growth = np.exp(-gamma[None, :] / (2.0 * first)[:, None] * wait[:, None])
+    return np.triu(scale * np.asarray(start.rotation).T @ w0 @ vectors * growth, k=1)
+
+
 def largest(values: Values) -> float:
     """Return the largest absolute value."""
     return float(np.abs(np.asarray(values)).max())
