@@ -174,8 +174,9 @@ NAMES = (
     "prediction-head",
     "spectral-transformation",
     "duality",
+    "learned-predictor",
 )
-"""The five theories by the names that `ssljax theory` takes."""
+"""The theories by the names that `ssljax theory` takes."""
 
 
 def load(name: str) -> Theory:

@@ -16,6 +16,7 @@ QUICK = {
     "prediction-head": ("1",),
     "spectral-transformation": ("1",),
     "duality": ("1",),
+    "learned-predictor": ("6",),
     "fingerprint": ("2", "3", "6", "7", "9", "13"),
 }
 # Loops of 8,000 and of 40,000 steps, twice and more as fast where XLA optimises them.

@@ -15,6 +15,7 @@ MUTANTS = [
     ("prediction-head", "negative_cosine", "1"),
     ("spectral-transformation", "trace_loss", "1"),
     ("duality", "sample_contrastive", "1"),
+    ("learned-predictor", "asymmetric_euclidean", "6"),
 ]
 
 
