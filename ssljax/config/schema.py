@@ -14,6 +14,7 @@ from ssljax.config.checks import (
     at_least,
     at_most,
     check_types,
+    epochs,
     fraction,
     near_multiples,
     positive,
@@ -62,6 +63,7 @@ class DataConfig:
         check_types(self, "data")
         positive(self, "data", "image_size", "examples", "test_examples")
         at_least(self, "data", 0, "workers")
+        at_most(self, "data", 1024, "workers")
         if self.image_size is not None and self.image_size > LARGEST_SIDE:
             refuse("data.image_size", self.image_size, f"1 to {LARGEST_SIDE} pixels")
         if self.path is not None:
@@ -165,6 +167,7 @@ class ModelConfig:
     def __post_init__(self):
         check_types(self, "model")
         positive(self, "model", "width")
+        at_most(self, "model", 100, "width")
         at_least(self, "model", 0, "stem_padding")
         at_most(self, "model", 8, "stem_padding")
 
@@ -235,6 +238,7 @@ class OptimizerConfig:
         rates = ("learning_rate", "norm_and_bias_learning_rate")
         positive(self, "optimizer", *rates, "eta", "clip_norm")
         at_least(self, "optimizer", 0, "weight_decay", "warmup_epochs")
+        epochs(self, "optimizer", "warmup_epochs")
         fraction(self, "optimizer", "momentum", "final_fraction")
 
 
@@ -289,9 +293,8 @@ class Config:
         check_types(self, "")
         positive(self, "", "epochs")
         at_least(self, "", 2, "batch_size")
+        epochs(self, "", "epochs")
         at_least(self, "", 0, "seed")
-        if self.seed >= 2**32:
-            refuse("seed", self.seed, "0 to 4294967295")
         part = self.devices.microbatch
         if part is not None and self.batch_size % part:
             near = near_multiples(self.batch_size, part)

@@ -1,6 +1,5 @@
 """Load TFDS sets by name: random access to array_record files, without TensorFlow."""
 
-import difflib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ssljax.data import decode
+from ssljax.data.names import nearest
 from ssljax.data.reader import Reader, chosen_size_note, make_source
 from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
@@ -155,8 +155,8 @@ def builder(name: str, folder: str, **options: Any) -> Any:
         if base in known:
             text = " ".join(str(error).split())
             raise DataError(f"cannot open data set {name!r}: {text}") from None
-        near = difflib.get_close_matches(base, ["shapes", "folder", *known], n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        near = nearest(base, ["shapes", "folder", *known])
+        hint = f"did you mean {near!r}? " if near else ""
         raise DataError(
             f"no data set is called {name!r}; {hint}`ssljax data list` shows some"
         ) from None
