@@ -65,7 +65,7 @@ def check_types(config: Any, prefix: str) -> None:
 
 
 def _check_size(key: str, value: Any) -> None:
-    """Refuse whole numbers that no array on the device could hold."""
+    """Refuse whole numbers and epochs that the device could not count."""
     if isinstance(value, tuple):
         for each in value:
             _check_size(key, each)
@@ -73,7 +73,8 @@ def _check_size(key: str, value: Any) -> None:
         for name, each in value.items():
             _check_size(f"{key}.{name}", each)
     most = LARGEST_SEED if key == "seed" else LARGEST_INT
-    if isinstance(value, int) and value > most:
+    counted = int | float if key.endswith("epochs") else int
+    if isinstance(value, counted) and most < value < math.inf:
         refuse(key, value, f"at most {most}")
 
 
@@ -152,19 +153,18 @@ def at_least(config: Any, prefix: str, least: float, *names: str) -> None:
             refuse(key, value, f"{_if_not_finite(value)}>= {least}")
 
 
-def at_most(config: Any, prefix: str, most: float, *names: str) -> None:
-    """Refuse named fields above `most`; None passes."""
+def within(config: Any, prefix: str, least: float, most: float, *names: str) -> None:
+    """Refuse named fields outside `least` to `most`; None passes."""
     for key, value in _values(config, prefix, names):
-        if not value <= most:
-            refuse(key, value, f"<= {most}")
+        if not least <= value <= most:
+            refuse(key, value, f"{least} to {most}")
 
 
-def epochs(config: Any, prefix: str, *names: str) -> None:
-    """Refuse numbers of epochs whose steps cannot be counted."""
+def not_empty(config: Any, prefix: str, *names: str) -> None:
+    """Refuse named layer widths that are empty: `none` is explicit; None passes."""
     for key, value in _values(config, prefix, names):
-        if value > LARGEST_INT:
-            finite = _if_not_finite(value)
-            refuse(key, value, f"{finite}at most {LARGEST_INT}, the most steps")
+        if not value.strip():
+            refuse(key, value, "layer widths such as 2048-2048-128, or none")
 
 
 def _if_not_finite(value: float) -> str:

@@ -6,7 +6,7 @@ The strings below the fields are the texts of ``--help``.
 from dataclasses import dataclass
 from typing import Literal
 
-from ssljax.config.checks import at_least, check_types, epochs, positive, refuse
+from ssljax.config.checks import at_least, check_types, positive, refuse
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class MonitorConfig:
     def __post_init__(self):
         check_types(self, "monitor")
         at_least(self, "monitor", 0, "every_epochs", "knn_examples")
-        epochs(self, "monitor", "every_epochs")
         at_least(self, "monitor", 1, "eigenvalues", "knn_k", "knn_test_examples")
         at_least(self, "monitor", 2, "examples")
 
@@ -48,7 +47,6 @@ class CheckpointConfig:
     def __post_init__(self):
         check_types(self, "checkpoint")
         positive(self, "checkpoint", "every_epochs")
-        epochs(self, "checkpoint", "every_epochs")
         at_least(self, "checkpoint", 2, "keep")
 
 

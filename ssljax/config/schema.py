@@ -12,13 +12,13 @@ from typing import Literal
 from ssljax.config.checks import (
     as_tuples,
     at_least,
-    at_most,
     check_types,
-    epochs,
     fraction,
     near_multiples,
+    not_empty,
     positive,
     refuse,
+    within,
 )
 from ssljax.config.operation import (
     CheckpointConfig,
@@ -62,8 +62,7 @@ class DataConfig:
     def __post_init__(self):
         check_types(self, "data")
         positive(self, "data", "image_size", "examples", "test_examples")
-        at_least(self, "data", 0, "workers")
-        at_most(self, "data", 1024, "workers")
+        within(self, "data", 0, 1024, "workers")
         if self.image_size is not None and self.image_size > LARGEST_SIDE:
             refuse("data.image_size", self.image_size, f"1 to {LARGEST_SIDE} pixels")
         if self.path is not None:
@@ -167,9 +166,8 @@ class ModelConfig:
     def __post_init__(self):
         check_types(self, "model")
         positive(self, "model", "width")
-        at_most(self, "model", 100, "width")
-        at_least(self, "model", 0, "stem_padding")
-        at_most(self, "model", 8, "stem_padding")
+        within(self, "model", 0, 100, "width")
+        within(self, "model", 0, 8, "stem_padding")
 
 
 @dataclass(frozen=True)
@@ -202,6 +200,7 @@ class MethodConfig:
     def __post_init__(self):
         check_types(self, "method")
         fraction(self, "method", "target_momentum")
+        not_empty(self, "method", "projector", "predictor")
 
 
 @dataclass(frozen=True)
@@ -238,7 +237,6 @@ class OptimizerConfig:
         rates = ("learning_rate", "norm_and_bias_learning_rate")
         positive(self, "optimizer", *rates, "eta", "clip_norm")
         at_least(self, "optimizer", 0, "weight_decay", "warmup_epochs")
-        epochs(self, "optimizer", "warmup_epochs")
         fraction(self, "optimizer", "momentum", "final_fraction")
 
 
@@ -293,7 +291,6 @@ class Config:
         check_types(self, "")
         positive(self, "", "epochs")
         at_least(self, "", 2, "batch_size")
-        epochs(self, "", "epochs")
         at_least(self, "", 0, "seed")
         part = self.devices.microbatch
         if part is not None and self.batch_size % part:

@@ -70,7 +70,7 @@ def changed(config, key, value):
         ("batch_size", 1, "batch_size is 1; allowed: >= 2"),
         ("seed", -1, "seed is -1; allowed: >= 0"),
         ("data.examples", 0, "data.examples is 0; allowed: > 0"),
-        ("data.workers", -1, "data.workers is -1; allowed: >= 0"),
+        ("data.workers", -1, "data.workers is -1; allowed: 0 to 1024"),
         ("augment.blur", 1.5, "augment.blur is 1.5; allowed: 0 to 1"),
         (
             "augment.crop_scale_min",
@@ -92,6 +92,12 @@ def changed(config, key, value):
         ("checkpoint.keep", 1, "checkpoint.keep is 1; allowed: >= 2"),
         ("log.every_steps", 0, "log.every_steps is 0; allowed: > 0"),
         ("devices.count", 0, "devices.count is 0; allowed: > 0"),
+        (
+            "method.projector",
+            "",
+            "method.projector is ''; allowed: layer widths such as 2048-2048-128, or "
+            "none",
+        ),
         # A choice that does not exist, with the nearest one.
         (
             "data.store",
@@ -234,12 +240,12 @@ def test_an_extreme_number_is_accepted_or_refused_in_one_line(key, kind):
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
-        ("epochs", 1e30, "at most 2147483647, the most steps"),
-        ("optimizer.warmup_epochs", 1e30, "at most 2147483647, the most steps"),
+        ("epochs", 1e30, "at most 2147483647"),
+        ("optimizer.warmup_epochs", 1e30, "at most 2147483647"),
         ("monitor.every_epochs", float("inf"), "finite and >= 0"),
         ("data.examples", 10**30, "at most 2147483647"),
         ("seed", 2**32, "at most 4294967295"),
-        ("model.width", 1e30, "<= 100"),
+        ("model.width", 1e30, "0 to 100"),
     ],
 )
 def test_a_number_that_is_too_large_names_the_limit(key, value, allowed):

@@ -476,5 +476,7 @@ def test_a_run_on_arrays_is_told_what_python_can_do(brief):
     (brief / "evaluation.json").unlink()
     page = build_report(brief).read_text("utf-8")
     assert "<code>ssljax.report(workdir, train=..., test=...)</code> in Python" in page
-    assert "<code>ssljax.evaluate(workdir, train=..., test=...)</code> in Python" in page
+    assert (
+        "<code>ssljax.evaluate(workdir, train=..., test=...)</code> in Python" in page
+    )
     assert "ssljax report " not in page and "ssljax evaluate " not in page
