@@ -42,9 +42,7 @@ def load_split(
     """
     data = config.data
     if data.name == "folder" and not data.path:
-        raise ConfigError(
-            "data.path is not set; a folder of images needs --data.path DIR"
-        )
+        raise ConfigError("a folder of images needs --data.path DIR")
     size = data.image_size
     if size is None and image_shape is not None and image_shape[0] == image_shape[1]:
         size = image_shape[0]
