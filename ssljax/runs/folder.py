@@ -72,6 +72,21 @@ class RunFolder:
         self.check_settings(config, fill_gaps=fill_gaps)
         return True
 
+    def check_claim(
+        self, config: Config, *, fill_gaps: Callable[[Config], Config] = lambda c: c
+    ) -> None:
+        """Refuse what `claim` would refuse, and write nothing."""
+        why = files.why_unwritable(self.path, folder=True)
+        if why is not None:
+            raise ConfigError(
+                f"run folder {self.path} cannot be written ({why}); use another "
+                "--workdir"
+            )
+        if self.config.exists():
+            self.check_settings(config, fill_gaps=fill_gaps)
+        elif self.path.exists():
+            self.check_unclaimed()
+
     def check_settings(
         self, config: Config, *, fill_gaps: Callable[[Config], Config] = lambda c: c
     ) -> None:
