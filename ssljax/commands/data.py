@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ssljax.commands.parse import parse_positional
+from ssljax.commands.tables import columns
 from ssljax.config.checks import ConfigError
 
 _USAGE = """usage: ssljax data list | ssljax data prepare NAME [--data-dir DIR]
@@ -26,14 +27,18 @@ def run(words: list[str]) -> int:
     from ssljax.data import catalogue
 
     if words == ["list"]:
+        rows = [("name", "", "pixels", "classes", "images", "how to get it")]
         for entry in catalogue.catalogue():
             present = "here" if entry.present else "not here"
-            print(
-                f"{entry.name:<24} {present:<9} {entry.image_size:<10} "
-                f"{entry.classes or '-':>5} classes  {entry.splits}  {entry.how}"
+            splits = ", ".join(f"{name} {n:,}" for name, n in entry.splits.items())
+            classes = f"{entry.classes} classes" if entry.classes else "-"
+            rows.append(
+                (entry.name, present, entry.image_size, classes, splits, entry.how)
             )
+        print(columns(rows))
         return 0
-    if words and words[0] in ("-h", "--help"):
+    # `prepare --help` lists the options of its own.
+    if {"-h", "--help"} & set(words) and words[0] != "prepare":
         print(_USAGE)
         return 0
     if words[:1] == ["prepare"]:
@@ -42,4 +47,4 @@ def run(words: list[str]) -> int:
         )
         print(catalogue.prepare(asked.name, asked.data_dir))
         return 0
-    raise ConfigError("ssljax data needs one of: list, prepare NAME")
+    raise ConfigError("data needs one of: list, prepare NAME")

@@ -12,12 +12,12 @@ methods  names for --method.name: family, loss, paper"""
 
 def run(words: list[str]) -> int:
     """Run the command; return its exit code."""
-    if words and words[0] in ("-h", "--help"):
+    if {"-h", "--help"} & set(words):
         print(_USAGE)
         return 0
     if len(words) != 1 or words[0] not in _KINDS:
         hint = nearest(words[0], _KINDS) if words else ""
-        raise ConfigError(f"ssljax list needs one of: {', '.join(_KINDS)}{hint}")
+        raise ConfigError(f"list needs one of: {', '.join(_KINDS)}{hint}")
     print(_recipes() if words == ["recipes"] else _methods())
     return 0
 

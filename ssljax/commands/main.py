@@ -1,9 +1,13 @@
 """The `ssljax` command: which subcommand runs, and with which code it exits."""
 
+import contextlib
+import errno
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from ssljax.config.checks import ConfigError, nearest
 
@@ -12,6 +16,14 @@ FAILED = 1
 RETRY = 75  # EX_TEMPFAIL: rerunning the same command resumes from the last checkpoint
 INTERRUPTED = 130
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
+# What the machine, not a bug, does to a file, with the advice.
+_DISK = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "change its permissions",
+    errno.EPERM: "change its permissions",
+}
 # By name, since importing the classes would import JAX for every command.
 _STOPPED = {"TrainingFailed": FAILED, "Preempted": RETRY, "ProcessLost": RETRY}
 
@@ -58,6 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
     Settings that cannot be used print one line and return 2.
+
+    Args:
+        arguments: the words after ``ssljax``. None takes those of the process, which
+            then is the program: after an interruption it ends here.
     """
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
@@ -77,7 +93,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         # The other processes may hang in a computation that this one has left.
         processes.leave_if_several(code)
+    if code == INTERRUPTED and arguments is None:
+        _leave(code)
     return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without tearing the interpreter down.
+
+    XLA may still be compiling in threads of its own, which crash when the interpreter
+    is gone. Every file is replaced whole or closed by now, so nothing is lost.
+    """
+    if "multiprocessing" in sys.modules:
+        import multiprocessing
+
+        for child in multiprocessing.active_children():
+            child.terminate()
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _stdout_is_closed(text: str = "") -> bool:
@@ -112,13 +148,19 @@ def _run(words: list[str]) -> int:
             )
         return COMMANDS[words[0]](words[1:]) or 0
     except KeyboardInterrupt:
-        resume = " to resume from the last checkpoint" if words[0] == "pretrain" else ""
-        print(f"interrupted; rerun the same command{resume}")
+        print(f"ssljax: interrupted; {_rerun(words)}", file=sys.stderr)
         return INTERRUPTED
     except (ConfigError, ValueError, FileNotFoundError) as error:
         if not _is_ours(error):
             raise
         print(f"ssljax: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except OSError as error:
+        advice = _DISK.get(error.errno or 0)
+        if advice is None or error.filename is None:
+            raise
+        name = os.fsdecode(error.filename)
+        print(f"ssljax: {name}: {error.strerror}; {advice}", file=sys.stderr)
         return BAD_INPUT
     except RuntimeError as error:
         code = _STOPPED.get(type(error).__name__)
@@ -126,6 +168,21 @@ def _run(words: list[str]) -> int:
             raise
         print(f"ssljax: {error}", file=sys.stderr)
         return code
+
+
+def _rerun(words: list[str]) -> str:
+    """Say what to do after an interruption; for a run, where it resumes."""
+    from ssljax.commands.parse import value_of
+
+    workdir = value_of(words, "--workdir")
+    # Otherwise the run had not begun, and its folder may not be one.
+    begun = words[:1] == ["pretrain"] and "ssljax.runs.pretrain" in sys.modules
+    if not begun or workdir is None or "--dry-run" in words:
+        return "rerun the same command"
+    from ssljax.runs.errors import rerun_advice
+    from ssljax.runs.folder import RunFolder
+
+    return rerun_advice(RunFolder(workdir))
 
 
 def _is_ours(error: Exception) -> bool:

@@ -27,9 +27,7 @@ def run(words: list[str]) -> int:
     recipe = words[0]
     base = with_options(load_recipe(recipe, smoke="--smoke" in words), words)
     asked = _parse(recipe, base, words)
-    if asked.dry_run:
-        return _dry_run(asked.config)
-    if asked.workdir is None:
+    if asked.workdir is None and not asked.dry_run:
         raise ConfigError("--workdir is not set; name the run folder: --workdir DIR")
     if re.match(r"\w+:/", str(asked.workdir)):
         typed = value_of(words, "--workdir")  # a Path has lost one of the slashes
@@ -37,6 +35,8 @@ def run(words: list[str]) -> int:
             f"--workdir cannot be a URL such as {typed}; mount the bucket and use the "
             "path of the mount"
         )
+    if asked.dry_run:
+        return _dry_run(asked.config, asked.workdir)
     from ssljax.runs.pretrain import pretrain
 
     run = pretrain(asked.config, asked.workdir, command=["ssljax", "pretrain", *words])
@@ -87,10 +87,12 @@ def with_options(config: Config, words: list[str]) -> Config:
     return replace(config, method=replace(config.method, options=options))
 
 
-def _dry_run(config: Config) -> int:
+def _dry_run(config: Config, workdir: Path | None) -> int:
     from ssljax import methods
     from ssljax.runs.describe import describe
+    from ssljax.runs.folder import RunFolder
     from ssljax.runs.setup import load_split, prepare
+    from ssljax.runs.writers import check_loggers
     from ssljax.training import devices
 
     config = methods.resolve(config)
@@ -102,6 +104,10 @@ def _dry_run(config: Config) -> int:
         batch_size=config.batch_size,
         microbatch=config.devices.microbatch,
     )
+    # What the run itself would refuse.
+    check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
+    if workdir is not None:
+        RunFolder(workdir).check_claim(setup.config, fill_gaps=methods.resolve)
     for name, value in flatten(setup.config).items():
         print(f"{name} = {value!r}")
     print()

@@ -62,6 +62,9 @@ def run(words: list[str]) -> int:
         print(_listing())
         return 0
     chosen = _chosen(asked)
+    from ssljax.runs.environment import this_launch
+    from ssljax.runs.files import why_unwritable
+
     for path, flag in ((asked.json, "--json"), (asked.out, "--out")):
         # A folder cannot become the file, nor a file the folder.
         if path is not None and path.exists() and path.is_dir() == (flag == "--json"):
@@ -70,8 +73,9 @@ def run(words: list[str]) -> int:
                 f"{flag} is {str(path)!r}, which already exists as a {kind}; choose "
                 "another path"
             )
-    from ssljax.runs.environment import this_launch
-
+        why = path and why_unwritable(path, folder=flag == "--out")
+        if why:
+            raise ConfigError(f"{flag} {path} cannot be written: {why}")
     made = this_launch(["ssljax", "theory", *words])  # before anything is written
     start = time.perf_counter()
     if asked.seeds is not None:

@@ -6,6 +6,9 @@ import types
 import typing
 from typing import Any, Literal
 
+LARGEST_INT = 2**31 - 1  # arrays on the device count with 32 bits
+LARGEST_SEED = 2**32 - 1
+
 
 class ConfigError(ValueError):
     """A setting is not allowed; the message is one line that names what is."""
@@ -17,8 +20,23 @@ def nearest(name: str, allowed: typing.Iterable[str]) -> str:
     >>> nearest("lerning_rate", ["learning_rate", "momentum"])
     "; did you mean 'learning_rate'?"
     """
-    match = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    match = similar(name, allowed)
     return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def similar(name: str, allowed: typing.Iterable[str], *, count: int = 1) -> list[str]:
+    """Return up to ``count`` allowed names that a misspelt one may have meant.
+
+    A name that only shares a few letters with one is no misspelling, and a hint at it
+    would mislead.
+
+    >>> similar("barlow", ["byol", "barlow_twins"]), similar("foo", ["byol"])
+    (['barlow_twins'], [])
+    """
+    allowed = list(allowed)
+    begun = [each for each in allowed if len(name) > 2 and each.startswith(name)]
+    near = difflib.get_close_matches(name, allowed, n=count, cutoff=0.7)
+    return list(dict.fromkeys([*near, *begun]))[:count]
 
 
 def refuse(key: str, value: Any, allowed: str) -> typing.NoReturn:
@@ -43,6 +61,21 @@ def check_types(config: Any, prefix: str) -> None:
                 else ""
             )
             refuse(key, value, _describe(hint) + near)
+        _check_size(f"{prefix}.{name}".lstrip("."), value)
+
+
+def _check_size(key: str, value: Any) -> None:
+    """Refuse whole numbers and epochs that the device could not count."""
+    if isinstance(value, tuple):
+        for each in value:
+            _check_size(key, each)
+    if isinstance(value, dict):
+        for name, each in value.items():
+            _check_size(f"{key}.{name}", each)
+    most = LARGEST_SEED if key == "seed" else LARGEST_INT
+    counted = int | float if key.endswith("epochs") else int
+    if isinstance(value, counted) and most < value < math.inf:
+        refuse(key, value, f"at most {most}")
 
 
 def _matches(value: Any, hint: Any) -> bool:
@@ -109,22 +142,33 @@ def _values(config: Any, prefix: str, names: tuple[str, ...]):
 def positive(config: Any, prefix: str, *names: str) -> None:
     """Refuse named fields that are not > 0 and finite; None passes."""
     for key, value in _values(config, prefix, names):
-        if not 0 < value < float("inf"):
-            refuse(key, value, "> 0")
+        if not 0 < value < math.inf:
+            refuse(key, value, f"{_if_not_finite(value)}> 0")
 
 
 def at_least(config: Any, prefix: str, least: float, *names: str) -> None:
     """Refuse named fields below `least`; None passes."""
     for key, value in _values(config, prefix, names):
-        if not least <= value < float("inf"):
-            refuse(key, value, f">= {least}")
+        if not least <= value < math.inf:
+            refuse(key, value, f"{_if_not_finite(value)}>= {least}")
 
 
-def at_most(config: Any, prefix: str, most: float, *names: str) -> None:
-    """Refuse named fields above `most`; None passes."""
+def within(config: Any, prefix: str, least: float, most: float, *names: str) -> None:
+    """Refuse named fields outside `least` to `most`; None passes."""
     for key, value in _values(config, prefix, names):
-        if not value <= most:
-            refuse(key, value, f"<= {most}")
+        if not least <= value <= most:
+            refuse(key, value, f"{least} to {most}")
+
+
+def not_empty(config: Any, prefix: str, *names: str) -> None:
+    """Refuse named layer widths that are empty: `none` is explicit; None passes."""
+    for key, value in _values(config, prefix, names):
+        if not value.strip():
+            refuse(key, value, "layer widths such as 2048-2048-128, or none")
+
+
+def _if_not_finite(value: float) -> str:
+    return "" if math.isfinite(value) else "finite and "
 
 
 def near_multiples(value: int, part: int) -> str:

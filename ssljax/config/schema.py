@@ -12,12 +12,13 @@ from typing import Literal
 from ssljax.config.checks import (
     as_tuples,
     at_least,
-    at_most,
     check_types,
     fraction,
     near_multiples,
+    not_empty,
     positive,
     refuse,
+    within,
 )
 from ssljax.config.operation import (
     CheckpointConfig,
@@ -61,7 +62,7 @@ class DataConfig:
     def __post_init__(self):
         check_types(self, "data")
         positive(self, "data", "image_size", "examples", "test_examples")
-        at_least(self, "data", 0, "workers")
+        within(self, "data", 0, 1024, "workers")
         if self.image_size is not None and self.image_size > LARGEST_SIDE:
             refuse("data.image_size", self.image_size, f"1 to {LARGEST_SIDE} pixels")
         if self.path is not None:
@@ -165,8 +166,8 @@ class ModelConfig:
     def __post_init__(self):
         check_types(self, "model")
         positive(self, "model", "width")
-        at_least(self, "model", 0, "stem_padding")
-        at_most(self, "model", 8, "stem_padding")
+        within(self, "model", 0, 100, "width")
+        within(self, "model", 0, 8, "stem_padding")
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,7 @@ class MethodConfig:
     def __post_init__(self):
         check_types(self, "method")
         fraction(self, "method", "target_momentum")
+        not_empty(self, "method", "projector", "predictor")
 
 
 @dataclass(frozen=True)
@@ -290,8 +292,6 @@ class Config:
         positive(self, "", "epochs")
         at_least(self, "", 2, "batch_size")
         at_least(self, "", 0, "seed")
-        if self.seed >= 2**32:
-            refuse("seed", self.seed, "0 to 4294967295")
         part = self.devices.microbatch
         if part is not None and self.batch_size % part:
             near = near_multiples(self.batch_size, part)

@@ -137,7 +137,7 @@ def prepare(name: str, data_dir: str | None = None) -> str:
             f"{name!r} needs files that you must download by hand: {text}"
         ) from error
     except Exception as error:  # network, disk, checksum: dozens of types
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = " ".join(str(error).split()) or "unknown reason"
         raise DataError(f"preparing {name!r} in {folder} failed: {text}") from error
     return str(made.data_path)
 

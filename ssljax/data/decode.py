@@ -228,8 +228,8 @@ def _unreadable(error: Exception) -> UnreadableImage:
     """Turn any exception of Pillow into one line that is the same every time."""
     # Pillow's own OSErrors have no number, and damaged offsets give "invalid argument".
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-        return Unreachable(error.strerror or type(error).__name__)
+        return Unreachable(error.strerror or "input/output error")
     # Pillow's message has the buffer's address, which differs from run to run.
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    text = str(error).splitlines()[0] if str(error) else "damaged image"
     unknown = text.startswith("cannot identify")
     return UnreadableImage("not an image" if unknown else text)

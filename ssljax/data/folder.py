@@ -71,10 +71,9 @@ def load_folder(
     """
     root = Path(path).expanduser()
     if not root.is_dir():
-        raise DataError(
-            f"folder {path!r} does not exist; set data.path to a folder of images"
-        )
-    files, classes = _files_of_split(root, split)  # relative to root
+        what = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"{path!r} {what}; set --data.path to a folder of images")
+    files, classes, hashed = _files_of_split(root, split)  # relative to root
     if not files:
         raise DataError(
             f"no image in {path!r} for split {split!r}; "
@@ -96,11 +95,12 @@ def load_folder(
             f"none of the {len(files)} images in {path!r} can be read; "
             f"the first is {skipped[0][0]}: {skipped[0][1]}"
         )
-    note = ""
+    notes = ["one image in ten is held out as the test split"] if hashed else []
     if image_size is None:
         sample = subset_indices(len(good), min(_SAMPLE, len(good)), seed=0)
-        image_size = decode.choose_size([good[i][1] for i in sample])
-        note = chosen_size_note(image_size, "images of a folder")
+        sides = [good[i][1] for i in sample]
+        image_size = decode.choose_size(sides)
+        notes.append(chosen_size_note(image_size, "images of the folder", sides))
     if examples is not None:
         chosen = subset_indices(len(good), examples, seed=seed, name=root.name)
         good = [good[i] for i in chosen]
@@ -126,7 +126,7 @@ def load_folder(
         class_names=classes,
         num_classes=len(classes) if classes else None,
         skipped=skipped,
-        note=note,
+        note="; ".join(notes),
     )
 
 
@@ -140,8 +140,11 @@ def _probe(path: Path) -> tuple[int, int] | str:
 
 def _files_of_split(
     root: Path, split: str
-) -> tuple[list[tuple[str, int]], tuple[str, ...] | None]:
-    """Return ``(path relative to root, label)`` in order, and the class names."""
+) -> tuple[list[tuple[str, int]], tuple[str, ...] | None, bool]:
+    """Return ``(path relative to root, label)`` in order, and the class names.
+
+    The last value says whether the split was drawn by a hash.
+    """
     folders = {p.name for p in root.iterdir() if p.is_dir() and p.name[0] != "."}
     held_out = next((name for name in _HELD_OUT if name in folders), None)
     if not _has_splits(root, folders, held_out, split):
@@ -151,13 +154,13 @@ def _files_of_split(
             )
         files = _images_below(root)
         classes = _class_names(files)
-        return _hashed(_labelled(files, classes), split), classes
+        return _hashed(_labelled(files, classes), split), classes, True
     below = {n: _images_below(root / n) for n in {"train", *_HELD_OUT} & folders}
     # Numbered over all splits, because a label must mean the same in each.
     classes = _class_names([f for files in below.values() for f in files])
     if held_out is None and split in ("train", "test"):
         items = _hashed(_labelled(below["train"], classes), split)
-        return _under("train", items), classes
+        return _under("train", items), classes, True
     folder = held_out if split == "test" else split
     if folder not in folders:
         raise DataError(
@@ -165,7 +168,7 @@ def _files_of_split(
             + ", ".join(sorted(folders))
         )
     files = below[folder] if folder in below else _images_below(root / folder)
-    return _under(folder, _labelled(files, classes)), classes
+    return _under(folder, _labelled(files, classes)), classes, False
 
 
 def _has_splits(

@@ -55,7 +55,8 @@ def load(
         raise DataError(f"image_size is {image_size}; allowed: at least 1")
     if path is not None and name != "folder":
         raise DataError(
-            f"path is set but the data set is {name!r}; use name 'folder', or no path"
+            f"path is set but the data set is {name!r}; use --data.name folder, or "
+            "leave --data.path out"
         )
     if name == "shapes":
         return _load_shapes(split, image_size, examples, store, seed)

@@ -183,9 +183,13 @@ def _allocate(count: int, shape: tuple[int, ...]) -> np.ndarray:
         ) from None
 
 
-def chosen_size_note(size: int, what: str) -> str:
-    """Return the note for an image size that was chosen and not given."""
+def chosen_size_note(size: int, what: str, sides: list[int]) -> str:
+    """Return the note for an image size that was chosen from shorter sides."""
+    median = float(np.median(sides))
+    which = "smallest of 32, 64, 96 and 224"
+    if size <= median:
+        which = "largest of 32, 64, 96 and 224 not above the median"
     return (
-        f"{what} vary in size: resized to {size} x {size} (the largest of 32, 64, 96 "
-        "and 224 not above the median shorter side); set image_size to choose another"
+        f"{what} are resized to {size} x {size}, the {which} (median shorter side "
+        f"{median:g}); set --data.image-size to choose another"
     )

@@ -1,7 +1,7 @@
 """Load TFDS sets by name: random access to array_record files, without TensorFlow."""
 
-import difflib
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ssljax.data import decode
+from ssljax.data.names import nearest
 from ssljax.data.reader import Reader, chosen_size_note, make_source
 from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
@@ -56,7 +57,7 @@ class TfdsReader(Reader):
             raise DataError(
                 f"the files of {self.name!r} in {self.data_dir} cannot be read "
                 f"({reason[:200]}); bring them back, or delete that data set and run "
-                f"`ssljax data prepare {self.name}`"
+                f"`{prepare_command(self.name, self.data_dir)}`"
             ) from error
         return [
             (row[self.image_key], int(row[self.label_key]) if self.label_key else -1)
@@ -111,8 +112,9 @@ def load_tfds(
     reader.records = open_records(made, actual, image_key)
     notes = [split_note] if split_note else []
     if image_size is None and (shape[0] is None or shape[1] is None):
-        reader.image_size = _chosen_size(reader)
-        notes.append(chosen_size_note(reader.image_size, f"images of {name}"))
+        sides = _shorter_sides(reader)
+        reader.image_size = decode.choose_size(sides)
+        notes.append(chosen_size_note(reader.image_size, f"images of {name}", sides))
     side = reader.image_size
     height, width = (side, side) if side else shape[:2]
     feature = made.info.features[label_key] if label_key else None
@@ -137,6 +139,12 @@ def tfds_dir(data_dir: str | None) -> str:
     return chosen if "://" in chosen else str(Path(chosen).expanduser())
 
 
+def prepare_command(name: str, folder: str) -> str:
+    """Return the command that prepares a set in the folder where it is missing."""
+    where = "" if folder == tfds_dir(None) else f" --data-dir {shlex.quote(folder)}"
+    return f"ssljax data prepare {name}{where}"
+
+
 def builder(name: str, folder: str, **options: Any) -> Any:
     """Return the TFDS builder of ``name`` in ``folder``.
 
@@ -155,8 +163,8 @@ def builder(name: str, folder: str, **options: Any) -> Any:
         if base in known:
             text = " ".join(str(error).split())
             raise DataError(f"cannot open data set {name!r}: {text}") from None
-        near = difflib.get_close_matches(base, ["shapes", "folder", *known], n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        near = nearest(base, ["shapes", "folder", *known])
+        hint = f"did you mean {near!r}? " if near else ""
         raise DataError(
             f"no data set is called {name!r}; {hint}`ssljax data list` shows some"
         ) from None
@@ -170,15 +178,16 @@ def check_prepared(made, name: str, folder: str) -> None:
     """
     if not made.info.splits:
         raise DataError(
-            f"data set {name!r} is not in {folder}; run `ssljax data prepare {name}`, "
-            "or set TFDS_DATA_DIR or --data.data-dir to the folder that has it"
+            f"data set {name!r} is not in {folder}; run "
+            f"`{prepare_command(name, folder)}`, or set TFDS_DATA_DIR or "
+            "--data.data-dir to the folder that has it"
         )
     found = made.info.file_format.value
     if found != "array_record":
         raise DataError(
             f"data set {name!r} in {folder} is stored in {found} files, which have no "
             f"random access; delete {made.data_path} or choose another "
-            f"--data.data-dir, then run `ssljax data prepare {name}`"
+            f"--data.data-dir, then run `{prepare_command(name, folder)}`"
         )
 
 
@@ -254,7 +263,7 @@ def _any_label(reader: TfdsReader) -> bool:
     return any(label >= 0 for _, label in _sample(reader))
 
 
-def _chosen_size(reader: TfdsReader) -> int:
+def _shorter_sides(reader: TfdsReader) -> list[int]:
     sides = []
     for data, _ in _sample(reader):
         try:
@@ -263,4 +272,4 @@ def _chosen_size(reader: TfdsReader) -> int:
             continue
     if not sides:
         raise DataError(f"no image of {reader.name!r} can be read")
-    return decode.choose_size(sides)
+    return sides

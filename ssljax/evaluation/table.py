@@ -224,10 +224,16 @@ def _majority(train_labels, test_labels):
     }
 
 
+def _or_too_few(value: float) -> str:
+    # Only the decay exponent can be undetermined, by fewer than three eigenvalues.
+    return "- (too few images or dimensions)" if np.isnan(value) else f"{value:.2f}"
+
+
 def _spectrum(test, labelled):
     measures = _rank_measures(np.asarray(test, np.float32), top=1)
     figures = ", ".join(
-        f"{title} {float(measures[key]):.2f}" for key, title in _MEASURES.items()
+        f"{title} {_or_too_few(float(measures[key]))}"
+        for key, title in _MEASURES.items()
     )
     return {
         "protocol": "spectrum" if labelled else "spectrum (no labels)",

@@ -7,7 +7,6 @@ that weights can be exported: ``layer1_0/conv1`` here is ``layer1.0.conv1`` ther
 BatchNorm's running variance is the biased one (PyTorch stores the unbiased one).
 """
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,6 +14,8 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from ssljax.config.checks import nearest
 
 STEMS = ("small", "medium", "large")
 
@@ -214,10 +215,9 @@ def resnet(
     2048
     """
     if arch not in ARCHS:
-        close = difflib.get_close_matches(str(arch), ARCHS, n=1, cutoff=0.0)
         raise ValueError(
-            f"unknown architecture {arch!r}; did you mean {close[0]!r}? "
-            f"Known: {', '.join(ARCHS)}"
+            f"unknown architecture {arch!r}; allowed: {', '.join(ARCHS)}"
+            f"{nearest(str(arch), ARCHS)}"
         )
     if stem not in STEMS:
         raise ValueError(f"stem must be one of {', '.join(STEMS)}, got {stem!r}")

@@ -1,13 +1,12 @@
 """The config that a recipe's name, or the path of a user's own file, leads to."""
 
-import difflib
 import re
 import traceback
 import types
 from pathlib import Path
 
 from ssljax.config import Config
-from ssljax.config.checks import ConfigError, nearest
+from ssljax.config.checks import ConfigError, nearest, similar
 from ssljax.recipes.registry import RECIPES
 from ssljax.recipes.smoke import shrink
 
@@ -57,7 +56,7 @@ def _nearest_names(recipe: str) -> list[str]:
     # A method without its data set, or with an underscore in place of the slash.
     same = [n for n in RECIPES if n.partition("/")[2] == recipe]
     same += [n for n in RECIPES if "/" in n and n.replace("/", "_") == recipe]
-    return same[:3] or difflib.get_close_matches(recipe, RECIPES, n=3, cutoff=0.7)
+    return same[:3] or similar(recipe, RECIPES, count=3)
 
 
 def _from_file(file: Path, path: str, *, smoke: bool) -> Config:

@@ -22,6 +22,8 @@ from ssljax.runs.records import Alarm
 _MAKES_METRICS = "ssljax pretrain RECIPE --workdir {workdir}"
 _MAKES_EVALUATION = "ssljax evaluate {workdir}"
 _MAKES_ARRAYS = "ssljax report {workdir}"
+# No command can load images that were passed as arrays.
+_IN_PYTHON = "`ssljax.{name}(workdir, train=..., test=...)` in Python"
 
 
 def build_report(
@@ -76,7 +78,9 @@ def build_report(
     settings = flatten_values(files.read_object(run.config, notes))
     environment = run.load_environment(notes)
     data = run.load_data(notes)
-    evaluation = run.load_evaluation(notes)
+    damage: list[str] = []
+    evaluation = run.load_evaluation(damage)
+    notes += damage
     skipped = run.load_skipped()
     notes += [skipped_note(skipped)] if skipped else []
     arrays, left_out = gather(
@@ -91,14 +95,26 @@ def build_report(
     known = dict(arrays)
     if "class_names" not in known and data.class_names is not None:
         known["class_names"] = np.array(data.class_names)
+    makes_arrays = f"`{_command(_MAKES_ARRAYS, workdir)}`"
+    if settings.get("data.name") == "arrays":
+        makes_arrays = _IN_PYTHON.format(name="report")
     figures = [
         *_history(pictures_folder, records, alarms, workdir),
-        *_pictures(pictures_folder, known, workdir),
+        *_pictures(pictures_folder, known, makes_arrays),
     ]
     # Stored once they could be drawn: a wrong array must not spoil later reports.
     if any(x is not None for x in (contact, features, class_names, confusion)):
         store(pictures_folder / "arrays.npz", arrays)
-    makes_evaluation = _command(_MAKES_EVALUATION, workdir)
+    makes_evaluation = f"`{_command(_MAKES_EVALUATION, workdir)}`"
+    if settings.get("data.name") == "arrays":
+        makes_evaluation = _IN_PYTHON.format(name="evaluate")
+    missing_results = f"There are no results yet; {makes_evaluation} evaluates the "
+    missing_results += "encoder."
+    if damage:
+        missing_results = (
+            "The results cannot be read, because evaluation.json is damaged; "
+            f"{makes_evaluation} writes it again."
+        )
     page = workdir / "report.html"
     write_html(
         page,
@@ -110,9 +126,7 @@ def build_report(
         environment=environment,
         data=data,
         notes=notes,
-        evaluation_note=""
-        if evaluation.rows
-        else f"There are no results yet; `{makes_evaluation}` evaluates the encoder.",
+        evaluation_note="" if evaluation.rows else missing_results,
     )
     return page
 
@@ -163,7 +177,7 @@ def _history(
 
 
 def _pictures(
-    folder: Path, arrays: Mapping[str, np.ndarray], workdir: Path
+    folder: Path, arrays: Mapping[str, np.ndarray], makes_arrays: str
 ) -> list[Figure]:
     views = [
         arrays[name]
@@ -172,7 +186,7 @@ def _pictures(
     ]
     names = arrays["class_names"].tolist() if "class_names" in arrays else None
     lost = "not passed, and report/arrays.npz does not hold them"
-    again = f"`{_command(_MAKES_ARRAYS, workdir)}` creates them while the data is there"
+    again = f"{makes_arrays} creates them while the data is there"
     sheet = map_ = matrix = None
     matrix_names: list[str] | None = None
     if "originals" in arrays:

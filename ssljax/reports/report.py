@@ -41,11 +41,14 @@ def report(
         Path of the page.
 
     Raises:
-        ConfigError: if there is no run, or its ``config.json`` cannot be used.
+        ConfigError: if there is no run, its ``config.json`` cannot be used, or the
+            folder cannot be written.
         FileNotFoundError: if the run has no metrics yet.
     """
     folder = RunFolder(workdir)
     folder.load_config()
+    # Encoding the images takes long.
+    folder.check_writable("report.html", "report/arrays.npz")
     try:
         run = restore(workdir)
         train, test = evaluation_images(run, train, test)

@@ -52,7 +52,7 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
         ("steps", f"{setup.total_steps} ({setup.steps_per_epoch} per epoch)"),
         ("warm-up", f"{setup.warmup_steps} steps"),
         ("parameters", ", ".join(f"{k} {v:,}" for k, v in named.items() if v)),
-        ("memory estimate", f"{memory / 2**20:,.0f} MiB on each of {count} devices"),
+        ("memory estimate", f"{memory / 2**20:,.0f} MiB {_on(count)}"),
         ("images", "on the device" if resident else "streamed from disk"),
     ]
     if config.devices.engine != "jit":
@@ -62,6 +62,10 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
     if source.note:
         rows.append(("note", source.note))
     return rows
+
+
+def _on(count: int) -> str:
+    return "on 1 device" if count == 1 else f"on each of {count} devices"
 
 
 def _padding(config: Config) -> str:

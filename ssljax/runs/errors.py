@@ -36,7 +36,7 @@ rerun the same command; nothing was saved yet, so it starts from step 0'
         line = _of_memory(each) or _of_data(each) or _of_disk(each, folder)
         if line is not None:
             joined = f"{line}, then" if _has_advice(line) else f"{line};"
-            return " ".join(f"{joined} {_rerun(folder)}".split())
+            return " ".join(f"{joined} {rerun_advice(folder)}".split())
     return None
 
 
@@ -124,7 +124,7 @@ def _has_advice(line: str) -> bool:
     return "; " in re.sub(r"\(.*\)", "", line)
 
 
-def _rerun(folder: RunFolder) -> str:
+def rerun_advice(folder: RunFolder) -> str:
     """Say from which step a rerun resumes: that of the newest finished checkpoint."""
     try:
         names = os.listdir(folder.checkpoints)

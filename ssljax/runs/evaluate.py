@@ -35,10 +35,18 @@ def evaluate(
         frequent training class.
 
     Raises:
-        ConfigError: if there is no run, or no checkpoint yet.
+        ConfigError: if there is no run, no checkpoint yet, or the folder cannot be
+            written. A table that could not be saved is printed first.
     """
     if not protocols:
         raise ConfigError("--protocol names none; allowed: knn, linear, spectrum")
+    folder = RunFolder(workdir)
+    folder.load_config()
+    folder.check_writable(folder.evaluation.name)
+    damage: list[str] = []
+    folder.load_evaluation(damage)
+    for note in damage:
+        print(f"{note} This evaluation replaces it: {folder.evaluation}")
     run = restore(workdir)
     train, test = evaluation_images(run, train, test)
     encoders = {
@@ -60,7 +68,6 @@ def evaluate(
         seed=run.config.seed,
         split=test.split,
     )
-    folder = RunFolder(workdir)
     new = Evaluation(
         step=run.step,
         data=EvaluatedData(train=_name(train), test=_name(test)),
@@ -69,8 +76,14 @@ def evaluate(
     )
     kept = _other_protocols(folder.load_evaluation(), new)
     new = Evaluation(new.step, new.data, new.written, (*kept, *new.rows))
-    folder.write_evaluation(new)
-    return format_table([row.as_object() for row in new.rows])
+    table = format_table([row.as_object() for row in new.rows])
+    try:
+        with folder.refusing("make it writable; the table above was not saved"):
+            folder.write_evaluation(new)
+    except ConfigError:
+        print(table)
+        raise
+    return table
 
 
 def evaluation_images(

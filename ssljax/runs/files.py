@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import tempfile
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -40,6 +41,38 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None
         temporary.unlink(missing_ok=True)
 
 
+def why_unwritable(path: str | os.PathLike[str], *, folder: bool) -> str | None:
+    """Return why a file or a folder cannot be written later, None if it can.
+
+    Nothing stays behind: a folder that is missing is not created, and its nearest
+    existing parent is tried instead.
+
+    >>> why_unwritable("/dev/null/page.html", folder=False)
+    '/dev/null is a file, not a folder'
+    """
+    path = Path(path).expanduser().absolute()
+    try:
+        if not folder and path.is_dir():
+            return f"{path} is a folder, not a file"
+        if not folder and path.exists() and not os.access(path, os.W_OK):
+            return f"{path} is read-only"
+        place = path if folder else path.parent
+        while not place.exists():
+            place = place.parent
+        if not place.is_dir():
+            return f"{place} is a file, not a folder"
+        # A question about permissions would not say why they are refused.
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        return reason_of(error)
+    return None
+
+
+def reason_of(error: OSError) -> str:
+    """Return the system's words for an error, such as ``No space left on device``."""
+    return error.strerror or " ".join(str(error).split()) or "input/output error"
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Replace a file by a value as strict, indented JSON."""
     text = json.dumps(plain(value), indent=2, allow_nan=False)
@@ -75,8 +108,7 @@ def read_object(path: Path, notes: list[str] | None = None) -> dict[str, Any]:
             # The content may be intact, and a caller would write an empty record over
             # it or take unknown data for the run's.
             raise ConfigError(
-                f"{path} cannot be read ({error.strerror or type(error).__name__}); "
-                "make it readable again or use another --workdir"
+                f"{path} cannot be read ({reason_of(error)}); make it readable again"
             ) from error
         if notes is not None:
             notes.append(f"{path.name} could not be read and was ignored: {error}")

@@ -63,19 +63,38 @@ class RunFolder:
         with self.refusing():
             self.path.mkdir(parents=True, exist_ok=True)
             existed = self.config.exists()
-            others = [] if existed else sorted(os.listdir(self.path))
-            # What a kill between the temporary file and its renaming leaves behind.
-            others = [n for n in others if not n.startswith(".config.json.")]
-            if others:
-                raise ConfigError(
-                    f"{self.path} is not empty and holds no run (it has "
-                    f"{others[0]!r} but no config.json); use another --workdir"
-                )
             if not existed:
+                self.check_unclaimed()
                 files.write_atomically(self.config, to_json(config))
                 return False
             # A question about permissions would not say why they are refused.
             tempfile.TemporaryFile(dir=self.path).close()
+        self.check_settings(config, fill_gaps=fill_gaps)
+        return True
+
+    def check_claim(
+        self, config: Config, *, fill_gaps: Callable[[Config], Config] = lambda c: c
+    ) -> None:
+        """Refuse what `claim` would refuse, and write nothing."""
+        why = files.why_unwritable(self.path, folder=True)
+        if why is not None:
+            raise ConfigError(
+                f"run folder {self.path} cannot be written ({why}); use another "
+                "--workdir"
+            )
+        if self.config.exists():
+            self.check_settings(config, fill_gaps=fill_gaps)
+        elif self.path.exists():
+            self.check_unclaimed()
+
+    def check_settings(
+        self, config: Config, *, fill_gaps: Callable[[Config], Config] = lambda c: c
+    ) -> None:
+        """Refuse to resume a run with settings other than those it started with.
+
+        Raises:
+            ConfigError: if the saved settings differ where they decide the trajectory.
+        """
         # The file of an older version lacks settings that came later.
         changed = differences(fill_gaps(self.load_config()), config)
         if changed:
@@ -83,19 +102,53 @@ class RunFolder:
                 f"{self.path} holds a run with different settings "
                 f"({'; '.join(changed)}); use the same settings or another --workdir"
             )
-        return True
+
+    def check_unclaimed(self) -> None:
+        """Refuse a folder that holds something other than a run.
+
+        Raises:
+            ConfigError: if there is no run but other files.
+        """
+        # What a kill between the temporary file and its renaming leaves behind.
+        names = sorted(os.listdir(self.path))
+        others = [name for name in names if not name.startswith(".config.json.")]
+        if others:
+            raise ConfigError(
+                f"{self.path} is not empty and holds no run (it has "
+                f"{others[0]!r} but no config.json); use another --workdir"
+            )
+
+    def check_writable(self, *names: str) -> None:
+        """Refuse a run whose files cannot be written, before hours are spent on them.
+
+        Args:
+            names: files that will be written, by their path in the folder.
+
+        Raises:
+            ConfigError: the line says why, such as a read-only file system.
+        """
+        for name in names:
+            why = files.why_unwritable(self.path / name, folder=False)
+            if why is not None:
+                raise ConfigError(
+                    f"{self.path / name} cannot be written ({why}); make the run "
+                    "folder writable, or work on a copy of it"
+                )
 
     @contextlib.contextmanager
-    def refusing(self) -> Iterator[None]:
-        """Turn an error of the disk inside the block into a one-line `ConfigError`."""
+    def refusing(self, otherwise: str = "use another --workdir") -> Iterator[None]:
+        """Turn an error of the disk inside the block into a one-line `ConfigError`.
+
+        Args:
+            otherwise: what to do unless freeing space helps.
+        """
         try:
             yield
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise ConfigError(
-                f"run folder {self.path} cannot be written "
-                f"({error.strerror or type(error).__name__}); "
-                f"{'free some space or ' if full else ''}use another --workdir"
+                f"run folder {self.path} cannot be written ({files.reason_of(error)}); "
+                f"{'free some space or ' if full else ''}{otherwise}"
             ) from error
 
     def load_config(self) -> Config:
@@ -104,6 +157,8 @@ class RunFolder:
         Raises:
             ConfigError: if ``config.json`` is missing or cannot be used.
         """
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"{self.path} is a file; name the folder of a run")
         try:
             return from_json(self.config.read_text("utf-8"))
         except FileNotFoundError:
@@ -113,13 +168,17 @@ class RunFolder:
             ) from None
         except ConfigError as error:
             raise ConfigError(
-                f"{self.config}: {error}; use the version of ssljax that wrote it "
-                "or another --workdir"
+                f"{self.config}: {error}; use the version of ssljax that wrote it"
             ) from error
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except OSError as error:
             raise ConfigError(
-                f"{self.config} cannot be read ({type(error).__name__}); "
-                "restore the file or use another --workdir"
+                f"{self.config} cannot be read ({files.reason_of(error)}); make it "
+                "readable again"
+            ) from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"{self.config} is damaged (not the JSON object of a config); restore "
+                "the file from a copy"
             ) from error
 
     def write_environment(self, command: Sequence[str]) -> None:

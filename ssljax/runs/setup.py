@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ssljax import methods
 from ssljax.config import Config
-from ssljax.config.checks import ConfigError
+from ssljax.config.checks import LARGEST_INT, ConfigError
 from ssljax.data import Source, channel_statistics, load, steps_per_epoch
 from ssljax.runs.build import (
     build_network,
@@ -42,9 +42,7 @@ def load_split(
     """
     data = config.data
     if data.name == "folder" and not data.path:
-        raise ConfigError(
-            "data.path is not set; a folder of images needs --data.path DIR"
-        )
+        raise ConfigError("a folder of images needs --data.path DIR")
     size = data.image_size
     if size is None and image_shape is not None and image_shape[0] == image_shape[1]:
         size = image_shape[0]
@@ -159,6 +157,12 @@ def assemble(
     """
     method = methods.get(config.method.name)
     per_epoch = steps_per_epoch(examples, config.batch_size)
+    most = LARGEST_INT // per_epoch
+    if config.epochs > most:
+        raise ConfigError(
+            f"epochs is {config.epochs:g}, at {per_epoch} steps per epoch more than "
+            f"the {LARGEST_INT} steps that can be counted; allowed: at most {most}"
+        )
     # 1.1 x 10 is a little more than 11 in floating point.
     total = max(1, math.ceil(config.epochs * per_epoch - 1e-9))
     crops = config.augment.sizes

@@ -1,6 +1,5 @@
 """Optimizers by name, and the moving average of a target network."""
 
-import difflib
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -8,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssljax.config.checks import check_range
+from ssljax.config.checks import check_range, nearest
 from ssljax.training.lars import (
     decay_mask,
     decayed_weights,
@@ -75,10 +74,9 @@ def make(
     -0.15
     """
     if name not in OPTIMIZERS:
-        close = difflib.get_close_matches(str(name), OPTIMIZERS, n=1, cutoff=0.0)
         raise ValueError(
-            f"unknown optimizer {name!r}, did you mean {close[0]!r}? "
-            f"Available: {', '.join(OPTIMIZERS)}"
+            f"unknown optimizer {name!r}; allowed: {', '.join(OPTIMIZERS)}"
+            f"{nearest(str(name), OPTIMIZERS)}"
         )
     if eta is not None and name not in _DEFAULT_ETA:
         raise ValueError(f"eta applies to LARS only, not to {name!r}; leave it out")

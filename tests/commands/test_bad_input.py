@@ -1,6 +1,7 @@
 """Bad input is one line on stderr and exit code 2, and changes nothing."""
 
 import struct
+import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,27 @@ def test_a_key_without_its_group_is_named_with_every_group(refused):
     assert "did you mean '--probe.no-enabled'?" in line
     line = refused("pretrain", SHAPES, "--workdir", "run", "--probe.enabled", "False")
     assert "a switch takes no value" in line
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("--lr", "'--optimizer.learning-rate' or '--probe.learning-rate'"),
+        ("--optimizer.lr", "'--optimizer.learning-rate'"),
+        ("--optimizer.wd", "'--optimizer.weight-decay'"),
+        ("--bs", "'--batch-size'"),
+        ("--temp", "'--method.options.temperature'"),
+        ("--optimizer", "'--optimizer.name'"),
+        ("--model", "'--model.arch'"),
+        ("--output-dir", "'--workdir'"),
+        ("--optimizer.foo", None),
+        ("--optimizer.epochs", "'--epochs'"),
+    ],
+)
+def test_an_abbreviation_of_the_field_is_understood(refused, word, near):
+    line = refused("pretrain", SHAPES, "--workdir", "run", word, "3")
+    assert f"unknown option {word!r}" in line
+    assert (f"did you mean {near}?" in line) if near else "did you mean" not in line
 
 
 def test_an_unknown_key_that_is_near_nothing_gets_no_suggestion(refused):
@@ -102,6 +124,15 @@ def test_a_run_folder_of_another_config(refused):
     line = refused(*words, "--seed", 5, "--optimizer.learning-rate", 0.5)
     assert "optimizer.learning_rate: 0.002 -> 0.5; seed: 0 -> 5" in line
     assert str(Path("run").absolute()) in line and "--workdir" in line
+
+
+def test_a_dry_run_refuses_what_the_run_would(refused, monkeypatch):
+    words = ["pretrain", SHAPES, "--workdir", "run", "--dry-run", *SMALL]
+    RunFolder("run").claim(resolve(load_recipe(SHAPES)))
+    assert "holds a run with different settings" in refused(*words)
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    line = refused("pretrain", SHAPES, "--dry-run", "--log.wandb", *SMALL)
+    assert "wandb is not installed" in line
 
 
 def test_a_run_folder_that_holds_something_else(refused):
@@ -170,8 +201,8 @@ def test_arrays_of_size_zero(shape):
         ),
         (["pretrain", SHAPES, "--xyz"], "(`ssljax pretrain RECIPE --help` lists all"),
         (["report", "run", "--xyz"], "(`ssljax report --help` lists all options)"),
-        (["pretrain", SHAPES, "more"], "unknown option 'more'"),
-        (["pretrain", SHAPES, "--epochs"], "Missing value for argument '--epochs'"),
+        (["pretrain", SHAPES, "more"], "unexpected word 'more'"),
+        (["pretrain", SHAPES, "--epochs"], "--epochs needs a value"),
         (["pretrain", SHAPES, "--epochs", "-1"], "epochs is -1.0; allowed: > 0"),
         (["pretrain", SHAPES, "--batch-size", "many"], "--batch-size"),
         (["pretrain", SHAPES, "--data.examples", "0"], "data.examples is 0; allowed"),
@@ -210,14 +241,27 @@ def test_arrays_of_size_zero(shape):
             ],
             "supervised needs 12 outputs",
         ),
-        (["evaluate"], "Missing from ssljax evaluate"),
+        (["evaluate"], "DIR is missing; write: ssljax evaluate DIR"),
+        (["data", "prepare"], "NAME is missing; write: ssljax data prepare NAME"),
+        (
+            ["evaluate", "--workdir", "run"],
+            "unknown option '--workdir'; write: ssljax evaluate run",
+        ),
+        (["pretrain", SHAPES, "--epochs", "abc"], "must be a number, got 'abc'"),
+        (["pretrain", SHAPES, "--seed", "3.5"], "must be a whole number, got '3.5'"),
+        (["pretrain", SHAPES, "--data.examples", "x"], "a whole number, got 'x'"),
+        (["pretrain", SHAPES, "--augment.sizes", "a", "b"], "numbers with spaces"),
+        (["pretrain", SHAPES, "--epochs", "1e9", "--dry-run"], "allowed: at most"),
+        (["pretrain", SHAPES, "--method.projector", ""], "layer widths"),
+        (["pretrain", SHAPES, "--model.stem", "smal"], "did you mean 'small'?"),
+        (["pretrain", "folder", "--data.path", __file__, "--dry-run"], "is a file"),
         (["evaluate", "nowhere"], "nowhere holds no run"),
         (["evaluate", "nowhere", "--protocol", "svm"], "'knn', 'linear', 'spectrum'"),
         (["evaluate", "nowhere", "--protocl", "knn"], "did you mean '--protocol'?"),
         (["report", "nowhere"], "nowhere holds no run"),
         (["replay", "nowhere"], "nowhere holds no run"),
-        (["data"], "ssljax data needs one of: list, prepare NAME"),
-        (["data", "lst"], "ssljax data needs one of: list, prepare NAME"),
+        (["data"], "data needs one of: list, prepare NAME"),
+        (["data", "lst"], "data needs one of: list, prepare NAME"),
         (["data", "prepare", "shapes"], "'shapes' needs no preparation"),
     ],
 )

@@ -3,6 +3,8 @@
 import re
 
 import pytest
+import yaml
+from paths import ROOT
 
 from ssljax.config import ConfigError
 from ssljax.methods import METHODS, Method
@@ -73,3 +75,13 @@ def test_a_method_without_an_entry_says_so(monkeypatch):
     monkeypatch.setitem(METHODS, "mine", Method(**row))
     with pytest.raises(ConfigError, match="no BibTeX entry for 'mine'.*this page"):
         paper_of("mine")
+
+
+def test_the_software_has_an_entry_that_agrees_with_the_citation_file(answered):
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    out = answered("cite", "ssljax", "byol")
+    entry, paper = out.split("\n\n")
+    assert entry.startswith("@software{ssljax,") and "grill2020" in paper
+    for value in (cited["authors"][0]["name"], cited["version"]):
+        assert value in entry
+    assert cited["title"] in entry.replace("{JAX}", "JAX")

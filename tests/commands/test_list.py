@@ -42,9 +42,9 @@ def test_all_methods_are_listed(answered):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], "ssljax list needs one of: recipes, methods"),
+        ([], "list needs one of: recipes, methods"),
         (["recipe"], "did you mean 'recipes'?"),
-        (["recipes", "more"], "ssljax list needs one of: recipes, methods"),
+        (["recipes", "more"], "list needs one of: recipes, methods"),
     ],
 )
 def test_anything_else_is_refused(refused, words, expected):

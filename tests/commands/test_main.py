@@ -1,9 +1,12 @@
 """The `ssljax` command: usage, exit codes, and the short commands."""
 
 import contextlib
+import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -42,6 +45,7 @@ def test_data_list_shows_what_is_here_and_how_to_get_the_rest(answered):
     rows = {line.split()[0]: line for line in answered("data", "list").splitlines()}
     assert " here " in rows["shapes"] and "32 x 32" in rows["shapes"]
     assert "12 classes" in rows["shapes"] and "None" not in rows["folder"]
+    assert "train 50,000, test 10,000" in rows["cifar10"]
     assert "not here" in rows["cifar10"]
     assert "ssljax data prepare cifar10" in rows["cifar10"]
     assert os.listdir() == []
@@ -50,8 +54,8 @@ def test_data_list_shows_what_is_here_and_how_to_get_the_rest(answered):
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        ("pretrain", "interrupted; rerun the same command to resume"),
-        ("report", "interrupted; rerun the same command\n"),
+        ("pretrain", "ssljax: interrupted; rerun the same command\n"),
+        ("report", "ssljax: interrupted; rerun the same command\n"),
     ],
 )
 def test_an_interruption_says_what_to_do(monkeypatch, capsys, command, expected):
@@ -60,7 +64,73 @@ def test_an_interruption_says_what_to_do(monkeypatch, capsys, command, expected)
 
     monkeypatch.setitem(cli.COMMANDS, command, interrupted)
     assert main([command]) == 130
-    assert capsys.readouterr().out.startswith(expected)
+    assert capsys.readouterr() == ("", expected)
+
+
+@pytest.mark.parametrize(
+    ("saved", "expected"),
+    [
+        ([], "nothing was saved yet, so it starts from step 0"),
+        (["4", "6"], "to resume from step 6"),
+    ],
+)
+def test_an_interrupted_run_names_the_step_that_is_saved(
+    saved, expected, tmp_path, monkeypatch, capsys
+):
+    import ssljax.runs.pretrain  # noqa: F401
+
+    def interrupted(words):
+        raise KeyboardInterrupt
+
+    for step in saved:
+        (tmp_path / "checkpoints" / step).mkdir(parents=True)
+    monkeypatch.setitem(cli.COMMANDS, "pretrain", interrupted)
+    assert main(["pretrain", "shapes/quickstart", "--workdir", str(tmp_path)]) == 130
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("ssljax: interrupted; rerun the same command")
+    assert err.endswith(f"{expected}\n")
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES])
+def test_a_disk_that_refuses_is_one_line(number, monkeypatch, capsys):
+    def refused(words):
+        raise OSError(number, os.strerror(number), "results/table.json")
+
+    monkeypatch.setitem(cli.COMMANDS, "report", refused)
+    assert main(["report", "run"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"ssljax: results/table.json: {os.strerror(number)}; ")
+
+
+@pytest.mark.parametrize("words", ["data list", "list recipes", "list methods"])
+def test_a_listing_has_help(words, answered):
+    assert answered(*words.split(), "--help").startswith("usage: ssljax ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.2, 2])
+def test_an_interruption_while_compiling_leaves_nothing_behind(seconds, tmp_path):
+    words = ["pretrain", "shapes/quickstart", "--smoke", "--workdir", "run"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ssljax", *words],
+        cwd=tmp_path,
+        env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    # The plan is printed before the first step is compiled.
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "parameters" in line or "memory" in line:
+            break
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 130, err
+    assert err.count("\n") == 1 and err.startswith("ssljax: interrupted; rerun")
+    names = [path.name for path in (tmp_path / "run").rglob("*")]
+    assert "config.json" in names and not any(n.startswith(".") for n in names)
 
 
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS))

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+import typing
 
 import pytest
 
@@ -18,8 +20,9 @@ from ssljax.config import (
     OptimizerConfig,
     ProbeConfig,
 )
-from ssljax.config.checks import ConfigError
+from ssljax.config.checks import ConfigError, nearest
 from ssljax.config.serialize import differences, flatten, from_json, to_json
+from ssljax.data.names import nearest as nearest_of_data
 
 UNUSUAL = Config(
     method=MethodConfig(
@@ -62,12 +65,12 @@ def changed(config, key, value):
         ),
         # A value that cannot be.
         ("epochs", 0, "epochs is 0; allowed: > 0"),
-        ("epochs", float("nan"), "epochs is nan; allowed: > 0"),
-        ("epochs", float("inf"), "epochs is inf; allowed: > 0"),
+        ("epochs", float("nan"), "epochs is nan; allowed: finite and > 0"),
+        ("epochs", float("inf"), "epochs is inf; allowed: finite and > 0"),
         ("batch_size", 1, "batch_size is 1; allowed: >= 2"),
         ("seed", -1, "seed is -1; allowed: >= 0"),
         ("data.examples", 0, "data.examples is 0; allowed: > 0"),
-        ("data.workers", -1, "data.workers is -1; allowed: >= 0"),
+        ("data.workers", -1, "data.workers is -1; allowed: 0 to 1024"),
         ("augment.blur", 1.5, "augment.blur is 1.5; allowed: 0 to 1"),
         (
             "augment.crop_scale_min",
@@ -89,6 +92,12 @@ def changed(config, key, value):
         ("checkpoint.keep", 1, "checkpoint.keep is 1; allowed: >= 2"),
         ("log.every_steps", 0, "log.every_steps is 0; allowed: > 0"),
         ("devices.count", 0, "devices.count is 0; allowed: > 0"),
+        (
+            "method.projector",
+            "",
+            "method.projector is ''; allowed: layer widths such as 2048-2048-128, or "
+            "none",
+        ),
         # A choice that does not exist, with the nearest one.
         (
             "data.store",
@@ -192,3 +201,69 @@ def test_what_only_concerns_files_and_hardware_may_differ():
         data=DataConfig(workers=0, data_dir="elsewhere"),
     )
     assert other != Config() and differences(Config(), other) == []
+
+
+def numeric_fields():
+    """Yield the dotted key of every field that takes a number, and its kind."""
+    for key, value in flatten(Config(method=MethodConfig(options={}))).items():
+        section, _, name = key.rpartition(".")
+        owner = type(getattr(Config(), section)) if section else Config
+        hint = typing.get_type_hints(owner)[name]
+        kinds = {hint, *typing.get_args(hint)} & {int, float}
+        if kinds and not isinstance(value, dict):
+            yield key, kinds.pop()
+
+
+EXTREMES = [0, -1, float("inf"), float("nan"), 1e30, 10**30]
+
+
+@pytest.mark.parametrize(("key", "kind"), list(numeric_fields()))
+def test_an_extreme_number_is_accepted_or_refused_in_one_line(key, kind):
+    for value in EXTREMES:
+        value = kind(value) if abs(value) < 2 else value
+        try:
+            changed(Config(), key, value)
+        except ConfigError as refusal:
+            text = str(refusal)
+            # These two need an address before their value matters.
+            alone = key in ("devices.process", "devices.processes")
+            named = "devices.coordinator is" if alone else f"{key} is {value!r}"
+            assert text.startswith((named, f"{key} is {value!r}")), text
+            assert "\n" not in text
+            if kind is float and not math.isfinite(value) and "> " in text:
+                assert "finite" in text
+        else:
+            # What no step can count or no array can hold must not get this far.
+            assert math.isfinite(value) and (kind is float or abs(value) < 2), value
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("epochs", 1e30, "at most 2147483647"),
+        ("optimizer.warmup_epochs", 1e30, "at most 2147483647"),
+        ("monitor.every_epochs", float("inf"), "finite and >= 0"),
+        ("data.examples", 10**30, "at most 2147483647"),
+        ("seed", 2**32, "at most 4294967295"),
+        ("model.width", 1e30, "0 to 100"),
+    ],
+)
+def test_a_number_that_is_too_large_names_the_limit(key, value, allowed):
+    with pytest.raises(ConfigError) as refusal:
+        changed(Config(), key, value)
+    assert str(refusal.value) == f"{key} is {value!r}; allowed: {allowed}"
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed", "meant"),
+    [
+        ("foo", ["simclr", "byol"], None),
+        ("nonexist", ["mnist", "coco"], None),
+        ("barlow", ["byol", "barlow_twins"], "barlow_twins"),
+        ("simcrl", ["byol", "simclr"], "simclr"),
+        ("x", ["xyz"], None),
+    ],
+)
+def test_only_a_misspelling_gets_a_hint(name, allowed, meant):
+    assert nearest(name, allowed) == (f"; did you mean {meant!r}?" if meant else "")
+    assert nearest_of_data(name, allowed) == meant

@@ -222,9 +222,39 @@ def test_the_size_is_chosen_from_the_median_and_said(tmp_path):
     (tmp_path / "test").mkdir()
     source = folder(tmp_path)
     assert source.image_shape == (96, 96, 3)
-    assert "96 x 96" in source.note and "image_size" in source.note
+    assert source.note == (
+        "images of the folder are resized to 96 x 96, the largest of 32, 64, 96 and "
+        "224 not above the median (median shorter side 100); set --data.image-size to "
+        "choose another"
+    )
     assert folder(tmp_path, image_size=20).image_shape == (20, 20, 3)
     assert folder(tmp_path, image_size=20).note == ""
+
+
+def test_small_images_are_said_to_be_enlarged(tmp_path):
+    for i in range(20):
+        write(tmp_path / f"{i}.png", size=(24, 24))
+    source = folder(tmp_path)
+    assert source.image_shape == (32, 32, 3)
+    assert "32 x 32, the smallest of 32, 64, 96 and 224 (median" in source.note
+    assert "shorter side 24)" in source.note
+
+
+def test_a_split_that_is_drawn_is_said_to_be(tmp_path):
+    for i in range(20):
+        write(tmp_path / f"{i}.png")
+    held_out = "one image in ten is held out as the test split"
+    assert folder(tmp_path, image_size=8).note == held_out
+    (tmp_path / "train").mkdir()
+    write(tmp_path / "train" / "a.png")
+    (tmp_path / "test").mkdir()
+    assert folder(tmp_path, image_size=8).note == ""
+
+
+def test_a_file_in_place_of_the_folder_is_called_one(tmp_path):
+    write(tmp_path / "a.png")
+    with pytest.raises(DataError, match="a.png' is a file; set --data.path to a"):
+        load("folder", path=str(tmp_path / "a.png"))
 
 
 def test_links_are_followed_once(classes):

@@ -193,7 +193,7 @@ def test_one_channel_without_labels(data_dir):
 @pytest.mark.parametrize(
     "name, options, message",
     [
-        ("cifar100", {}, "not in.*ssljax data prepare cifar100.*TFDS_DATA_DIR"),
+        ("cifar100", {}, "not in.*prepare cifar100 --data-dir .*TFDS_DATA_DIR"),
         ("cifer10", {}, "did you mean 'cifar10'"),
         ("folders", {}, "did you mean 'folder'"),
         ("cifar10:9.9.9", {}, "version 9.9.9"),
@@ -314,6 +314,6 @@ def test_files_that_cannot_be_read_are_one_line(
         return load("ssl_tiny_scenes", data_dir=str(root), store="stream")
 
     code, line = ended(begin, capfd, monkeypatch)
-    assert code == 2 and "run `ssljax data prepare ssl_tiny_scenes`" in line
+    assert code == 2 and "run `ssljax data prepare ssl_tiny_scenes --data-dir " in line
     assert ("No such file" if how == "gone" else "Corrupted") in line
     assert on_the_page(line, code, {root: "DATA", "ssl_tiny_scenes": "NAME"}), line

@@ -120,3 +120,11 @@ def test_refusals_are_one_clear_line(data):
     uneven = named | {"other": (np.ones((9, 2)), np.ones((30, 2)))}
     with pytest.raises(ValueError, match="different numbers of images"):
         evaluate_features(uneven, train_y, test_y, num_classes=3)
+
+
+def test_an_exponent_that_few_images_leave_open_is_said_to_be(data):
+    named, *_ = data
+    few = {"encoder": tuple(x[:3] for x in next(iter(named.values())))}
+    (row,) = evaluate_features(few, None, None, num_classes=None)
+    assert "alpha-ReQ - (too few images or dimensions)" in row["detail"]
+    assert "nan" not in row["detail"]

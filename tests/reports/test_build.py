@@ -462,3 +462,21 @@ def test_a_real_run_has_its_evaluation_as_one_table(real):
     assert float(expected[-1]) == round(
         100 * np.bincount(images().labels).max() / 64, 2
     )
+
+
+def test_results_that_cannot_be_read_are_not_called_missing(brief):
+    (brief / "evaluation.json").write_text('{"rows": [')
+    page = build_report(brief).read_text("utf-8")
+    assert "The results cannot be read, because evaluation.json is damaged" in page
+    assert "There are no results yet" not in page
+
+
+def test_a_run_on_arrays_is_told_what_python_can_do(brief):
+    (brief / "config.json").write_text(json.dumps({"data": {"name": "arrays"}}))
+    (brief / "evaluation.json").unlink()
+    page = build_report(brief).read_text("utf-8")
+    assert "<code>ssljax.report(workdir, train=..., test=...)</code> in Python" in page
+    assert (
+        "<code>ssljax.evaluate(workdir, train=..., test=...)</code> in Python" in page
+    )
+    assert "ssljax report " not in page and "ssljax evaluate " not in page

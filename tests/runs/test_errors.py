@@ -132,7 +132,8 @@ WHILE_TRAINING = {
     "records": (
         lambda: Failing(RuntimeError("hash; mismatch")).many([0]),
         r"the files of 'NAME' in DATA cannot be read \(hash; mismatch\); bring them "
-        "back, or delete that data set and run `ssljax data prepare NAME`",
+        "back, or delete that data set and run `ssljax data prepare NAME --data-dir "
+        "DATA`",
     ),
     "split": (
         lambda: open_records(Unopened(), "train", "image"),
