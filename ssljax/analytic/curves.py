@@ -8,33 +8,52 @@ HUGE = 1e30
 
 
 @jax.jit
-def logistic_curve(
+def logistic_gain(
     x0: jax.Array,
     tau: jax.Array,
     constant: float | jax.Array,
     linear: float | jax.Array,
 ) -> jax.Array:
-    """Solve ``dx/dtau = x (constant + linear x)``, infinite after a blow-up."""
-    constant = jnp.asarray(constant, jnp.float64)
-    y = constant * tau
-    flat = constant == 0.0
-    # (exp(y) - 1) / constant, without the factor exp(max(y, 0)) that both share.
-    grown = -jnp.sign(y) * jnp.expm1(-jnp.abs(y)) / jnp.where(flat, 1.0, constant)
-    grown = jnp.where(flat, tau, grown)
-    below = jnp.exp(-jnp.maximum(y, 0.0)) - linear * x0 * grown
-    return jnp.where(
-        below > 0,
-        x0 * jnp.exp(jnp.minimum(y, 0.0)) / jnp.where(below > 0, below, 1.0),
-        jnp.where(x0 > 0, jnp.inf, 0.0),
-    )
+    """Solve ``dx/dtau = x (constant + linear x)`` for ``x / x0``.
+
+    Infinite after a blow-up, and the limit of small starts at ``x0 = 0``.
+    """
+    y = jnp.asarray(constant, jnp.float64) * tau
+    # Both by the factor exp(-max(y, 0)), selected rather than multiplied: smooth at 0.
+    rises = y > 0
+    z = jnp.where(rises, -y, y)
+    above = jnp.where(rises, 1.0, jnp.exp(z))
+    below = jnp.where(rises, jnp.exp(z), 1.0) - linear * x0 * tau * _mean_growth(z)
+    alive = below > 0
+    # A blow-up, or growth from 0 beyond what float64 holds.
+    late = jnp.where(((x0 > 0) & (linear > 0)) | rises, jnp.inf, 0.0)
+    return jnp.where(alive, above / jnp.where(alive, below, 1.0), late)
+
+
+def _mean_growth(z: jax.Array) -> jax.Array:
+    """Return ``(exp(z) - 1) / z`` for ``z <= 0``, smooth at 0."""
+    near = z > -0.02
+    small = jnp.where(near, z, 0.0)
+    series, term = jnp.ones_like(z), jnp.ones_like(z)
+    for k in range(2, 9):
+        term = term * small / k
+        series += term
+    far = jnp.where(near, -1.0, z)
+    return jnp.where(near, series, jnp.expm1(far) / far)
 
 
 @jax.jit
-def lambert_curve(x0: jax.Array, tau: jax.Array) -> jax.Array:
-    """Solve ``dx/dtau = x^2 (1 - x)``: ``x = 1 / (1 + W(y0 exp(y0 - tau)))``."""
-    alive = x0 > 0
-    x0 = jnp.where(alive, x0, 1.0)
-    return jnp.where(alive, 1.0 / (1.0 + _odds(x0, tau)), 0.0)
+def lambert_gain(x0: jax.Array, tau: jax.Array) -> jax.Array:
+    """Solve ``dx/dtau = x^2 (1 - x)`` for ``x / x0``, 1 at ``x0 = 0``.
+
+    In closed form ``x = 1 / (1 + W(y0 exp(y0 - tau)))`` with ``y0 = 1/x0 - 1``.
+    """
+    # A series where the mode still waits, so that derivatives are right at 0 too.
+    waits = x0 * jnp.maximum(tau, 1.0) < 1e-6
+    z = jnp.where(waits, x0, 0.0)
+    start = jnp.where(waits, 0.5, x0)
+    series = 1.0 + tau * z * (1.0 + (tau - 1.0) * z)
+    return jnp.where(waits, series, 1.0 / ((1.0 + _odds(start, tau)) * start))
 
 
 @jax.custom_jvp

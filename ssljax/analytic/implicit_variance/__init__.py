@@ -20,11 +20,14 @@ from ssljax.analytic.implicit_variance.cosine import (
     sphere_averages,
 )
 from ssljax.analytic.implicit_variance.euclidean import (
-    Growth,
-    euclidean_growth,
     predictor_eigenvalues,
     recruitment_time,
     solve_euclidean,
+    solve_predictor,
+)
+from ssljax.analytic.implicit_variance.growth import (
+    Growth,
+    euclidean_growth,
     weight_decay_limits,
 )
 from ssljax.analytic.implicit_variance.relu import relu_velocity, solve_relu
@@ -46,6 +49,7 @@ __all__ = [
     "solve_euclidean",
     "solve_moving_target",
     "solve_normalized_predictor",
+    "solve_predictor",
     "solve_relu",
     "sphere_averages",
     "weight_decay_limits",
