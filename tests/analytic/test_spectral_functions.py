@@ -36,53 +36,39 @@ SPECTRA = {
 
 
 @pytest.mark.parametrize("name", SPECTRA)
-def test_first_and_second_derivatives_match_differences(name):
+@pytest.mark.parametrize("power", [0.5, 1.5, -1.0])
+def test_first_and_second_derivatives_match_differences(name, power):
     matrix, (first, second) = turned(SPECTRA[name]), directions(3)
-    smallest = min(SPECTRA[name])
 
-    def along(x, y, power):
-        return symmetric_power(matrix + x * first + y * second, power)
+    def slope(matrix, power):
+        return jax.jvp(lambda m: symmetric_power(m, power), (matrix,), (first,))[1]
 
-    def exact(power):
-        zero = jnp.zeros(())
-
-        def slope(x, y, power):
-            return jax.jvp(lambda x: along(x, y, power), (x,), (1.0,))[1]
-
+    @jax.jit
+    def exact(matrix, power):
+        """Return value, slope, second derivative, and both slopes' slope in power."""
+        one = jnp.ones(())
         return (
-            along(zero, zero, power),
-            slope(zero, zero, power),
-            jax.jvp(lambda y: slope(zero, y, power), (zero,), (1.0,))[1],
-            jax.jvp(lambda p: slope(zero, zero, p), (power,), (1.0,))[1],
-            jax.jvp(lambda p: along(zero, zero, p), (power,), (1.0,))[1],
+            symmetric_power(matrix, power),
+            slope(matrix, power),
+            jax.jvp(lambda p: symmetric_power(matrix, p), (power,), (one,))[1],
+            jax.jvp(lambda m: slope(m, power), (matrix,), (second,))[1],
+            jax.jvp(lambda p: slope(matrix, p), (power,), (one,))[1],
         )
 
-    exact = jax.jit(exact)
-    for power in (0.5, 1.5, -1.0):
-        value, slope, curve, mixed, in_power = exact(power)
-        h = 1e-5 * min(smallest, 0.5)
-
-        def numeric(step, h=h, power=power):
-            return (step(h) - step(-h)) / (2 * h)
-
-        def near(found, expected, tolerance):
-            scale = np.abs(expected).max()
-            np.testing.assert_allclose(found, expected, atol=tolerance * scale)
-
-        near(value, by_numpy(matrix, power), 1e-10)
-        near(slope, numeric(lambda x: by_numpy(matrix + x * first, power)), 1e-6)
-        near(in_power, numeric(lambda p: by_numpy(matrix, power + p)), 1e-6)
-        near(
-            curve,
-            numeric(lambda y: _slope_at(exact, matrix + y * second, first, power)),
-            1e-6,
-        )
-        near(mixed, numeric(lambda p: exact(power + p)[1]), 1e-6)
-
-
-def _slope_at(exact, matrix, first, power):
-    """Return the first derivative elsewhere; itself tested against differences."""
-    return jax.jvp(lambda m: symmetric_power(m, power), (matrix,), (first,))[1]
+    h = 1e-5 * min(*SPECTRA[name], 0.5)
+    along = {
+        1: lambda x: by_numpy(matrix + x * first, power),
+        2: lambda x: by_numpy(matrix, power + x),
+        # Of the slope, which is tested against differences itself.
+        3: lambda x: exact(matrix + x * second, power)[1],
+        4: lambda x: exact(matrix, power + x)[1],
+    }
+    found = exact(matrix, power)
+    np.testing.assert_allclose(found[0], by_numpy(matrix, power), rtol=0, atol=1e-10)
+    for i, step in along.items():
+        numeric = (step(h) - step(-h)) / (2 * h)
+        tolerance = 1e-6 * np.abs(numeric).max()
+        np.testing.assert_allclose(found[i], numeric, rtol=0, atol=tolerance)
 
 
 def test_reverse_mode_of_every_order_agrees_with_forward():
