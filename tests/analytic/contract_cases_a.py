@@ -100,12 +100,14 @@ IMPLICIT_VARIANCE = [
     ),
     Case(
         "implicit_variance.euclidean_growth",
-        lambda o, t, d: jnp.stack(
-            iv.euclidean_growth(
-                stop_gradient="none", online_noise=o, target_noise=t, weight_decay=d
+        lambda o, t, d: (
+            jnp.stack(
+                iv.euclidean_growth(
+                    stop_gradient="none", online_noise=o, target_noise=t, weight_decay=d
+                )
             )
-        )
-        ** 2,
+            ** 2
+        ),
         (np.array(0.2), np.array(0.3), np.array(0.1)),
         bad=(
             (lambda: iv.euclidean_growth(online_noise=-0.1), "online_noise must be"),
@@ -256,7 +258,10 @@ IMPLICIT_VARIANCE = [
         lambda s, x: iv.sphere_averages(s, x),
         (START, np.array([0.5, 0.9])),
         bad=(
-            (lambda: iv.sphere_averages(START, VARIANCES), "for each of 2 modes, got 3"),
+            (
+                lambda: iv.sphere_averages(START, VARIANCES),
+                "for each of 2 modes, got 3",
+            ),
             (lambda: iv.sphere_averages([0.0, 1.0], START), "variances must be > 0"),
             (
                 lambda: iv.sphere_averages(START, START, prediction_power=0.5),
@@ -309,7 +314,10 @@ PREDICTION_HEAD = [
         accelerated,
         (NEURONS, HEAD),
         bad=(
-            (lambda: ph.acceleration((np.ones((3, 4)), np.eye(3)), DATA), "two neurons"),
+            (
+                lambda: ph.acceleration((np.ones((3, 4)), np.eye(3)), DATA),
+                "two neurons",
+            ),
             (lambda: ph.acceleration((LOST, HEAD), DATA), "w must be finite, got nan"),
         ),
     ),
@@ -323,7 +331,9 @@ PREDICTION_HEAD = [
                 "rate_ratio must be > 0, got 0",
             ),
             (
-                lambda: ph.conserved_quantities((np.ones((3, 4)), np.eye(3)), rate_ratio=1),
+                lambda: ph.conserved_quantities(
+                    (np.ones((3, 4)), np.eye(3)), rate_ratio=1
+                ),
                 "needs two neurons, got 3",
             ),
         ),
@@ -399,7 +409,9 @@ PREDICTION_HEAD = [
         "prediction_head.output_correlation",
         lambda w: ph.output_correlation(w, SMALL),
         (NEURONS,),
-        bad=((lambda: ph.output_correlation(0 * NEURONS, DATA), "length of each neur"),),
+        bad=(
+            (lambda: ph.output_correlation(0 * NEURONS, DATA), "length of each neur"),
+        ),
     ),
     Case(
         "prediction_head.patch_loss",
@@ -407,7 +419,10 @@ PREDICTION_HEAD = [
         (NEURONS, HEAD, PATCHES, NEURONS[::-1].copy()),
         single=1e-3,
         bad=(
-            (lambda: patches_loss(NEURONS, np.eye(3), PATCHES, NEURONS), "head must be"),
+            (
+                lambda: patches_loss(NEURONS, np.eye(3), PATCHES, NEURONS),
+                "head must be",
+            ),
             (lambda: patches_loss(LONE, HEAD, PATCHES, LONE), "got shapes"),
         ),
     ),
@@ -422,7 +437,10 @@ PREDICTION_HEAD = [
         bad=(
             (lambda: ph.population_constants(7, 2), "patches must be even"),
             (lambda: ph.population_constants(4, 5), "feature_patches must be 1 to 4"),
-            (lambda: ph.population_constants(4, 2, features=0), "features must be a wh"),
+            (
+                lambda: ph.population_constants(4, 2, features=0),
+                "features must be a wh",
+            ),
             (lambda: ph.population_constants(4.0, 2), "patches must be a whole number"),
         ),
     ),
@@ -452,11 +470,15 @@ PREDICTION_HEAD = [
         reason="draws a batch, and needs a key",
         bad=(
             (
-                lambda: ph.sample_patches(jax.random.key(0), DATA, samples=0, dimension=4),
+                lambda: ph.sample_patches(
+                    jax.random.key(0), DATA, samples=0, dimension=4
+                ),
                 "samples must be a whole number >= 1, got 0",
             ),
             (
-                lambda: ph.sample_patches(jax.random.key(0), DATA, samples=2, dimension=2),
+                lambda: ph.sample_patches(
+                    jax.random.key(0), DATA, samples=2, dimension=2
+                ),
                 "dimension must be at least 3, got 2",
             ),
         ),
@@ -478,7 +500,10 @@ PREDICTION_HEAD = [
         (np.array(0.3), np.array(1.2)),
         bad=(
             (lambda: ph.substitution_bound(-0.3, 1.0), "rate_ratio must be finite and"),
-            (lambda: ph.substitution_bound(0.3, np.nan), "norm must be finite and >= 0"),
+            (
+                lambda: ph.substitution_bound(0.3, np.nan),
+                "norm must be finite and >= 0",
+            ),
         ),
     ),
 ]

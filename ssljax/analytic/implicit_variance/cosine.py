@@ -317,19 +317,24 @@ def _check_numbers(
 
 
 @jax.custom_jvp
-def _place(x: jax.Array) -> jax.Array:
-    """Return numbers as constants, to JAX and to flows that open stop-gradients."""
-    return x
+def _ends(form: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the smallest and the largest along the last axis, as constants.
+
+    A stop-gradient would be opened in a flow that is differentiated in full.
+    """
+    return jnp.min(form, axis=-1), jnp.max(form, axis=-1)
 
 
-_place.defjvp(lambda primals, tangents: (*primals, jnp.zeros_like(*primals)))
+@_ends.defjvp
+def _ends_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+    ends = _ends(*primals)
+    return ends, tuple(jnp.zeros_like(x) for x in ends)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _averages(p: int, q: int, s: jax.Array, x: jax.Array) -> jax.Array:
     modes, power = s.shape[0], (p + q) / 2.0
     # Where the nodes lie does not change the integral: no gradient goes through it.
-    # (That of a maximum is 0 / 0 where XLA recomputes its operand in other roundings.)
     # Only ratios of x matter for where the nodes have to be.
     unit = jnp.sqrt(jnp.sum(x**2 * s) / jnp.sum(s))
     if p == 0:
@@ -337,16 +342,16 @@ def _averages(p: int, q: int, s: jax.Array, x: jax.Array) -> jax.Array:
         form = s[None, :]
     else:
         squares = (x / unit)[None, :] ** 2
-        spread = -jnp.log(jnp.clip(jnp.min(_place(squares)), 1e-16, 1.0))
+        spread = -jnp.log(jnp.clip(_ends(squares)[0][0], 1e-16, 1.0))
         logit = jnp.linspace(-48.0 / p, 40.0 / q + spread, 64)
         share, rest = jax.nn.sigmoid(logit), jax.nn.sigmoid(-logit)
         weight = (logit[1] - logit[0]) * share ** (p / 2) * rest ** (q / 2)
         weight = weight / (math.gamma(p / 2) * math.gamma(q / 2))
         form = s[None, :] * (share[:, None] * squares + rest[:, None])  # [nodes, modes]
     # From where the first mode has not yet decayed to where the last has.
-    largest = jnp.max(_place(form), axis=1)
+    smallest, largest = _ends(form)
     low = -jnp.log(largest) - 40.0 / (p + q)
-    high = -jnp.log(jnp.maximum(jnp.min(_place(form), axis=1), 1e-14 * largest))
+    high = -jnp.log(jnp.maximum(smallest, 1e-14 * largest))
     step = (high + max(36.0 / (modes + 4 - p - q), 6.0) - low) / 47
     rho = jnp.exp(low[:, None] + step[:, None] * jnp.arange(48.0)[None, :])
     decay = 1.0 + 2.0 * rho[:, :, None] * form[:, None, :]  # [nodes, radii, modes]
