@@ -71,8 +71,17 @@ def _slope(
     matrix: jax.Array, power: jax.Array, direction: jax.Array, *, logs: int
 ) -> jax.Array:
     """Return the derivative of the power in a direction, ``[..., n, n]``."""
-    if matrix.ndim > 2:
-        return jax.vmap(functools.partial(_slope, logs=logs))(matrix, power, direction)
+    # Compiled code is made of this after the caller's context has ended.
+    with jax.enable_x64(True):
+        slope = functools.partial(_slope_of_one, logs)
+        for _ in range(matrix.ndim - 2):
+            slope = jax.vmap(slope)
+        return slope(matrix, power, direction)
+
+
+def _slope_of_one(
+    logs: int, matrix: jax.Array, power: jax.Array, direction: jax.Array
+) -> jax.Array:
     values, vectors = _eigh(matrix)
     pairs = _in_power(_pairs, logs)(values, power)
     return _back(vectors, pairs * _into(vectors, direction))
