@@ -12,12 +12,12 @@ Source: Halvagal, Laborieux and Zenke, "Implicit variance regularization in
 non-contrastive SSL", NeurIPS 2023.
 """
 
+from ssljax.analytic.implicit_variance.averages import sphere_averages
 from ssljax.analytic.implicit_variance.cosine import (
     cosine_velocity,
     isotropic_rate,
     isotropic_variance,
     solve_cosine,
-    sphere_averages,
 )
 from ssljax.analytic.implicit_variance.euclidean import (
     predictor_eigenvalues,
