@@ -14,6 +14,28 @@ HUGE = 1e30
 
 
 @jax.jit
+def logistic_gain(
+    x0: jax.Array,
+    tau: jax.Array,
+    constant: float | jax.Array,
+    linear: float | jax.Array,
+) -> jax.Array:
+    """Solve ``dx/dtau = x (constant + linear x)`` for ``x / x0``.
+
+    Infinite after a blow-up, and the limit of small starts at ``x0 = 0``.
+    """
+    y = jnp.asarray(constant, jnp.float64) * tau
+    # Both by the factor exp(-max(y, 0)), selected rather than multiplied: smooth at 0.
+    rises = y > 0
+    z = jnp.where(rises, -y, y)
+    above = jnp.where(rises, 1.0, jnp.exp(z))
+    below = jnp.where(rises, jnp.exp(z), 1.0) - linear * x0 * tau * mean_decay(-z)
+    alive = below > 0
+    # A blow-up, or growth from 0 beyond what float64 holds.
+    late = jnp.where(((x0 > 0) & (linear > 0)) | rises, jnp.inf, 0.0)
+    return jnp.where(alive, above / jnp.where(alive, below, 1.0), late)
+
+
 def logistic_curve(
     x0: jax.Array,
     tau: jax.Array,
@@ -24,19 +46,9 @@ def logistic_curve(
 
     Smooth in everything, also where ``constant`` or ``x0`` is zero.
     """
-    y = jnp.asarray(constant, jnp.float64) * tau
-    # For either sign one decaying exponential, so that nothing overflows. Both forms
-    # are the same function: the one chosen has the right derivatives at zero, too,
-    # where those of an absolute value would be wrong.
-    rises = y >= 0
-    size = jnp.where(rises, y, -y)
-    decay = jnp.exp(-size)
-    below = jnp.where(rises, decay, 1.0) - linear * x0 * tau * mean_decay(size)
-    return jnp.where(
-        below > 0,
-        x0 * jnp.where(rises, 1.0, decay) / jnp.where(below > 0, below, 1.0),
-        jnp.where(x0 > 0, jnp.inf, 0.0),
-    )
+    gain = logistic_gain(x0, tau, constant, linear)
+    # Zero stays zero, however late.
+    return x0 * jnp.where((x0 > 0) | jnp.isfinite(gain), gain, 0.0)
 
 
 @jax.custom_jvp
@@ -124,13 +136,22 @@ def over_times(law: Callable[[jax.Array], jax.Array], t: Any) -> jax.Array:
 
 
 @jax.jit
+def lambert_gain(x0: jax.Array, tau: jax.Array) -> jax.Array:
+    """Solve ``dx/dtau = x^2 (1 - x)`` for ``x / x0``, 1 at ``x0 = 0``.
+
+    In closed form ``x = 1 / (1 + W(y0 exp(y0 - tau)))`` with ``y0 = 1/x0 - 1``.
+    """
+    # A series where the mode still waits, so that derivatives are right at 0 too.
+    waits = x0 * jnp.maximum(tau, 1.0) < 1e-6
+    z = jnp.where(waits, x0, 0.0)
+    start = jnp.where(waits, 0.5, x0)
+    series = 1.0 + tau * z * (1.0 + (tau - 1.0) * z)
+    return jnp.where(waits, series, 1.0 / ((1.0 + _odds(start, tau)) * start))
+
+
 def lambert_curve(x0: jax.Array, tau: jax.Array) -> jax.Array:
-    """Solve ``dx/dtau = x^2 (1 - x)``: ``x = 1 / (1 + W(y0 exp(y0 - tau)))``."""
-    alive = x0 > 0
-    # Zero stays; the square is for the second derivative there.
-    still = x0 + x0**2 * tau
-    x0 = jnp.where(alive, x0, 1.0)
-    return jnp.where(alive, 1.0 / (1.0 + _odds(x0, tau)), still)
+    """Solve ``dx/dtau = x^2 (1 - x)``, smooth at ``x0 = 0`` too."""
+    return x0 * lambert_gain(x0, tau)
 
 
 @jax.custom_jvp

@@ -341,9 +341,9 @@ def test_rectifiers_record_ascending_eigenvalues():
     "call, message",
     [
         (lambda: predictor_eigenvalues(S0, [1.0], loss="cosine"), "loss must be one"),
-        (lambda: predictor_eigenvalues(0.5, [1.0]), "lambda0 must be"),
+        (lambda: predictor_eigenvalues(0.5, [1.0]), "start must be"),
         (lambda: predictor_eigenvalues([-0.5], [1.0]), "finite and >= 0"),
-        (lambda: predictor_eigenvalues([0.5], 1.0), r"t must be \[times\]"),
+        (lambda: predictor_eigenvalues([0.5], [np.nan]), "t must be >= 0, got nan"),
         (lambda: predictor_eigenvalues([0.5], [-1.0]), "t must be >= 0"),
         (lambda: euclidean_growth(stop_gradient="both"), "stop_gradient must be"),
         (

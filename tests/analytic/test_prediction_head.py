@@ -353,10 +353,7 @@ def test_callers_in_float32_get_float64_without_a_warning():
         (lambda: PatchData(patches=5), "patches must be even"),
         (lambda: population_batch(PatchData(strengths=(1.0,))), "two features"),
         (lambda: solve_frozen_head(np.ones((2, 2)), DATA), "features, then noise"),
-        (
-            lambda: solve_frozen_head(np.eye(2, 4), DATA)(np.array(1.0)),
-            r"t must be \[times\]",
-        ),
+        (lambda: solve_frozen_head(np.eye(2, 4), DATA), "no entry 0"),
         (lambda: population_moments(np.ones((2, 2)), DATA), "features, then noise"),
         (
             lambda: sample_patches(KEY, DATA, samples=2, dimension=2),

@@ -12,19 +12,22 @@ Source: Halvagal, Laborieux and Zenke, "Implicit variance regularization in
 non-contrastive SSL", NeurIPS 2023.
 """
 
+from ssljax.analytic.implicit_variance.averages import sphere_averages
 from ssljax.analytic.implicit_variance.cosine import (
     cosine_velocity,
     isotropic_rate,
     isotropic_variance,
     solve_cosine,
-    sphere_averages,
 )
 from ssljax.analytic.implicit_variance.euclidean import (
-    Growth,
-    euclidean_growth,
     predictor_eigenvalues,
     recruitment_time,
     solve_euclidean,
+    solve_predictor,
+)
+from ssljax.analytic.implicit_variance.growth import (
+    Growth,
+    euclidean_growth,
     weight_decay_limits,
 )
 from ssljax.analytic.implicit_variance.relu import relu_velocity, solve_relu
@@ -46,6 +49,7 @@ __all__ = [
     "solve_euclidean",
     "solve_moving_target",
     "solve_normalized_predictor",
+    "solve_predictor",
     "solve_relu",
     "sphere_averages",
     "weight_decay_limits",

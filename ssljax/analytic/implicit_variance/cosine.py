@@ -1,15 +1,16 @@
 """Modes of a linear network under the two cosine losses, coupled through averages."""
 
-import functools
-import math
-
 import jax
 import jax.numpy as jnp
 
+from ssljax.analytic.implicit_variance.averages import sphere_averages
 from ssljax.analytic.inputs import (
     check_choice,
+    check_finite,
     check_positive,
+    check_rate,
     check_spectrum,
+    check_whole,
 )
 from ssljax.analytic.ode import integrate
 from ssljax.analytic.precision import in_float64
@@ -17,50 +18,6 @@ from ssljax.analytic.solution import Solution, as_numbers
 
 LOSSES = ("cosine", "isoloss_cosine")
 STOP_GRADIENTS = ("target", "prediction", "none")
-
-
-@in_float64
-def sphere_averages(
-    variances: jax.Array,
-    eigenvalues: jax.Array,
-    *,
-    prediction_power: int = 3,
-    target_power: int = 1,
-) -> jax.Array:
-    """Compute ``E[z_m^2 z_k^2 / (|D z|^p |z|^q)]`` over ``z ~ N(0, diag(s))``.
-
-    Feynman's formula joins the two norms into one quadratic form at the price of an
-    integral, a Gamma integral takes it into the exponent, and what is left of the
-    Gaussian average is elementary. The trapezoidal rule in the logarithms of the two
-    variables converges exponentially, whatever the number of modes: to about 1e-6 while
-    the eigenvalues lie within a factor of 10^4.
-
-    Args:
-        variances: s, ``[modes]``, > 0.
-        eigenvalues: the diagonal of D, ``[modes]``, > 0.
-        prediction_power: p, >= 0.
-        target_power: q, >= 1. Where ``p + q - 4 >= modes`` the average is infinite.
-
-    Returns:
-        Symmetric ``[modes, modes]``.
-
-    Raises:
-        ValueError: if the two vectors differ in length or the average is infinite.
-
-    Source: follows from Halvagal, Laborieux and Zenke, NeurIPS 2023; the powers (3, 1)
-    are those of their cosine loss.
-
-    >>> k = sphere_averages(jnp.ones(4), jnp.ones(4))  # E[u_m^2 u_k^2] on the sphere
-    >>> round(float(k[0, 0]) * 24, 5), round(float(k[0, 1]) * 24, 5)
-    (3.0, 1.0)
-    """
-    s = check_spectrum("variances", variances)
-    eigenvalues = check_spectrum("eigenvalues", eigenvalues, like=s)
-    modes = s.shape[0]
-    p, q = prediction_power, target_power
-    if p + q - 4 >= modes:
-        raise ValueError(f"the average over {modes} modes is infinite for {p} and {q}")
-    return _averages(p, q, s, eigenvalues)
 
 
 @in_float64
@@ -98,7 +55,8 @@ def cosine_velocity(
 
     Raises:
         ValueError: for an unknown name, IsoLoss with another stop-gradient, no
-            predictor with another stop-gradient or loss, or too few modes.
+            predictor with another stop-gradient or loss, too few modes, a variance or
+            an alpha that is not positive, and a negative noise or weight decay.
 
     Source: Halvagal, Laborieux and Zenke, NeurIPS 2023; white inputs.
 
@@ -109,6 +67,8 @@ def cosine_velocity(
     check_choice("loss", loss, LOSSES)
     check_choice("stop_gradient", stop_gradient, STOP_GRADIENTS)
     s = check_spectrum("variances", variances, least=2 if predictor else 3)
+    check_positive("variances", s)
+    _check_numbers(alpha, target_noise, weight_decay)
     if loss != "cosine" and stop_gradient != "target":
         raise ValueError(
             f"{loss} has its stop-gradient on the target, got {stop_gradient!r}"
@@ -181,7 +141,9 @@ def solve_cosine(
         "predictor": predictor,
         "adjoint": adjoint,
     }
-    # Refuses unknown names and too few modes now rather than at the first call.
+    # Refuses unknown names, too few modes and impossible numbers now rather than at
+    # the first call.
+    _check_numbers(**numbers)
     jax.eval_shape(lambda s: _growth_rates(jnp.log(s), numbers, settings), start)
     return Solution(
         params={"start": start, **as_numbers(numbers)},
@@ -230,6 +192,10 @@ def isotropic_variance(
     Returns:
         The mean of that power, in units of a variance: a scalar, or ``[times]``.
 
+    Raises:
+        ValueError: for a loss of another name, variances of another shape, negative or
+            not finite, or an alpha that is not positive.
+
     Source: follows from Halvagal, Laborieux and Zenke, NeurIPS 2023.
 
     >>> s = jnp.array([0.3, 1.5])
@@ -239,8 +205,16 @@ def isotropic_variance(
     1.0817
     """
     check_choice("loss", loss, LOSSES)
+    check_positive("alpha", alpha)
+    check_finite("alpha", alpha)
+    s = jnp.asarray(variances, jnp.float64)
+    if s.ndim not in (1, 2) or s.size == 0:
+        raise ValueError(
+            f"variances must be [modes] or [times, modes], got shape {list(s.shape)}"
+        )
+    check_rate("variances", s)
     power = 1.0 if loss == "cosine" else 1.0 + alpha
-    return jnp.mean(jnp.asarray(variances) ** power, axis=-1) ** (1.0 / power)
+    return jnp.mean(s**power, axis=-1) ** (1.0 / power)
 
 
 @in_float64
@@ -263,44 +237,30 @@ def isotropic_rate(
         ``2 alpha / ((modes + 2) s)``, divided by ``s^alpha`` for IsoLoss, per unit of
         time (learning rate x step).
 
+    Raises:
+        ValueError: for a loss of another name, a variance or an alpha that is not
+            positive, or less than two modes.
+
     Source: follows from Halvagal, Laborieux and Zenke, NeurIPS 2023.
 
     >>> float(isotropic_rate(0.5, 2))
     1.0
     """
     check_choice("loss", loss, LOSSES)
+    modes = check_whole("modes", modes, 2)
+    for name, value in (("variance", variance), ("alpha", alpha)):
+        check_positive(name, value)
+        check_finite(name, value)
     rate = 2.0 * alpha / ((modes + 2) * jnp.asarray(variance, jnp.float64))
     return rate if loss == "cosine" else rate / variance**alpha
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _averages(p: int, q: int, s: jax.Array, x: jax.Array) -> jax.Array:
-    modes, power = s.shape[0], (p + q) / 2.0
-    # Where the nodes lie does not change the integral: no gradient goes through it.
-    # (That of a maximum is 0 / 0 where XLA recomputes its operand in other roundings.)
-    place = jax.lax.stop_gradient
-    # Only ratios of x matter for where the nodes have to be.
-    unit = jnp.sqrt(jnp.sum(x**2 * s) / jnp.sum(s))
-    if p == 0:
-        share, weight = jnp.zeros(1), jnp.ones(1) / math.gamma(power)
-        form = s[None, :]
-    else:
-        squares = (x / unit)[None, :] ** 2
-        spread = -jnp.log(jnp.clip(jnp.min(place(squares)), 1e-16, 1.0))
-        logit = jnp.linspace(-48.0 / p, 40.0 / q + spread, 64)
-        share, rest = jax.nn.sigmoid(logit), jax.nn.sigmoid(-logit)
-        weight = (logit[1] - logit[0]) * share ** (p / 2) * rest ** (q / 2)
-        weight = weight / (math.gamma(p / 2) * math.gamma(q / 2))
-        form = s[None, :] * (share[:, None] * squares + rest[:, None])  # [nodes, modes]
-    # From where the first mode has not yet decayed to where the last has.
-    largest = jnp.max(place(form), axis=1)
-    low = -jnp.log(largest) - 40.0 / (p + q)
-    high = -jnp.log(jnp.maximum(jnp.min(place(form), axis=1), 1e-14 * largest))
-    step = (high + max(36.0 / (modes + 4 - p - q), 6.0) - low) / 47
-    rho = jnp.exp(low[:, None] + step[:, None] * jnp.arange(48.0)[None, :])
-    decay = 1.0 + 2.0 * rho[:, :, None] * form[:, None, :]  # [nodes, radii, modes]
-    volume = jnp.exp(-0.5 * jnp.sum(jnp.log(decay), axis=2))
-    mass = (weight * step)[:, None] * rho**power * volume
-    second = (s[None, None, :] / decay).reshape(-1, modes)
-    average = second.T @ (mass.reshape(-1, 1) * second)
-    return unit**-p * average * (1.0 + 2.0 * jnp.eye(modes))
+def _check_numbers(
+    alpha: float | jax.Array,
+    target_noise: float | jax.Array,
+    weight_decay: float | jax.Array,
+) -> None:
+    check_positive("alpha", alpha)
+    check_finite("alpha", alpha)
+    check_rate("target_noise", target_noise)
+    check_rate("weight_decay", weight_decay)

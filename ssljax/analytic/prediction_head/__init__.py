@@ -19,7 +19,6 @@ from ssljax.analytic.prediction_head.dynamics import (
     HeadRule,
     descend,
     head_flow,
-    solve_frozen_head,
 )
 from ssljax.analytic.prediction_head.effects import (
     Acceleration,
@@ -28,6 +27,7 @@ from ssljax.analytic.prediction_head.effects import (
     feature_velocity,
     substitution_bound,
 )
+from ssljax.analytic.prediction_head.frozen import solve_frozen_head
 from ssljax.analytic.prediction_head.patches import (
     PatchBatch,
     enumerated_batch,

@@ -1,6 +1,5 @@
 """How encoder and head move: descent under any rule, the flow, and a closed form."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.analytic.inputs import check_times
-from ssljax.analytic.precision import in_float64
+from ssljax.analytic.inputs import check_between, check_rate
+from ssljax.analytic.precision import in_float64, known
 from ssljax.analytic.prediction_head.population import (
     HeadParams,
     PatchData,
-    check_weights,
+    check_head,
+    check_neurons,
     population_loss,
 )
 from ssljax.analytic.simulate import Simulation, gradient_descent, gradient_flow
@@ -39,6 +39,13 @@ class HeadRule(NamedTuple):
         head = head + self.tied * ((head + jnp.swapaxes(head, -1, -2)) / 2 - head)
         mask = jnp.asarray(self.trainable, head.dtype)
         return HeadParams(gradient.w, self.rate_ratio * mask * head)
+
+    def check(self) -> None:
+        """Raise for negative rates and for switches outside of [0, 1]."""
+        check_rate("rate_ratio", self.rate_ratio)
+        for name in ("trainable", "tied", "stop_gradient"):
+            check_between(name, getattr(self, name), 0, 1)
+        check_between("target_decay", self.target_decay, 0, 1, "[)")
 
 
 _DEFAULT = HeadRule()
@@ -69,7 +76,12 @@ def descend(
 
     Returns:
         Records of `HeadParams` at times learning rate x step; mappable over starts and
-        rules.
+        rules. Differentiable in the start, the rates and what the loss closes over;
+        the rule's stop-gradient acts on each step's gradient alone.
+
+    Raises:
+        ValueError: for a start or a rule that cannot be, for what `gradient_descent`
+            refuses, and for a descent that leaves the finite numbers.
 
     >>> from ssljax.analytic.prediction_head import patch_loss, population_batch
     >>> batch = population_batch(PatchData())
@@ -79,6 +91,10 @@ def descend(
     >>> path.values.w.shape
     (3, 2, 4)
     """
+
+    rule.check()
+    params = HeadParams(*params)
+    check_head(params)
 
     # The encoder itself is the target unless that is known to lag behind.
     lagging = isinstance(rule.target_decay, jax.Array) or rule.target_decay != 0.0
@@ -107,7 +123,29 @@ def descend(
         transform=transform,
         key=key,
     )
+    _require_finite(found.values, found.times)
     return found._replace(params=found.params[0]) if lagging else found
+
+
+def _require_finite(values: HeadParams, times: jax.Array) -> None:
+    """Raise one line for a descent that blew up."""
+    if not all(known(x) for x in (*values, times)):
+        return
+    rows = [np.asarray(x).reshape(len(times), -1) for x in values]
+    lost = ~np.isfinite(np.concatenate(rows, axis=1)).all(axis=1)
+    if not lost.any():
+        return
+    first = int(lost.argmax())
+    since = "from the start"
+    if first:
+        sizes = ", ".join(
+            f"largest |{name}| {np.abs(x[first - 1]).max():.3g}"
+            for name, x in zip(values._fields, rows, strict=True)
+        )
+        since = f"after time {float(times[first - 1]):.4g}, where it has the {sizes}"
+    raise ValueError(
+        f"the descent is not finite {since}; lower the learning rate or check the loss"
+    )
 
 
 @in_float64
@@ -118,6 +156,7 @@ def head_flow(
     data: PatchData,
     rate_ratio: float | jax.Array,
     rtol: float = 1e-9,
+    adjoint: str = "auto",
 ) -> Simulation:
     """Follow the population loss's gradient flow, training off-diagonal entries.
 
@@ -127,13 +166,28 @@ def head_flow(
         data: the distribution of the samples.
         rate_ratio: learning rate of the head over that of the encoder.
         rtol: relative tolerance of an integration step.
+        adjoint: derivatives to support: see `ssljax.analytic.integrate`.
 
     Returns:
-        Records of `HeadParams`.
+        Records of `HeadParams`. Their derivatives are those of the flow, in full: the
+        loss's stop-gradient only acts on the gradient that the flow follows.
+
+    Raises:
+        ValueError: for a start that cannot be, a negative ratio, and what `integrate`
+            refuses.
 
     Source: Wen and Li, NeurIPS 2022, in the limit of small rates and large batches.
+
+    >>> start = HeadParams(jnp.eye(2, 4) + 0.5, jnp.eye(2))
+    >>> flow = head_flow(start, jnp.array([0.0, 1.0]), data=PatchData(), rate_ratio=0.3)
+    >>> flow.values.head.shape
+    (2, 2, 2)
     """
     rule = HeadRule(rate_ratio=rate_ratio)
+    rule.check()
+    params = HeadParams(*params)
+    check_neurons(params.w, data)
+    check_head(params)
     return gradient_flow(
         lambda p: population_loss(p, data),
         params,
@@ -141,121 +195,5 @@ def head_flow(
         transform=lambda p, gradient: rule.scale(gradient),
         rtol=rtol,
         estimate_error=False,
+        adjoint=adjoint,
     )
-
-
-@in_float64
-def solve_frozen_head(
-    w: jax.Array, data: PatchData
-) -> Callable[[jax.Array], jax.Array]:
-    """Solve the gradient flow while the head stays the identity.
-
-    The neurons are independent then, and each keeps its length. Along a path
-    ``a_l(s) = a_l(0) (1 - 12 cross alpha_l^6 a_l(0)^4 s)^(-1/4)``, so the feature with
-    the largest ``alpha_l^6 a_l(0)^4`` wins in each neuron, whatever the other neurons
-    do; the clock is ``dt/ds = V^2 / N`` (variance, noise).
-
-    Args:
-        w: start, ``[outputs, d]``; features first, no entry of theirs 0.
-        data: the distribution of the samples.
-
-    Returns:
-        ``solution(t)``: ``<w_j, v_l>`` at times ``t`` (``[times]``, learning rate x
-        step), ``[times, outputs * features]``, features fastest. Quadrature and
-        bisection: any time costs the same; differentiable.
-
-    Source: the model of Wen and Li, NeurIPS 2022, without prediction head.
-
-    >>> w = jnp.array([[0.1, 0.1, 1.0]])
-    >>> solve_frozen_head(w, PatchData())(jnp.array([0.0]))[0].round(6).tolist()
-    [0.1, 0.1]
-    """
-    w = check_weights(w, data)
-    return lambda t: _frozen_alignments(w, check_times("t", t), data)
-
-
-# Compiled once for all solutions of a distribution; no loss is called in it.
-@functools.partial(jax.jit, static_argnames="data")
-def _frozen_alignments(w: jax.Array, t: jax.Array, data: PatchData) -> jax.Array:
-    """Return ``<w_j, v_l>`` at all times, ``[times, outputs * features]``."""
-
-    def neuron(w: jax.Array) -> jax.Array:
-        start = w[: len(data.strengths)]
-        return _frozen_neuron(start, jnp.sum(w**2), t, data)
-
-    return jnp.swapaxes(jax.vmap(neuron)(w), 0, 1).reshape(len(t), -1)
-
-
-def _frozen_neuron(
-    start: jax.Array, length: jax.Array, t: jax.Array, data: PatchData
-) -> jax.Array:
-    """Return one neuron's alignments, ``[times, features]``."""
-    constants, sixth = data.constants, jnp.asarray(data.strengths) ** 6
-    drive = sixth * start**4
-    winner = jnp.argmax(drive)
-    first = start[winner] ** 2
-
-    def along(squared: jax.Array) -> jax.Array:
-        """Return alignments at the winner's square, ``[..., features]``."""
-        progress = 1 - (first / squared[..., None]) ** 2
-        share = (drive / drive[winner]).reshape((1,) * squared.ndim + (-1,))
-        return start.reshape(share.shape) / (1 - share * progress) ** 0.25
-
-    # The winner's square when no noise is left bounds it.
-    stopped = jax.lax.stop_gradient(length)
-    limit = _bisect(
-        lambda x: jnp.sum(jax.lax.stop_gradient(along(x)) ** 2) < stopped,
-        jax.lax.stop_gradient(first),
-        stopped,
-    )
-
-    def pace(y: jax.Array) -> jax.Array:
-        """Return ``dt/dy`` in the logit y of the winner's square over its limit."""
-        share = jax.nn.sigmoid(y)
-        alignments = along(limit * share)
-        rest = length - jnp.sum(alignments**2, axis=-1)
-        rest = jnp.maximum(rest, 1e-14) * data.noise**2
-        noise = 15 * constants.noise * rest**3
-        sixths = sixth.reshape((1,) * share.ndim + (-1,)) * alignments**6
-        variance = constants.feature * jnp.sum(sixths, axis=-1) + noise
-        velocity = 3 * constants.cross * sixth[winner] * noise / variance**2
-        # d(a^2)/dt = 2 velocity a^6 and d(a^2)/dy = a^2 (1 - share).
-        return (1 - share) / (2 * velocity * (limit * share) ** 2)
-
-    begin = jnp.log(first / (limit - first))
-
-    def clock(y: jax.Array) -> jax.Array:
-        width = (y - begin) / _CELLS
-        nodes = begin + width[..., None] * jnp.asarray(_NODES).reshape(
-            (1,) * y.ndim + (-1,)
-        )
-        weights = jnp.asarray(_WEIGHTS).reshape((1,) * y.ndim + (-1,))
-        return jnp.sum(pace(nodes) * weights, axis=-1) * width
-
-    low = jnp.broadcast_to(begin, t.shape)
-    found = jax.lax.stop_gradient(_bisect(lambda y: clock(y) < t, low, low + 30.0))
-    # One step of Newton's method carries the derivatives.
-    found = found - (clock(found) - t) / pace(found)
-    return along(limit * jax.nn.sigmoid(found))
-
-
-def _bisect(
-    below: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array
-) -> jax.Array:
-    """Find where ``below`` turns from true to false."""
-
-    def halve(_: int, bounds: tuple[jax.Array, jax.Array]):
-        low, high = bounds
-        middle = (low + high) / 2
-        is_below = below(middle)
-        return jnp.where(is_below, middle, low), jnp.where(is_below, high, middle)
-
-    low, high = jax.lax.fori_loop(0, 60, halve, (low, high))
-    return (low + high) / 2
-
-
-# Gauss and Legendre's rule in each of some cells of unit width.
-_CELLS = 40
-_POINTS, _RULE = np.polynomial.legendre.leggauss(12)
-_NODES = (np.arange(_CELLS)[:, None] + (_POINTS[None, :] + 1) / 2).reshape(-1)
-_WEIGHTS = np.tile(_RULE / 2, _CELLS)

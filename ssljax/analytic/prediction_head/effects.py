@@ -5,10 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ssljax.analytic.inputs import check_finite, check_positive, check_rate
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.prediction_head.population import (
     HeadParams,
     PatchData,
+    check_head,
+    check_neurons,
     feature_parts,
     noise_moments,
     population_moments,
@@ -28,9 +31,13 @@ def feature_velocity(params: HeadParams, data: PatchData) -> jax.Array:
         V_jj^2`` (noise ``N_j``, variance ``V_jj``): each feature only feeds itself. An
         off-diagonal head brings in what the *other* neuron has learnt.
 
+    Raises:
+        ValueError: as `population_loss`.
+
     Source: Wen and Li, NeurIPS 2022, phase III, here without approximation.
     """
-    w, head = params
+    w, head = check_head(HeadParams(*params))
+    w = check_neurons(w, data)
     parts, constants = feature_parts(w, data), data.constants
     own = population_moments(w, data)[1]
     mixed = head @ parts
@@ -69,11 +76,13 @@ def acceleration(params: HeadParams, data: PatchData) -> Acceleration:
         in which the products of two small numbers are dropped.
 
     Raises:
-        ValueError: if there are not two neurons and two features.
+        ValueError: if there are not two neurons and two features, or as
+            `population_loss`.
 
     Source: Wen and Li, NeurIPS 2022, acceleration effect (phase III).
     """
-    w, head = params
+    w, head = check_head(HeadParams(*params))
+    check_neurons(w, data)
     if w.shape[0] != 2 or len(data.strengths) != 2:
         raise ValueError("acceleration needs two neurons and two features")
     constants, parts = data.constants, feature_parts(w, data)
@@ -112,10 +121,18 @@ def conserved_quantities(
         ``[2]``. Descent lets them drift in proportion to the learning rate; the first
         only grows.
 
+    Raises:
+        ValueError: if there are not two neurons with their head, a number is not
+            finite, or the ratio is not positive.
+
     Source: Euler's identity for the degree 3 of the neurons and the degree 0 of the
     loss, for the model of Wen and Li, NeurIPS 2022.
     """
-    w, head = params
+    w, head = check_head(HeadParams(*params))
+    if len(w) != 2:
+        raise ValueError(f"conserved_quantities needs two neurons, got {len(w)}")
+    check_positive("rate_ratio", rate_ratio)
+    check_finite("rate_ratio", rate_ratio)
     lengths = jnp.sum(w**2, axis=1)
     borrowed = head[1, 0] ** 2 - head[0, 1] ** 2
     return jnp.stack([jnp.sum(lengths), lengths[1] + 3.0 * borrowed / rate_ratio])
@@ -134,10 +151,15 @@ def substitution_bound(
     Returns:
         ``sqrt(rate_ratio / 3) norm``, reached if that neuron vanished.
 
+    Raises:
+        ValueError: for a negative number or one that is not finite.
+
     Source: Wen and Li, NeurIPS 2022, substitution effect: ``|E_21|`` is of the order of
     the root of the ratio of rates.
 
     >>> float(substitution_bound(3.0, 1.0))
     1.0
     """
+    check_rate("rate_ratio", rate_ratio)
+    check_rate("norm", norm)
     return jnp.sqrt(jnp.asarray(rate_ratio, jnp.float64) / 3.0) * norm

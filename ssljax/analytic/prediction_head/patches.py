@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax import losses
-from ssljax.analytic.inputs import check_at_least
+from ssljax.analytic.inputs import check_at_least, check_whole
 from ssljax.analytic.prediction_head.population import HeadParams, PatchData
 
 
@@ -23,9 +23,33 @@ class PatchBatch(NamedTuple):
 
 
 def neurons(w: jax.Array, patches: jax.Array, shown: jax.Array) -> jax.Array:
-    """Return ``sum_p <w_j, X_p>^3`` over the patches shown, ``[N, outputs]``."""
+    """Return ``sum_p <w_j, X_p>^3`` over the patches shown, ``[N, outputs]``.
+
+    Args:
+        w: ``[outputs, d]``.
+        patches: ``[N, P, d]``.
+        shown: ``[N, P]``, 1 where a patch is shown and 0 where it is hidden.
+
+    Raises:
+        ValueError: where the shapes do not fit.
+
+    >>> neurons(jnp.array([[2.0]]), jnp.ones((1, 3, 1)), jnp.array([[1.0, 1.0, 0.0]]))
+    Array([[16.]], dtype=float32)
+    """
+    _check_fit(w, patches, shown)
     products = jnp.einsum("npd,jd->npj", patches, w)
     return jnp.einsum("npj,np->nj", products * products * products, shown)
+
+
+def _check_fit(w: jax.Array, patches: jax.Array, shown: jax.Array) -> None:
+    shapes = [np.shape(x) for x in (w, patches, shown)]
+    if [len(shape) for shape in shapes] != [2, 3, 2] or (
+        shapes[1] != (*shapes[2], shapes[0][1])
+    ):
+        raise ValueError(
+            "weights, patches and masks must be [outputs, d], [N, P, d] and [N, P], "
+            f"got shapes {', '.join(str(list(shape)) for shape in shapes)}"
+        )
 
 
 def patch_loss(
@@ -46,6 +70,9 @@ def patch_loss(
     Returns:
         ``sum_j 1 - corr(sum_r E_jr f_r(view 1), f_j(view 2))``.
 
+    Raises:
+        ValueError: where the shapes do not fit.
+
     Source: Wen and Li, NeurIPS 2022: head without projector, one direction.
 
     >>> batch = population_batch(PatchData())
@@ -54,6 +81,11 @@ def patch_loss(
     True
     """
     w, head = params
+    if np.shape(head) != (np.shape(w)[0],) * 2:
+        raise ValueError(
+            f"head must be [outputs, outputs] for w of shape {list(np.shape(w))}, "
+            f"got shape {list(np.shape(head))}"
+        )
     target = jax.lax.stop_gradient(w) if target is None else target
     patches, first = batch
     online = neurons(w, patches, first) @ head.T
@@ -90,14 +122,15 @@ def sample_patches(
         feature may always stand in the first ones.
 
     Raises:
-        ValueError: if there is no room for noise.
+        ValueError: if there is no room for noise, or no whole number of samples.
 
     >>> key = jax.random.key(0, impl="rbg")
     >>> sample_patches(key, PatchData(), samples=3, dimension=5).patches.shape
     (3, 8, 5)
     """
     features = len(data.strengths)
-    check_at_least("dimension", dimension, features + 1)
+    check_whole("samples", samples, 1)
+    check_at_least("dimension", check_whole("dimension", dimension, 1), features + 1)
     kinds, signs, noise, masks = jax.random.split(key, 4)
     kind = jax.random.randint(kinds, (samples,), 0, features)
     sign = jax.random.rademacher(signs, (samples,), dtype=float)

@@ -6,8 +6,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ssljax.analytic.inputs import check_at_least, check_positive
+from ssljax.analytic.inputs import (
+    check_at_least,
+    check_finite,
+    check_moment,
+    check_positive,
+    check_shape,
+    check_whole,
+)
 from ssljax.analytic.precision import in_float64
+from ssljax.analytic.spectral_functions import symmetric_power
 
 
 class HeadParams(NamedTuple):
@@ -53,8 +61,10 @@ class PatchData:
 
     def __post_init__(self) -> None:
         check_at_least("the number of strengths", len(self.strengths), 1)
-        check_positive("strengths", self.strengths)
-        check_positive("noise", self.noise)
+        for name, values in (("strengths", self.strengths), ("noise", self.noise)):
+            for value in jax.tree.leaves(values):
+                check_positive(name, value)
+                check_finite(name, value)
         population_constants(self.patches, self.feature_patches)
 
     @property
@@ -87,7 +97,10 @@ def population_constants(
     >>> [round(7 * c) for c in population_constants(8, 4)]
     [12, 16, 14]
     """
-    if patches < 2 or patches % 2:
+    check_whole("patches", patches, 1)
+    check_whole("feature_patches", feature_patches, 1)
+    check_whole("features", features, 1)
+    if patches % 2:
         raise ValueError(f"patches must be even and at least 2, got {patches}")
     check_at_least("feature_patches", feature_patches, 1, patches)
     mean = feature_patches / 2
@@ -101,20 +114,36 @@ def population_constants(
 
 def feature_parts(w: jax.Array, data: PatchData) -> jax.Array:
     """Return ``alpha_l^3 <w_j, v_l>^3``, ``[outputs, features]``."""
-    w = check_weights(w, data)
     features = len(data.strengths)
     return (w[:, :features] * jnp.asarray(data.strengths)[None, :]) ** 3
 
 
 def check_weights(w: jax.Array, data: PatchData) -> jax.Array:
     """Return ``[outputs, d]``, and raise where features leave no room for noise."""
-    w, features = jnp.asarray(w), len(data.strengths)
+    w, features = jnp.asarray(w, jnp.float64), len(data.strengths)
     if w.ndim != 2 or w.shape[1] <= features:
         raise ValueError(
             f"w must be [outputs, d] with d > {features} (features, then noise), "
             f"got shape {list(w.shape)}"
         )
+    check_finite("w", w)
     return w
+
+
+def check_neurons(w: jax.Array, data: PatchData) -> jax.Array:
+    """Return `check_weights`, and raise for neurons whose output does not vary."""
+    w = check_weights(w, data)
+    check_positive("the length of each neuron in w", jnp.sum(w**2, axis=1))
+    return w
+
+
+def check_head(params: HeadParams) -> HeadParams:
+    """Return finite parameters in float64, and raise where they do not fit."""
+    w = check_shape("w", params.w, "outputs", "d")
+    check_finite("w", w)
+    head = check_shape("head", params.head, len(w), len(w))
+    check_finite("head", head)
+    return HeadParams(w, head)
 
 
 def noise_moments(w: jax.Array, data: PatchData) -> jax.Array:
@@ -138,12 +167,16 @@ def population_moments(w: jax.Array, data: PatchData) -> tuple[jax.Array, jax.Ar
         ``C_ij = E[f_i(view 1) f_j(view 2)]`` and ``V_ij = E[f_i(view 1) f_j(view 1)]``,
         ``[outputs, outputs]`` each; the means are 0.
 
+    Raises:
+        ValueError: for weights that leave no room for noise or are not finite.
+
     Source: Isserlis' theorem, for the model of Wen and Li, NeurIPS 2022.
 
     >>> cross, own = population_moments(jnp.eye(2, 4), PatchData())
     >>> round(float(cross[0, 0] / own[0, 0]), 6)  # without noise: 12 / 16
     0.75
     """
+    w = check_weights(w, data)
     parts, constants = feature_parts(w, data), data.constants
     features = parts @ parts.T
     own = constants.feature * features + constants.noise * noise_moments(w, data)
@@ -156,6 +189,10 @@ def population_loss(
 ) -> jax.Array:
     """Compute the expected loss: outputs minus correlations with the other view.
 
+    Its gradient is a semi-gradient by design, that of training: the target branch is
+    held fixed unless it is passed, so `jax.grad` of this function is not the slope of
+    its values in ``w``. For that slope pass ``target=params.w``.
+
     Args:
         params: encoder ``w`` and head.
         data: the distribution of the samples.
@@ -166,6 +203,10 @@ def population_loss(
         ``sum_j 1 - corr(sum_r E_jr f_r(view 1), f_j(view 2))``; its gradient is the
         expected one. At least ``outputs (1 - cross / feature)``.
 
+    Raises:
+        ValueError: for weights or a head that do not fit, are not finite, or have an
+            output that does not vary.
+
     Source: Wen and Li, "The mechanism of prediction head in non-contrastive
     self-supervised learning", NeurIPS 2022: batch-normalised output, infinite batch.
 
@@ -173,8 +214,10 @@ def population_loss(
     >>> round(float(population_loss(best, PatchData())), 12)
     0.5
     """
-    w, head = params
+    w, head = check_head(HeadParams(*params))
+    check_neurons(w, data)
     target = jax.lax.stop_gradient(w) if target is None else target
+    target = check_shape("target", check_neurons(target, data), *w.shape)
     own = population_moments(w, data)[1]
     its_own = population_moments(target, data)[1]
     parts, its_parts = feature_parts(w, data), feature_parts(target, data)
@@ -185,8 +228,22 @@ def population_loss(
 
 @in_float64
 def output_correlation(w: jax.Array, data: PatchData) -> jax.Array:
-    """Return the correlation of the neurons within one view, ``[outputs, outputs]``."""
-    own = population_moments(w, data)[1]
+    """Return the correlation of the neurons within one view.
+
+    Args:
+        w: ``[outputs, d]``, features first, no row 0.
+        data: the distribution of the samples.
+
+    Returns:
+        ``[outputs, outputs]``, 1 on the diagonal.
+
+    Raises:
+        ValueError: as `population_moments`, and for a neuron that does not vary.
+
+    >>> output_correlation(jnp.eye(2, 4), PatchData()).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    own = population_moments(check_neurons(w, data), data)[1]
     lengths = jnp.sqrt(jnp.diag(own))
     return own / (lengths[:, None] * lengths[None, :])
 
@@ -195,10 +252,28 @@ def output_correlation(w: jax.Array, data: PatchData) -> jax.Array:
 def effective_rank(covariance: jax.Array) -> jax.Array:
     """Return the exponential of the entropy of the normalised spectrum of a covariance.
 
+    Args:
+        covariance: symmetric ``[n, n]`` with a positive trace.
+
+    Returns:
+        A number from 1 to n; twice differentiable at full rank, where eigenvalues
+        repeat too. At an eigenvalue 0 its slope is infinite, and not returned.
+
+    Raises:
+        ValueError: if that is not such a matrix.
+
+    Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007.
+
     >>> float(effective_rank(jnp.eye(3)).round(6))
     3.0
     """
-    shares = jnp.linalg.eigvalsh(covariance) / jnp.trace(covariance)
-    positive = shares > 0
-    logs = jnp.log(jnp.where(positive, shares, 1.0))
-    return jnp.exp(-jnp.sum(jnp.where(positive, shares * logs, 0.0)))
+    covariance = check_moment("covariance", covariance)
+    check_finite("covariance", covariance)
+    trace = jnp.trace(covariance)
+    check_positive("the trace of covariance", trace)
+    shares = covariance / trace
+    # The matrix p ln p, as the derivative of p^x at x = 1, which is safe to
+    # differentiate at repeated eigenvalues.
+    one = jnp.ones(())
+    _, entropy = jax.jvp(lambda x: symmetric_power(shares, x), (one,), (one,))
+    return jnp.exp(-jnp.trace(entropy))
