@@ -49,6 +49,8 @@ _LAZY = {
     "integrate": "simulate",
     "iter_norm_spectrum": "spectral_transformation",
     "kernel_embedding": "stepwise",
+    "kernel_embedding_of": "stepwise",
+    "network_ntk": "network_ntk",
     "predictor_eigenvalues": "implicit_variance",
     "small_init_prediction": "stepwise",
     "spectral_fingerprint": "fingerprint",
