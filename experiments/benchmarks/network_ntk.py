@@ -53,7 +53,8 @@ def measure(arch: str, count: int, directions: int, function: str) -> dict[str, 
         MLP((128, OUTPUTS), dtype=jnp.float64),
         MLP(()),
     )
-    variables = initialise(network, jax.random.key(0), x.shape[1:])
+    with jax.enable_x64(True):
+        variables = initialise(network, jax.random.key(0), x.shape[1:])
     signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(directions, OUTPUTS))
     start = time.process_time()
     if function == "network_ntk":

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssljax.analytic.inputs import (
     check_at_least,
@@ -17,8 +18,10 @@ from ssljax.analytic.inputs import (
     check_shape,
     check_symmetric,
 )
-from ssljax.analytic.precision import in_float64
+from ssljax.analytic.ntk import check_finite
+from ssljax.analytic.precision import in_float64, known
 from ssljax.analytic.stepwise.axes import ordered_axes
+from ssljax.analytic.stepwise.definite import check_kernel
 from ssljax.analytic.stepwise.eigensolver import leading_modes, pair
 
 __all__ = [
@@ -71,7 +74,8 @@ def contrastive_kernel(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
         cross moment in feature space; where K has full rank, n of them are negative.
 
     Raises:
-        ValueError: unless all three are ``[n, n]`` and the first and last symmetric.
+        ValueError: unless all three are ``[n, n]`` and finite, the first and last
+            symmetric, and the kernel of all views has no clearly negative eigenvalue.
 
     Source: Simon et al., "On the stepwise nature of self-supervised learning", ICML
     2023, section 5.
@@ -100,14 +104,17 @@ def kernel_modes(k_xx: Any, k_xxp: Any, k_xpxp: Any, dim: int) -> KernelModes:
 
     Returns:
         The modes. A large kernel is only ever multiplied with, so that n = 2,000 pairs
-        take seconds. Derivatives with respect to the kernel are exact for the
+        take seconds; for kernels that do not fit in memory see `kernel_embedding_of`.
+        Derivatives with respect to the kernel are exact for the
         eigenvalues and for ``K c c^T K``, also where some of the ``dim`` eigenvalues
         coincide, and for ``c`` where they are distinct. Modes are only as well defined
         as the gap to the next eigenvalue is wide.
 
     Raises:
-        ValueError: for other shapes, a kernel of views among themselves that is not
-            symmetric, or fewer than ``dim`` positive eigenvalues.
+        ValueError: for other shapes, numbers that are not finite, a kernel of views
+            among themselves that is not symmetric, a kernel of all views that has a
+            clearly negative eigenvalue, or fewer than ``dim`` positive eigenvalues of
+            the contrastive kernel.
 
     Source: Simon et al. 2023, proposition 5.1.
 
@@ -196,6 +203,8 @@ def kernel_start(
     """
     first = check_shape("f_x", f_x, len(k_xx), "D")
     second = check_shape("f_xp", f_xp, *first.shape)
+    check_finite("f_x", first)
+    check_finite("f_xp", second)
     gamma, c = kernel_modes(k_xx, k_xxp, k_xpxp, first.shape[1])
     a = c * jnp.sqrt(gamma)[None, :]
     columns = jnp.concatenate([first, second]).T @ a
@@ -237,7 +246,12 @@ def _all_views(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
     first = check_shape("k_xx", k_xx, "n", "n")
     cross = check_shape("k_xxp", k_xxp, *first.shape)
     second = check_shape("k_xpxp", k_xpxp, *first.shape)
+    for name, part in (("k_xx", first), ("k_xxp", cross), ("k_xpxp", second)):
+        check_finite(name, part)
     check_symmetric("k_xx", first)
     check_symmetric("k_xpxp", second)
     kernel = jnp.block([[first, cross], [cross.T, second]])
-    return 0.5 * (kernel + kernel.T)
+    kernel = 0.5 * (kernel + kernel.T)
+    if known(kernel):
+        check_kernel("the kernel of all views", np.asarray(kernel))
+    return kernel
