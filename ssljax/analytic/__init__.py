@@ -1,8 +1,9 @@
 """Theory of self-supervised learning beside simulations of the losses that train.
 
 For each theory: closed-form or reduced dynamics, a simulation that differentiates the
-very functions of `ssljax.losses`, and a comparison that passes or fails. Everything is float64, time is learning rate x step, and trajectories are
-``[times, modes]``. `ssljax theory all` runs every check.
+very functions of `ssljax.losses`, and a comparison that passes or fails. Everything is
+float64, time is learning rate x step, and trajectories are ``[times, modes]``.
+`ssljax theory all` runs every check.
 """
 
 import importlib
@@ -55,6 +56,8 @@ _LAZY = {
     "integrate": "ode",
     "iter_norm_spectrum": "spectral_transformation",
     "kernel_embedding": "stepwise",
+    "kernel_embedding_of": "stepwise",
+    "network_ntk": "network_ntk",
     "predictor_eigenvalues": "implicit_variance",
     "small_init_prediction": "stepwise",
     "spectral_fingerprint": "fingerprint",

@@ -141,11 +141,6 @@ def check_not_negative(name: str, values: Any) -> None:
     _require(name, values, lambda x: x >= 0, "be >= 0")
 
 
-def check_finite(name: str, values: Any) -> None:
-    """Raise for NaN and infinities."""
-    _require(name, values, np.isfinite, "be finite")
-
-
 def check_rate(name: str, values: Any) -> None:
     """Raise unless all numbers are finite and >= 0."""
     _require(name, values, lambda x: np.isfinite(x) & (x >= 0), "be finite and >= 0")

@@ -6,8 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ssljax.analytic.inputs import check_at_least, check_shape
-from ssljax.analytic.precision import in_float64
+from ssljax.analytic.inputs import (
+    check_at_least,
+    check_finite,
+    check_not_negative,
+    check_positive,
+    check_shape,
+)
+from ssljax.analytic.precision import being_traced, in_float64
 
 __all__ = ["empirical_ntk", "relu_network", "relu_network_init", "relu_ntk"]
 
@@ -93,7 +99,8 @@ def relu_ntk(
         ``[N, M]``, the kernel of any one output.
 
     Raises:
-        ValueError: for inputs that do not fit or less than one hidden layer.
+        ValueError: for inputs that do not fit or are not finite, less than one hidden
+            layer, or a negative scale.
 
     Source: Cho and Saul, "Kernel methods for deep learning", 2009 (arc-cosine kernels
     of order 0 and 1); Jacot et al., "Neural tangent kernel", 2018 (the recursion).
@@ -104,6 +111,10 @@ def relu_ntk(
     x = check_shape("x", x, "N", "m")
     other = x if x_other is None else check_shape("x_other", x_other, "M", x.shape[1])
     check_at_least("hidden_layers", hidden_layers, 1)
+    check_positive("hidden_scale", hidden_scale)
+    check_not_negative("readout_scale", readout_scale)
+    check_finite("x", x)
+    check_finite("x_other", other)
     fan_in = x.shape[1]
     covariance = x @ other.T / fan_in
     squares = jnp.sum(x**2, axis=1)[:, None] * jnp.sum(other**2, axis=1)[None, :]
@@ -130,26 +141,31 @@ def empirical_ntk(
     *,
     directions: Any = None,
     block: int = 32,
+    memory: float = 1e9,
 ) -> jax.Array:
     """Compute a network's tangent kernel at its parameters, averaged over outputs.
+
+    For the package's own networks `network_ntk` gives the same numbers sooner.
 
     Args:
         apply: ``apply(params, x)`` gives embeddings ``[N, D]``; every row must depend
             on its own input alone (no batch statistics).
         params: a pytree of floating arrays.
         x: inputs ``[N, ...]``.
-        x_other: inputs ``[M, ...]``; None takes ``x``.
+        x_other: inputs ``[M, ...]``; None takes ``x``, and half of the products.
         directions: rows v, ``[K, D]``, with mean of ``v v^T`` the identity; None takes
             all D outputs. A few random rows of +-1 estimate the average more cheaply.
-        block: samples whose gradients are held at once; two blocks of gradients of all
-            parameters must fit in memory.
+        block: samples that are differentiated at once, at most.
+        memory: bytes of gradients that are held, at least those of two samples. Where
+            they suffice for all samples, every gradient is computed once.
 
     Returns:
         ``[N, M]``: the mean over outputs k of ``<grad f_k(x), grad f_k(x')>``. Each
         output's own kernel is the same at infinite width.
 
     Raises:
-        ValueError: if ``directions`` are not ``[K, D]``.
+        ValueError: if ``directions`` are not ``[K, D]``, the inputs do not fit each
+            other or are not finite, or ``block`` or ``memory`` is not positive.
 
     Source: Jacot et al., "Neural tangent kernel", 2018, definition of the kernel.
 
@@ -158,16 +174,19 @@ def empirical_ntk(
     >>> empirical_ntk(linear, jnp.ones((4, 2)), x).tolist()
     [[5.0, 2.0], [2.0, 1.0]]
     """
-    x = jnp.asarray(x)
-    other = x if x_other is None else jnp.asarray(x_other)
+    x, other = ntk_inputs(x, x_other)
+    check_at_least("block", block, 1)
+    check_positive("memory", memory)
     outputs = jax.eval_shape(apply, params, x[:1]).shape[-1]
-    average = 1.0 / outputs
-    if directions is None:
-        directions = jnp.eye(outputs)
-    else:
-        directions = check_shape("directions", directions, "K", outputs)
-        average = average / len(directions)
+    directions, average = ntk_directions(directions, outputs)
+    size = 8 * sum(leaf.size for leaf in jax.tree.leaves(params))
+    # Rows of the kernel that are computed together, and samples beside them.
+    held = max(1, int(memory // max(size, 1)) - block)
+    if len(x) <= held:
+        held = len(x)
+    block = max(1, min(block, int(memory // max(size, 1)) - 1))
 
+    @jax.jit
     def gradients(samples: jax.Array, direction: jax.Array) -> list[jax.Array]:
         def along(params: Any, sample: jax.Array) -> jax.Array:
             return apply(params, sample[None])[0] @ direction
@@ -176,29 +195,74 @@ def empirical_ntk(
         return [g.reshape(len(samples), -1) for g in jax.tree.leaves(found)]
 
     @jax.jit
-    def part(rows: jax.Array, columns: jax.Array) -> jax.Array:
-        def one(total: jax.Array, direction: jax.Array) -> tuple[jax.Array, None]:
-            pairs = zip(
-                gradients(rows, direction), gradients(columns, direction), strict=True
-            )
-            return total + sum(a @ b.T for a, b in pairs), None
+    def products(a: list[jax.Array], b: list[jax.Array]) -> jax.Array:
+        empty = jnp.zeros((len(a[0]), len(b[0])))
+        return sum((p @ q.T for p, q in zip(a, b, strict=True)), empty)
 
-        empty = jnp.zeros((len(rows), len(columns)))
-        total, _ = jax.lax.scan(one, empty, directions)
-        return average * total
+    def above(mine: list[list[jax.Array]]) -> jax.Array:
+        # Below the diagonal the kernel is known from above it.
+        return jnp.concatenate(
+            [
+                jnp.concatenate(
+                    [
+                        products(a, b) if i <= j else jnp.zeros((len(a[0]), len(b[0])))
+                        for j, b in enumerate(mine)
+                    ],
+                    axis=1,
+                )
+                for i, a in enumerate(mine)
+            ]
+        )
 
-    return jnp.concatenate(
-        [
-            jnp.concatenate(
-                [
-                    part(x[i : i + block], other[j : j + block])
-                    for j in range(0, len(other), block)
-                ],
-                axis=1,
-            )
-            for i in range(0, len(x), block)
-        ]
-    )
+    def blocks(samples: jax.Array, start: int, end: int) -> list[jax.Array]:
+        return [samples[i : min(i + block, end)] for i in range(start, end, block)]
+
+    def one(direction: jax.Array) -> jax.Array:
+        rows = []
+        for start in range(0, len(x), held):
+            end = min(start + held, len(x))
+            mine = [gradients(part, direction) for part in blocks(x, start, end)]
+            row = []
+            if x_other is None:
+                row += [jnp.zeros((end - start, start)), above(mine)]
+            for part in blocks(other, end if x_other is None else 0, len(other)):
+                theirs = gradients(part, direction)
+                row.append(jnp.concatenate([products(a, theirs) for a in mine]))
+            rows.append(jnp.concatenate(row, axis=1))
+        return jnp.concatenate(rows)
+
+    total = jnp.zeros((len(x), len(other)))
+    if being_traced():
+        # One program for all directions; outside of a trace one for each block is less.
+        total, _ = jax.lax.scan(lambda t, v: (t + one(v), None), total, directions)
+    else:
+        for direction in directions:
+            total = total + one(direction)
+    if x_other is None:
+        total = jnp.triu(total) + jnp.triu(total, 1).T
+    return average * total
+
+
+def ntk_inputs(x: Any, x_other: Any) -> tuple[jax.Array, jax.Array]:
+    """Return both sets of inputs of a kernel, and raise unless they fit."""
+    x = jnp.asarray(x)
+    other = x if x_other is None else jnp.asarray(x_other)
+    if x.ndim == 0 or x.shape[1:] != other.shape[1:] or 0 in (len(x), len(other)):
+        raise ValueError(
+            f"x and x_other must be samples of one shape, [N, ...] and [M, ...], "
+            f"got {list(x.shape)} and {list(other.shape)}"
+        )
+    check_finite("x", x)
+    check_finite("x_other", other)
+    return x, other
+
+
+def ntk_directions(directions: Any, outputs: int) -> tuple[jax.Array, float]:
+    """Return the directions ``[K, D]`` and what a sum over them is multiplied with."""
+    if directions is None:
+        return jnp.eye(outputs), 1.0 / outputs
+    directions = check_shape("directions", directions, "K", outputs)
+    return directions, 1.0 / (outputs * len(directions))
 
 
 def _arccosine_0(cosine: jax.Array) -> jax.Array:

@@ -60,6 +60,32 @@ def test_empirical_kernel_equals_the_full_jacobian_in_any_blocks(float64):
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("memory", [1e9, 6e3, 1.0], ids=["all", "some", "least"])
+def test_symmetry_and_little_memory_change_nothing(memory, float64):
+    x = jnp.asarray(inputs(5))
+    params = relu_network_init(jax.random.key(1), (6, 8, 7, 3))  # 125 numbers
+    expected = empirical_ntk(relu_network, params, x, x, block=5)
+    found = empirical_ntk(relu_network, params, x, block=2, memory=memory)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert np.array_equal(found, found.T)
+    compiled = jax.jit(lambda x: empirical_ntk(relu_network, params, x, memory=memory))
+    np.testing.assert_allclose(compiled(x), expected, rtol=1e-12)
+
+
+def test_every_gradient_is_computed_once():
+    seen = []
+
+    def apply(params, x):
+        jax.debug.callback(lambda first: seen.append(float(first)), x[0, 0])
+        return x @ params.T
+
+    x = np.arange(6.0)[:, None] + 1.0
+    found = empirical_ntk(apply, jnp.ones((1, 1)), x, block=2)
+    jax.effects_barrier()
+    np.testing.assert_allclose(found, x @ x.T)
+    assert sorted(seen) == x[:, 0].tolist()
+
+
 def test_random_directions_average_to_all_outputs(float64):
     x = jnp.asarray(inputs(3))
     params = relu_network_init(jax.random.key(1), (6, 8, 2))
@@ -136,8 +162,22 @@ def test_what_does_not_fit_is_named():
         relu_ntk(x, inputs(m=3))
     with pytest.raises(ValueError, match="at least 1, got 0"):
         relu_ntk(x, hidden_layers=0)
+    with pytest.raises(ValueError, match="x must be finite"):
+        relu_ntk(np.nan * x)
+    with pytest.raises(ValueError, match="hidden_scale must be > 0, got -1"):
+        relu_ntk(x, hidden_scale=-1.0)
+    with pytest.raises(ValueError, match="readout_scale must be >= 0, got nan"):
+        relu_ntk(x, readout_scale=np.nan)
     with pytest.raises(ValueError, match="inputs, hidden, outputs"):
         relu_network_init(jax.random.key(0), (6, 2))
     params = relu_network_init(jax.random.key(0), (6, 5, 2))
     with pytest.raises(ValueError, match=r"directions must be \[K, 2\]"):
         empirical_ntk(relu_network, params, x, directions=np.ones((1, 3)))
+    with pytest.raises(ValueError, match="samples of one shape"):
+        empirical_ntk(relu_network, params, x, x[:, :2])
+    with pytest.raises(ValueError, match="x must be finite"):
+        empirical_ntk(relu_network, params, np.inf * x)
+    with pytest.raises(ValueError, match="block must be at least 1, got 0"):
+        empirical_ntk(relu_network, params, x, block=0)
+    with pytest.raises(ValueError, match="memory must be > 0"):
+        empirical_ntk(relu_network, params, x, memory=-1.0)

@@ -251,6 +251,12 @@ def test_what_does_not_fit_is_named():
         kernel_embedding(k, k, other, 1)
     with pytest.raises(ValueError, match="dim must be 1 to 3, got 4"):
         kernel_embedding(k, k, k, 4)
+    with pytest.raises(ValueError, match="k_xxp must be finite"):
+        kernel_embedding(k, np.nan * k, k, 1)
+    with pytest.raises(ValueError, match="definite, got the eigenvalue -1"):
+        kernel_embedding(k, 2 * k, k, 1)
+    with pytest.raises(ValueError, match="f_xp must be finite"):
+        kernel_start(k, k, k, np.ones((3, 1)), np.full((3, 1), np.inf))
     with pytest.raises(ValueError, match="at least 2 positive eigenvalues, got 0"):
         kernel_embedding(k, -k, k, 2)
     with pytest.raises(ValueError, match=r"k_test_x must be \[tests, 3\]"):

@@ -25,7 +25,8 @@ FLOORS = (
     ("runs",),
     ("training",),
     ("methods",),
-    ("analytic", "models"),
+    ("analytic",),
+    ("models",),
     ("losses", "data", "evaluation", "config"),
 )
 # The front door imports from every floor; the floors may import these names of it.

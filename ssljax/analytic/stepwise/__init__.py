@@ -29,6 +29,7 @@ from ssljax.analytic.stepwise.kernel import (
     kernel_start,
     kernel_steps,
 )
+from ssljax.analytic.stepwise.large_kernel import KernelEmbedding, kernel_embedding_of
 from ssljax.analytic.stepwise.modes import (
     aligned_eigenvalues,
     aligned_singular_values,
@@ -64,6 +65,7 @@ from ssljax.analytic.stepwise.spectral_contrastive import (
 __all__ = [
     "AlignedStart",
     "ErrorExponents",
+    "KernelEmbedding",
     "aligned_eigenvalues",
     "aligned_singular_values",
     "aligned_start",
@@ -80,6 +82,7 @@ __all__ = [
     "half_times",
     "info_nce_expansion",
     "kernel_embedding",
+    "kernel_embedding_of",
     "kernel_modes",
     "kernel_start",
     "kernel_steps",

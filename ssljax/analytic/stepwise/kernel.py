@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssljax.analytic.curves import logistic_curve
 from ssljax.analytic.inputs import (
@@ -20,12 +21,13 @@ from ssljax.analytic.inputs import (
     check_spectrum,
     check_symmetric,
 )
-from ssljax.analytic.precision import in_float64
+from ssljax.analytic.precision import in_float64, known
 from ssljax.analytic.solution import Solution
 from ssljax.analytic.stepwise.axes import ordered_axes
+from ssljax.analytic.stepwise.definite import check_kernel
 from ssljax.analytic.stepwise.eigensolver import leading_modes, pair
 from ssljax.analytic.stepwise.embedding import KernelEmbedding
-from ssljax.analytic.stepwise.symmetric import check_semidefinite, matrix_root
+from ssljax.analytic.stepwise.symmetric import matrix_root
 
 __all__ = [
     "KernelEmbedding",
@@ -79,7 +81,7 @@ def contrastive_kernel(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
 
     Raises:
         ValueError: unless all three are ``[n, n]`` and finite, the first and last
-            symmetric, and the kernel of all views positive semi-definite.
+            symmetric, and the kernel of all views has no clearly negative eigenvalue.
 
     Source: Simon et al., "On the stepwise nature of self-supervised learning", ICML
     2023, section 5.
@@ -104,15 +106,15 @@ def kernel_modes(k_xx: Any, k_xxp: Any, k_xpxp: Any, dim: int) -> KernelModes:
 
     Returns:
         The modes. A large kernel is only ever multiplied with, so that n = 2,000 pairs
-        take seconds. Derivatives with respect to the kernel are exact for the
+        take seconds; for kernels that do not fit in memory see `kernel_embedding_of`.
+        Derivatives with respect to the kernel are exact for the
         eigenvalues and for ``K c c^T K``, also where some of the ``dim`` eigenvalues
         coincide, and for ``c`` where they are distinct. Modes are only as well defined
         as the gap to the next eigenvalue is wide.
 
     Raises:
         ValueError: as `contrastive_kernel`, or for fewer than ``dim`` positive
-            eigenvalues. For more than 500 pairs only entries are compared: no kernel
-            has ``K_ij^2 > K_ii K_jj``.
+            eigenvalues of the contrastive kernel.
 
     Source: Simon et al. 2023, proposition 5.1.
 
@@ -248,5 +250,6 @@ def _all_views(k_xx: Any, k_xxp: Any, k_xpxp: Any) -> jax.Array:
     check_symmetric("k_xpxp", second)
     kernel = jnp.block([[first, cross], [cross.T, second]])
     kernel = 0.5 * (kernel + kernel.T)
-    check_semidefinite("the kernel of all views", kernel)
+    if known(kernel):
+        check_kernel("the kernel of all views", np.asarray(kernel))
     return kernel

@@ -10,15 +10,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-
-from ssljax.analytic.precision import known
 
 # Gaps below this share of the eigenvalues are rounding.
 _EQUAL = 1e-12
-# A negative eigenvalue below this share of the largest is rounding of float32; up to so
-# many rows all eigenvalues are computed to find one.
-_INDEFINITE, _DECOMPOSED = 1e-5, 1000
 
 
 @jax.custom_jvp
@@ -139,33 +133,3 @@ def _sylvester(matrix: jax.Array, right: jax.Array) -> jax.Array:
     return jax.lax.custom_linear_solve(
         lambda x: matrix @ x + x @ matrix, right, solve, symmetric=True
     )
-
-
-def check_semidefinite(name: str, matrix: jax.Array) -> None:
-    """Raise for a symmetric matrix with a negative eigenvalue beyond rounding.
-
-    Of a matrix with more than 1,000 rows only pairs of rows are compared, ``K_ij^2 <=
-    K_ii K_jj``: a decomposition would take longer than all else.
-
-    >>> check_semidefinite("the kernel", jnp.eye(2))
-    """
-    if not known(matrix):
-        return
-    # In NumPy: inside of `jax.jit` JAX traces computations on known numbers.
-    seen = np.asarray(matrix)
-    if len(seen) <= _DECOMPOSED:
-        values = np.linalg.eigvalsh(seen)
-        least, largest = values[0], values[-1]
-    else:
-        sizes = np.diagonal(seen)
-        # No eigenvalue of two rows and columns lies below the least of all.
-        of_pairs = [
-            np.min(0.5 * (size + sizes) - np.hypot(0.5 * (size - sizes), row))
-            for size, row in zip(sizes, seen, strict=True)
-        ]
-        least, largest = np.min(of_pairs), np.max(sizes)
-    if least < -_INDEFINITE * abs(largest):
-        raise ValueError(
-            f"{name} must be positive semi-definite; it has an eigenvalue of "
-            f"{least:.3g} or below"
-        )
