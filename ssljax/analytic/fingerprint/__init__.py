@@ -3,10 +3,10 @@
 By automatic differentiation alone, on the two-view linear model, for any pure loss.
 """
 
+from ssljax.analytic.fingerprint.growth import equalisation_rate, growth_rate
 from ssljax.analytic.fingerprint.losses import FINGERPRINTED
 from ssljax.analytic.fingerprint.measure import (
     Fingerprint,
-    equalisation_rate,
     fingerprints,
     spectral_fingerprint,
 )
@@ -22,5 +22,6 @@ __all__ = [
     "equalisation_rate",
     "fingerprints",
     "gaussian_views",
+    "growth_rate",
     "spectral_fingerprint",
 ]
