@@ -26,7 +26,7 @@ from ssljax.analytic.fingerprint.probe import (
     mapped,
     plateau,
     probe,
-    resting_level,
+    resting_levels,
     threshold,
 )
 from ssljax.analytic.inputs import check_between, check_choice, check_whole
@@ -150,13 +150,14 @@ def spectral_fingerprint(
     even = np.full(modes, correlation)
 
     def isotropic(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        (levels,) = levels
         every = np.tile(even, (len(levels), 1))
         found, _ = rates(np.repeat(levels[:, None], modes, 1), every)
         # Equal modes can be a minimum, where no sample pulls at all.
         _, rounding = rates(levels[:, None] * np.geomspace(0.5, 2.0, modes), every)
-        return found.mean(axis=1), rounding.mean(axis=1)
+        return found.mean(axis=1)[None], rounding.mean(axis=1)[None]
 
-    scale = resting_level(isotropic)
+    (scale,) = map(float, resting_levels(isotropic))
     reference = 1.0 if np.isnan(scale) else scale
 
     small = [(SMALLER, correlation), (SMALL, 0.0), (SMALL, 1.0)]
@@ -179,7 +180,7 @@ def spectral_fingerprint(
     return Fingerprint(
         correlation=correlation,
         scale=scale,
-        drift=0.0 if scale == reference else float(isotropic(np.ones(1))[0][0]),
+        drift=0.0 if scale == reference else float(isotropic(np.ones((1, 1)))[0][0, 0]),
         reference=reference,
         growth=float(growth) if moved else 0.0,
         exponent=float(exponent) if moved else float("nan"),
@@ -215,7 +216,7 @@ def fingerprints(
     report: Callable[[str], None] = lambda name: None,
     **options,
 ) -> dict[str, Fingerprint]:
-    """Measure the fingerprints of losses at their default hyper-parameters.
+    """Measure the fingerprints of losses at the hyper-parameters of the table.
 
     Args:
         names: keys of `FINGERPRINTED`; None takes all.

@@ -122,20 +122,32 @@ def mapped(loss: Loss, views: TwoViews) -> Rates:
     return rates
 
 
-def resting_level(
-    isotropic: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-) -> float:
-    """Find where the rate of an isotropic spectrum falls through zero."""
-    levels, found = _SCALES, float("nan")
-    for _ in range(3):
+def resting_levels(
+    isotropic: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], cases: int = 1
+) -> np.ndarray:
+    """Find where the rate of an isotropic spectrum falls through zero.
+
+    Args:
+        isotropic: rates and their floors, ``[cases, L]`` each, at levels of that shape.
+        cases: number of losses, or of settings of one.
+
+    Returns:
+        Levels ``[cases]``, NaN where there is no rest.
+    """
+    levels, found = np.tile(_SCALES, (cases, 1)), np.full(cases, np.nan)
+    searching = np.full(cases, True)
+    for turn in range(3):
         rates, rounding = isotropic(levels)
         # A loss without a scale has rates that are rounding, of either sign.
         rates = np.where(np.abs(rates) > rounding, rates, 0.0)
-        place = _fall(levels, rates, strict=levels is _SCALES)
-        if place is None:
+        for case in np.flatnonzero(searching):
+            place = _fall(levels[case], rates[case], strict=turn == 0)
+            searching[case] = place is not None
+            if place is not None:
+                found[case] = place[0]
+                levels[case] = np.geomspace(*place[1:], _BATCH)
+        if not searching.any():
             break
-        found, low, high = place
-        levels = np.geomspace(low, high, _BATCH)
     return found
 
 
