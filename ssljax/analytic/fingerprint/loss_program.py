@@ -43,7 +43,7 @@ class LossProgram:
         if [x.shape for x in jax.tree.leaves(out)] != [()]:
             shapes = [list(x.shape) for x in jax.tree.leaves(out)]
             raise ValueError(f"the loss must return one number, got shapes {shapes}")
-        self._walk(closed.jaxpr, [_FREELY, _FREELY], ruled=False)
+        self._walk(closed.jaxpr, [_FREELY, _FREELY], ruled=False, live=True)
 
     @property
     def decomposed(self) -> bool:
@@ -54,9 +54,20 @@ class LossProgram:
         return self._reach >= _STOPPED
 
     def _walk(
-        self, code: core.Jaxpr, given: Sequence[int], *, ruled: bool
+        self, code: core.Jaxpr, given: Sequence[int], *, ruled: bool, live: bool
     ) -> list[int]:
-        """Follow the embeddings through a program; return how its results depend."""
+        """Follow the embeddings through a program.
+
+        Args:
+            code: the program.
+            given: how its arguments depend on the embeddings.
+            ruled: it is inside of a function with a derivative rule of its own.
+            live: the gradient goes through its results.
+
+        Returns:
+            How its results depend on the embeddings.
+        """
+        pulled = _pulled(code)
         reach = dict(zip(code.invars, given, strict=True))
 
         def of(atom: Any) -> int:
@@ -66,8 +77,9 @@ class LossProgram:
             name = equation.primitive.name
             arguments = [of(atom) for atom in equation.invars]
             most = max(arguments, default=_NOT)
+            alive = live and not pulled.isdisjoint(equation.outvars)
             if name in _DECOMPOSITIONS and not ruled:
-                self._reach = max(self._reach, most)
+                self._reach = max(self._reach, most if alive else min(most, _STOPPED))
             if name == "stop_gradient":
                 most = min(most, _STOPPED)
             results = [most] * len(equation.outvars)
@@ -76,7 +88,8 @@ class LossProgram:
                 passed = arguments[len(arguments) - count :]
                 if name in _LOOPS or len(passed) != count:
                     passed = [most] * count
-                found = self._walk(inner, passed, ruled=ruled or name in _RULED)
+                under = ruled or name in _RULED
+                found = self._walk(inner, passed, ruled=under, live=alive)
                 if name not in (*_LOOPS, "cond") and len(found) == len(results):
                     results = found
             for out, depends in zip(equation.outvars, results, strict=True):
@@ -108,6 +121,16 @@ def checked_program(loss: Callable[..., Any], shape: tuple[int, int]) -> LossPro
             f"preferred_element_type=) to {program.narrow}"
         )
     return program
+
+
+def _pulled(code: core.Jaxpr) -> set[core.Var]:
+    """Return the values that the results depend on, other than by stop-gradients."""
+    pulled = {v for v in code.outvars if not isinstance(v, core.Literal)}
+    for equation in reversed(code.eqns):
+        stops = equation.primitive.name == "stop_gradient"
+        if not stops and not pulled.isdisjoint(equation.outvars):
+            pulled.update(v for v in equation.invars if not isinstance(v, core.Literal))
+    return pulled
 
 
 def _is_narrow(aval: Any) -> bool:
