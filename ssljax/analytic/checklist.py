@@ -119,6 +119,8 @@ class Panel(NamedTuple):
     log_y: bool = False
     equal: bool = False
     """A unit is as long on either axis."""
+    linear_within: float | None = None
+    """The y axis is linear up to this size, and logarithmic beyond on either side."""
 
 
 class Picture(NamedTuple):
@@ -126,6 +128,8 @@ class Picture(NamedTuple):
 
     name: str
     panels: Sequence[Panel]
+    caption: str = ""
+    """Drawn under the figure: what it shows, in sentences."""
 
 
 @dataclass(frozen=True)

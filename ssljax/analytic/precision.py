@@ -89,6 +89,8 @@ def _with_rules(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         closed, hidden = jax.closure_convert(of_traced, *widen(inputs))
 
     def narrow(*values: Any) -> list[jax.Array]:
+        # Where they are not traced any more, numbers arrive as Python's.
+        values = tuple(jnp.float64(x) if isinstance(x, float) else x for x in values)
         given, rest = values[: len(inputs)], values[len(inputs) :]
         return [_cast(x) for x in closed(*widen(given), *rest)]
 

@@ -99,10 +99,10 @@ def _opened(code: core.Jaxpr) -> core.Jaxpr:
             atom = renamed[atom]
         return atom
 
-    kept = []
-    for equation in _used(code):
+    kept, used = [], _used(code)
+    for equation in used:
         invars = [resolved(atom) for atom in equation.invars]
-        if equation.primitive is stop_gradient_p:
+        if equation.primitive is stop_gradient_p and not _guards(equation, used):
             renamed[equation.outvars[0]] = invars[0]
             continue
         params = {k: _opened_parameter(v) for k, v in equation.params.items()}
@@ -115,6 +115,19 @@ def _opened(code: core.Jaxpr) -> core.Jaxpr:
             )
         kept.append(equation.replace(invars=invars, params=params))
     return code.replace(eqns=kept, outvars=[resolved(v) for v in code.outvars])
+
+
+def _guards(stop: core.JaxprEqn, used: list[core.JaxprEqn]) -> bool:
+    """Return whether a stop-gradient is there since what follows has no derivative.
+
+    JAX has no reverse mode of functions with a batching rule of their own. The losses'
+    matrix functions decompose with one, and give the derivative themselves.
+    """
+    (out,) = stop.outvars
+    following = [equation for equation in used if out in equation.invars]
+    return bool(following) and all(
+        equation.primitive.name == "custom_vmap_call" for equation in following
+    )
 
 
 def _used(code: core.Jaxpr) -> list[core.JaxprEqn]:

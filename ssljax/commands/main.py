@@ -57,6 +57,7 @@ _USAGE = """usage: ssljax COMMAND ...
   evaluate DIR [--protocol knn linear spectrum]
   report DIR
   theory list | theory NAME [--items N ...] [--out DIR] [--json FILE] | theory all
+  theory map LOSS --x NAME [--y NAME] [--out DIR]
   data list | data prepare NAME
   list recipes | list methods
   cite METHOD

@@ -1,4 +1,7 @@
-"""`ssljax theory`: check each theory against a simulation of the training losses."""
+"""`ssljax theory`: check each theory against a simulation of the training losses.
+
+`ssljax theory map` is in `theory_map`.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 DISAGREES = 1
 FINGERPRINT = "fingerprint"
+MAP = "map"
 CONCURRENT_ITEMS = 2  # each holds its simulation in memory
 
 
@@ -33,7 +37,8 @@ class Options:
     """Check a theory against a simulation of the training losses' own gradients."""
 
     name: str
-    """A theory, `fingerprint`, `all`, or `list` for the names."""
+    """A theory, `fingerprint`, `all`, `list` for the names, or `map LOSS`, a loss's
+    phase diagram."""
     items: list[str] = field(default_factory=list)
     """Check these items only, and draw no figures; all items by default."""
     seed: int = 0
@@ -52,6 +57,10 @@ def run(words: list[str]) -> int:
     """Run the command; return its exit code, 1 where something disagrees."""
     if not words:
         raise ConfigError(f"name a theory: ssljax theory {' | '.join(_allowed())}")
+    if words[0] == MAP:
+        from ssljax.commands import theory_map
+
+        return theory_map.run(words[1:])
     asked = parse_positional(
         Options,
         words,
@@ -127,7 +136,7 @@ def names() -> tuple[str, ...]:
 
 
 def _allowed() -> tuple[str, ...]:
-    return ("list", "all", *names())
+    return ("list", "all", *names(), MAP)
 
 
 def load(name: str) -> "Theory":

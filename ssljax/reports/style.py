@@ -201,6 +201,15 @@ def plain_numbers(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def signed_numbers(axis: Any) -> None:
+    """Write powers of ten of either sign, and 0, on a symmetric logarithmic axis."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+
+
 def _short(x: float) -> str:
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if abs(x) >= 10 * size or (abs(x) >= size and x % (size / 10) == 0):

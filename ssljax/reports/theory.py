@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ssljax.reports.style import house_style, new_figure, plain_numbers
+from ssljax.reports.style import (
+    house_style,
+    new_figure,
+    plain_numbers,
+    signed_numbers,
+)
 from ssljax.reports.svg import compact
+from ssljax.reports.theory_legends import caption_below, legend_below, shared_legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +35,6 @@ _ALL_POINTS = 800
 _LINE_POINTS = 300
 _SMALL_MULTIPLES = 7
 _WIDEST = 42  # characters of a title or label
-_MOST_LABELS = 10
 _SMALL_TEXT: dict[Any, Any] = {
     "axes.titlesize": 8.0,
     "xtick.labelsize": 7.0,
@@ -92,14 +97,16 @@ def draw(picture: "Picture") -> "Figure":
                 axes.set_ylabel(textwrap.fill(panel.y_label, _WIDEST - 8))
         words = [axes.get_legend_handles_labels()[1] for axes in figure.axes]
         alike = len(panels) > 1 and all(labels == words[0] for labels in words)
+        bottom = caption_below(figure, picture.caption)
         if small:
-            figure.supxlabel(panels[0].x_label, fontsize=8.5)
+            place = {"y": bottom + 0.01} if picture.caption else {}
+            figure.supxlabel(panels[0].x_label, fontsize=8.5, **place)
             figure.supylabel(panels[0].y_label, fontsize=8.5)
         if small or alike:
-            _shared_legend(figure)
+            shared_legend(figure)
         else:
             for axes in figure.axes:
-                _legend(axes)
+                legend_below(axes)
     return figure
 
 
@@ -147,6 +154,9 @@ def _draw_panel(axes: "Axes", panel: "Panel", *, size: float, points: int) -> No
     if panel.log_y:
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
+    elif panel.linear_within is not None:
+        axes.set_yscale("symlog", linthresh=panel.linear_within, linscale=1.5)
+        signed_numbers(axes.yaxis)
     line_count = _curves_in(panel.lines)
     for k, x, y, label in _curves(panel.lines, panel.line_labels, "theory"):
         if np.ptp(x) == 0:  # a time, not a curve
@@ -254,44 +264,3 @@ def _bends(x: np.ndarray, y: np.ndarray, panel: "Panel") -> np.ndarray:
 def _grey(k: int, count: int) -> str:
     """Return a grey, dark for the first curve; the palest still shows on white."""
     return f"{0.1 + 0.5 * k / max(count - 1, 1):.2f}"
-
-
-def _legend(axes: "Axes") -> None:
-    """Put the legend below the panel; inside, it would sooner or later hide curves."""
-    handles, labels = axes.get_legend_handles_labels()
-    if labels:
-        axes.legend(
-            handles[:_MOST_LABELS],
-            labels[:_MOST_LABELS],
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.2 - 0.06 * axes.get_xlabel().count("\n")),
-            ncols=_legend_columns(labels[:_MOST_LABELS]),
-            fontsize=6.8,
-            handlelength=2.2,
-            columnspacing=1.2,
-        )
-
-
-def _legend_columns(labels: Sequence[str], *, widest: int = 68) -> int:
-    """Return how many columns, filled one after the other, fit below a panel."""
-    for columns in range(min(len(labels), 3), 1, -1):
-        rows = -(-len(labels) // columns)
-        starts = range(0, len(labels), rows)
-        if sum(9 + max(map(len, labels[i : i + rows])) for i in starts) <= widest:
-            return columns
-    return 1
-
-
-def _shared_legend(figure: "Figure") -> None:
-    found: dict[str, Any] = {}
-    for axes in figure.axes:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    if found:
-        figure.legend(
-            list(found.values()),
-            list(found),
-            loc="outside upper center",
-            ncols=min(len(found), 4),
-            fontsize=7.5,
-        )

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ssljax.analytic.fingerprint.model import spread_basis
+from ssljax.analytic.fingerprint.basis import spread_basis
 from ssljax.analytic.precision import in_float64
 
 Reduced = Callable[[jax.Array, jax.Array, float], jax.Array]

@@ -1,6 +1,7 @@
 """Every loss of `ssljax.losses` as a function of two views, and how it is completed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -9,13 +10,20 @@ import jax.numpy as jnp
 from ssljax import losses
 
 
+# The contrastive losses are compared at one temperature; their own defaults differ.
+TEMPERATURE = 0.5
+
+
 class Entry(NamedTuple):
     """A loss of two views ``[N, D]`` and what was added to make it one."""
 
     family: str
-    loss: Callable[[jax.Array, jax.Array], jax.Array]
+    loss: Callable[..., jax.Array]
+    """Of two embeddings and, by keyword, any of ``hyper``."""
     form: str = ""
-    """What the loss does not say itself: predictor, key, target."""
+    """What the loss does not say itself: predictor, key, target, temperature."""
+    hyper: Mapping[str, float] = MappingProxyType({})
+    """Its real hyper-parameters, which may be traced, at the values of the table."""
 
 
 def power_predictor(z: jax.Array, exponent: float) -> jax.Array:
@@ -30,23 +38,36 @@ def squared_distance(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.mean(jnp.sum((a - b) ** 2, axis=1))
 
 
-def _predicted(name: str) -> Callable:
-    def loss(z1, z2):
-        return getattr(losses, name)(z1, z2, power_predictor(z1, 0.5))
+def _predicted(name: str) -> Entry:
+    def loss(z1, z2, *, exponent=0.5):
+        return getattr(losses, name)(z1, z2, power_predictor(z1, exponent))
 
-    return loss
+    return Entry("asymmetric", loss, "predictor C^(1/2)", {"exponent": 0.5})
 
 
 def _plain(name: str, **options) -> Callable:
     # Looked up at every call, so that a loss replaced in the module is the one used.
-    return lambda z1, z2: getattr(losses, name)(z1, z2, **options)
+    return lambda z1, z2, **given: getattr(losses, name)(z1, z2, **(options | given))
 
 
-def _weighted(name: str, *weights: float) -> Entry:
-    """Return a relative of VICReg with the weights that its method trains with."""
+def _contrastive(name: str, **more: float) -> Entry:
+    """Return a loss with a temperature, at that of the table."""
+    loss = _plain(name, temperature=TEMPERATURE)
+    hyper = {"temperature": TEMPERATURE, **more}
+    return Entry("contrastive", loss, f"temperature {TEMPERATURE:g}", hyper)
+
+
+def _covariance(name: str, form: str = "", **hyper: float) -> Entry:
+    return Entry("covariance", _plain(name, **hyper), form, hyper)
+
+
+def _weighted(name: str, *weights: float, **more: float) -> Entry:
+    """Return VICReg or a relative with the weights that its method trains with."""
     terms = ("invariance_weight", "variance_weight", "covariance_weight")
-    loss = _plain(name, **dict(zip(terms, weights, strict=True)))
-    return Entry("covariance", loss, "weights " + ", ".join(f"{w:g}" for w in weights))
+    form = ["weights " + ", ".join(f"{w:g}" for w in weights)]
+    form += [f"{key} {value:g}" for key, value in more.items()]
+    hyper = dict(zip(terms, weights, strict=True)) | more
+    return _covariance(name, ", ".join(form), **hyper)
 
 
 def _of_one_view(name: str) -> Callable:
@@ -92,36 +113,37 @@ def _traces(z1: jax.Array, z2: jax.Array) -> jax.Array:
     return first + second
 
 
-_ROOT = "predictor C^(1/2)"
 _DISTANCE = "squared distance of the transformed views"
 
 FINGERPRINTED: dict[str, Entry] = {
-    "asymmetric_euclidean": Entry(
-        "asymmetric", _predicted("asymmetric_euclidean"), _ROOT
-    ),
-    "isoloss_euclidean": Entry("asymmetric", _predicted("isoloss_euclidean"), _ROOT),
-    "asymmetric_cosine": Entry("asymmetric", _predicted("asymmetric_cosine"), _ROOT),
-    "isoloss_cosine": Entry("asymmetric", _predicted("isoloss_cosine"), _ROOT),
+    "asymmetric_euclidean": _predicted("asymmetric_euclidean"),
+    "isoloss_euclidean": _predicted("isoloss_euclidean"),
+    "asymmetric_cosine": _predicted("asymmetric_cosine"),
+    "isoloss_cosine": _predicted("isoloss_cosine"),
     "negative_cosine": Entry(
         "asymmetric", _plain("negative_cosine"), "no predictor, no stop-gradient"
     ),
     "normalized_mse": Entry(
         "asymmetric", _plain("normalized_mse"), "no predictor, no stop-gradient"
     ),
-    "nt_xent": Entry("contrastive", _plain("nt_xent")),
-    "info_nce": Entry("contrastive", _plain("info_nce")),
-    "dcl": Entry("contrastive", _plain("dcl")),
-    "dclw": Entry("contrastive", _plain("dclw")),
-    "spectral_contrastive": Entry("contrastive", _plain("spectral_contrastive")),
+    "nt_xent": _contrastive("nt_xent"),
+    "info_nce": _contrastive("info_nce"),
+    "dcl": _contrastive("dcl"),
+    "dclw": _contrastive("dclw", sigma=0.5),
+    "spectral_contrastive": Entry(
+        "contrastive", _plain("spectral_contrastive"), "", {"mu": 1.0}
+    ),
     "sample_contrastive": Entry(
         "contrastive", _of_one_view("sample_contrastive"), "/ N^2, both views, alone"
     ),
-    "barlow_twins": Entry("covariance", _plain("barlow_twins")),
-    "linearized_barlow_twins": Entry("covariance", _plain("linearized_barlow_twins")),
-    "vicreg": Entry("covariance", _plain("vicreg")),
-    "vicreg_exp": _weighted("vicreg_exp", 1.0, 1.0, 1.0),
-    "vicreg_ctr": _weighted("vicreg_ctr", 10.0, 10.0, 1.0),
-    "tcr": Entry("covariance", _plain("tcr")),
+    "barlow_twins": _covariance("barlow_twins", off_diagonal_weight=0.0051),
+    "linearized_barlow_twins": _covariance(
+        "linearized_barlow_twins", off_diagonal_weight=1.0
+    ),
+    "vicreg": _weighted("vicreg", 25.0, 25.0, 1.0),
+    "vicreg_exp": _weighted("vicreg_exp", 1.0, 1.0, 1.0, temperature=0.1),
+    "vicreg_ctr": _weighted("vicreg_ctr", 10.0, 10.0, 1.0, temperature=0.1),
+    "tcr": _covariance("tcr", eps_squared=0.2, invariance_weight=30.0),
     "dimension_contrastive": Entry(
         "covariance", _of_one_view("dimension_contrastive"), "/ N^2, both views, alone"
     ),
@@ -142,15 +164,19 @@ FINGERPRINTED: dict[str, Entry] = {
         "whitening", _aligned(iterated), "T = 4 over the batch, squared distance"
     ),
     "trace_loss": Entry("whitening", _traces, "of IterNorm over the batch, alone"),
+    # The default weight of the trace loss is that of 16 channels.
     "intl": Entry(
         "whitening",
-        lambda z1, z2: losses.intl([z1, z2], axis="batch"),
+        lambda z1, z2, **given: losses.intl([z1, z2], axis="batch", **given),
         "over the batch",
+        {"trace_weight": 0.01},
     ),
     "intl_ema": Entry(
         "whitening",
-        lambda z1, z2: losses.intl_ema(z1, [z2], axis="batch"),
+        lambda z1, z2, **given: losses.intl_ema(z1, [z2], axis="batch", **given),
         "over the batch, teacher = student",
+        {"trace_weight": 0.01},
     ),
 }
-"""Name in `ssljax.losses` to `Entry`: all of them, with their default settings."""
+"""Name in `ssljax.losses` to `Entry`: all of them, with their default settings but for
+the temperatures of the contrastive losses, which are one, and the weights named."""

@@ -26,10 +26,10 @@ from ssljax.analytic.fingerprint.probe import (
     mapped,
     plateau,
     probe,
-    resting_level,
+    resting_levels,
     threshold,
 )
-from ssljax.analytic.inputs import check_between, check_choice
+from ssljax.analytic.inputs import check_between, check_choice, check_whole
 from ssljax.analytic.precision import in_float64
 
 # A drift below this share of the largest rate counts as none: an eps in a
@@ -104,7 +104,7 @@ def spectral_fingerprint(
     *,
     correlation: float = 0.8,
     modes: int = 16,
-    samples: int = 256,
+    samples: int | None = None,
     basis: str = "spread",
     seed: int = 0,
     views: TwoViews | None = None,
@@ -121,7 +121,7 @@ def spectral_fingerprint(
             (keys, predictors, weights) is closed over. See `FINGERPRINTED`.
         correlation: of the two views in every mode, in (0, 1].
         modes: number M of modes and channels, see `gaussian_views`.
-        samples: number of pairs.
+        samples: number of pairs; None takes about 256.
         basis: "spread" or "axes".
         seed: of the inputs.
         views: inputs of one's own; modes, samples, basis and seed are then ignored.
@@ -130,8 +130,9 @@ def spectral_fingerprint(
         The `Fingerprint`; rates per unit of learning rate x step.
 
     Raises:
-        ValueError: for a correlation out of range, a gradient of the loss that is not
-            finite, or as `gaussian_views` does.
+        ValueError: for a correlation out of range, fewer than two modes, a loss that
+            computes below float64 or whose gradient is not finite, or as
+            `gaussian_views` does.
 
     >>> from ssljax import losses
     >>> found = spectral_fingerprint(losses.linearized_barlow_twins, modes=4)
@@ -144,18 +145,19 @@ def spectral_fingerprint(
     if views is None:
         views = gaussian_views(modes, samples=samples, basis=basis, seed=seed)
     views = TwoViews(*map(jnp.asarray, views))
-    modes = views.source.shape[1]
+    modes = check_whole("modes", views.source.shape[1], 2)
     rates = mapped(loss, views)
     even = np.full(modes, correlation)
 
     def isotropic(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        (levels,) = levels
         every = np.tile(even, (len(levels), 1))
         found, _ = rates(np.repeat(levels[:, None], modes, 1), every)
         # Equal modes can be a minimum, where no sample pulls at all.
         _, rounding = rates(levels[:, None] * np.geomspace(0.5, 2.0, modes), every)
-        return found.mean(axis=1), rounding.mean(axis=1)
+        return found.mean(axis=1)[None], rounding.mean(axis=1)[None]
 
-    scale = resting_level(isotropic)
+    (scale,) = map(float, resting_levels(isotropic))
     reference = 1.0 if np.isnan(scale) else scale
 
     small = [(SMALLER, correlation), (SMALL, 0.0), (SMALL, 1.0)]
@@ -178,7 +180,7 @@ def spectral_fingerprint(
     return Fingerprint(
         correlation=correlation,
         scale=scale,
-        drift=0.0 if scale == reference else float(isotropic(np.ones(1))[0][0]),
+        drift=0.0 if scale == reference else float(isotropic(np.ones((1, 1)))[0][0, 0]),
         reference=reference,
         growth=float(growth) if moved else 0.0,
         exponent=float(exponent) if moved else float("nan"),
@@ -208,40 +210,13 @@ def _without_force(correlation: float) -> Fingerprint:
     )
 
 
-@in_float64
-def equalisation_rate(
-    loss: Loss, level: float, *, correlation: float = 0.8, views: TwoViews
-) -> float:
-    """Return the rate at which small differences between modes of one size decay.
-
-    Args:
-        loss: pure scalar function of two embeddings.
-        level: eigenvalue of all modes.
-        correlation: of the two views.
-        views: the inputs.
-
-    Raises:
-        ValueError: for a gradient of the loss that is not finite.
-
-    >>> from ssljax import losses
-    >>> rate = equalisation_rate(
-    ...     losses.linearized_barlow_twins, 1.25, views=gaussian_views(4)
-    ... )
-    >>> round(rate, 4)  # 8 rho
-    6.4
-    """
-    views = TwoViews(*map(jnp.asarray, views))
-    even = np.full(views.source.shape[1], correlation)
-    return equalisation_of(mapped(loss, views), level, even)
-
-
 def fingerprints(
     names: Iterable[str] | None = None,
     *,
     report: Callable[[str], None] = lambda name: None,
     **options,
 ) -> dict[str, Fingerprint]:
-    """Measure the fingerprints of losses at their default hyper-parameters.
+    """Measure the fingerprints of losses at the hyper-parameters of the table.
 
     Args:
         names: keys of `FINGERPRINTED`; None takes all.

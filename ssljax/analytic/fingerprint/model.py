@@ -7,20 +7,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssljax.analytic.fingerprint.basis import spread_basis
+from ssljax.analytic.fingerprint.loss_program import checked_program
+from ssljax.analytic.fingerprint.splitting import (
+    WIDE_SPLIT,
+    coincide,
+    split_factors,
+    split_mean,
+)
 from ssljax.analytic.inputs import (
     check_between,
     check_choice,
     check_modes,
     check_positive,
+    check_whole,
 )
-from ssljax.analytic.precision import (
-    being_traced,
-    in_float64,
-    refuse_narrow_jit,
-)
+from ssljax.analytic.precision import being_traced, in_float64, known
+from ssljax.analytic.program import open_stop_gradients
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 BASES = ("spread", "axes")
+# Numbers in an array of inputs: half a GiB.
+_MOST_NUMBERS = 2**26
 
 
 class TwoViews(NamedTuple):
@@ -49,7 +57,11 @@ class TwoViews(NamedTuple):
 
 @in_float64
 def gaussian_views(
-    modes: int = 16, *, samples: int = 256, basis: str = "spread", seed: int = 0
+    modes: int = 16,
+    *,
+    samples: int | None = None,
+    basis: str = "spread",
+    seed: int = 0,
 ) -> TwoViews:
     """Draw Gaussian inputs with exact means and covariances in all modes.
 
@@ -58,29 +70,40 @@ def gaussian_views(
     error, and modes of equal size move alike under any loss that rotations leave alone.
 
     Args:
-        modes: number M of modes and of channels; a power of two for "spread".
-        samples: number N of pairs, a multiple of ``2 modes`` and at least ``8 modes``.
-        basis: "spread" gives every mode the same share of every channel, and of their
-            mean, as in a network where no channel is special; "axes" makes every mode
-            a channel. A loss that rotations leave alone is the same for both.
+        modes: number M of modes and of channels.
+        samples: number N of pairs, a multiple of ``2 modes`` and at least ``8 modes``;
+            None takes about 256, or ``8 modes`` for more than 32 modes.
+        basis: "spread" gives every mode a share of every channel, and of their mean, as
+            in a network where no channel is special: the same share where M is a power
+            of two, see `spread_basis`; "axes" makes every mode a channel. A loss that
+            rotations leave alone is the same for both.
         seed: of the draw.
 
     Returns:
         The `TwoViews`.
 
     Raises:
-        ValueError: for an unknown basis, a number of modes that is not a power of two,
-            or samples that do not divide or are too few.
+        ValueError: for an unknown basis, samples that do not divide or are too few, or
+            inputs of more than half a GiB.
 
     >>> views = gaussian_views(4, samples=32)
     >>> np.allclose(views.source.T @ views.source / 32, np.eye(4))
     True
     """
     check_choice("basis", basis, BASES)
+    modes = check_whole("modes", modes, 1)
+    if samples is None:
+        samples = 2 * modes * max(4, 128 // modes)
+    samples = check_whole("samples", samples, 1)
     if samples % (2 * modes) or samples < 8 * modes:
         raise ValueError(
             f"samples must be a multiple of {2 * modes} and at least {8 * modes} for "
             f"{modes} modes, got {samples}"
+        )
+    if samples * modes > _MOST_NUMBERS:
+        raise ValueError(
+            f"{samples} pairs of {modes} modes take more than half a GiB; use at most "
+            f"{int((_MOST_NUMBERS / 8) ** 0.5)} modes"
         )
     draws = np.random.default_rng(seed).normal(size=(samples // (2 * modes), 2, modes))
     half = np.concatenate([np.roll(draws, k, axis=2) for k in range(modes)])
@@ -92,23 +115,6 @@ def gaussian_views(
     return TwoViews(
         jnp.asarray(both[:, :modes]), jnp.asarray(both[:, modes:]), jnp.asarray(matrix)
     )
-
-
-def spread_basis(modes: int) -> np.ndarray:
-    """Return an orthogonal matrix whose entries all have one size.
-
-    A Hadamard matrix with the signs of its rows changed by a bent function: without
-    them one mode would be the mean of the channels, which some losses subtract.
-    """
-    bits = modes.bit_length() - 1
-    if modes != 2**bits:
-        raise ValueError(f"modes must be a power of two to be spread, got {modes}")
-    matrix = np.ones((1, 1))
-    for _ in range(bits):
-        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
-    digits = (np.arange(modes)[:, None] >> np.arange(bits)) & 1
-    pairs = digits[:, 0 : bits - 1 : 2] * digits[:, 1:bits:2]
-    return (-1.0) ** pairs.sum(axis=1)[:, None] * matrix / np.sqrt(modes)
 
 
 def log_rates(
@@ -148,13 +154,17 @@ def eigenvalue_rates(
     Returns:
         ``d lambda / dt``, ``[M]``, in squared units of the embedding per unit of
         learning rate x step. Exact derivatives of the eigenvalues, also where a loss
-        turns the eigenvectors; among equal eigenvalues those of the given modes. Can
-        be differentiated, compiled and mapped; traced values are not checked.
+        turns the eigenvectors; among equal eigenvalues those of the given modes. A
+        loss that decomposes a matrix itself (`jnp.linalg.eigh`) is evaluated at
+        spectra split by 3e-5 either way where eigenvalues are equal, which is off by
+        about 1e-9, and 1e-7 where JAX differentiates or compiles. Can be differentiated, compiled and mapped, by the loss's
+        hyper-parameters too: derivatives go through its stop-gradients. Traced values
+        are not checked.
 
     Raises:
         ValueError: for a spectrum that is not [M] and positive, another number of
-            modes than in ``views``, or correlations out of range, and inside of
-            `jax.grad` or `jax.jit` while float64 is off.
+            modes than in ``views``, correlations out of range, a loss that computes
+            below float64, and rates that are not finite.
 
     >>> from ssljax import losses
     >>> rates = eigenvalue_rates(
@@ -163,12 +173,11 @@ def eigenvalue_rates(
     >>> np.round(rates, 6).tolist()
     [1.5, 2.0, -2.5, -16.0]
     """
-    refuse_narrow_jit("eigenvalue_rates")
     spectrum = check_modes("spectrum", spectrum)
     check_positive("spectrum", spectrum)
     modes = len(spectrum)
     if views is None:
-        views = gaussian_views(modes, samples=2 * modes * max(4, 128 // modes))
+        views = gaussian_views(modes)
     if views.source.shape[1] != modes:
         raise ValueError(
             f"the views have {views.source.shape[1]} modes, the spectrum {modes}"
@@ -180,23 +189,68 @@ def compiled_rates(loss: Loss, views: TwoViews) -> Callable[..., jax.Array]:
     """Compile ``d lambda / dt`` of (spectrum, correlation) for many spectra."""
     views = TwoViews(*map(jnp.asarray, views))
     modes = views.source.shape[1]
+    program = checked_program(loss, views.source.shape)
 
-    def rates(spectrum: jax.Array, correlation: jax.Array) -> jax.Array:
-        return spectrum * log_rates(loss, views, jnp.sqrt(spectrum), correlation)
+    def rates(amplitudes: jax.Array, correlation: jax.Array) -> jax.Array:
+        return log_rates(loss, views, amplitudes, correlation)
 
-    # Run a few times only: on a CPU, optimising takes longer than it saves.
-    cpu = jax.default_backend() == "cpu"
-    options = {"xla_backend_optimization_level": 0} if cpu else None
-    compiled = jax.jit(rates, compiler_options=options)
+    compiled = compiled_once(rates)
 
     def of(spectrum: jax.Array, correlation: jax.Array) -> jax.Array:
-        # A part of a larger program has no say in how that is compiled.
-        function = rates if being_traced() else compiled
-        return function(
-            jnp.asarray(spectrum, jnp.float64), per_mode(correlation, modes)
-        )
+        spectrum = jnp.asarray(spectrum, jnp.float64)
+        correlation = per_mode(correlation, modes)
+        amplitudes = jnp.sqrt(spectrum)
+        if being_traced():
+            in_full = differentiable_rates(loss, views)
+            if not program.decomposed_in_full:
+                return spectrum * in_full(amplitudes, correlation)
+            width = jnp.where(coincide(spectrum), WIDE_SPLIT, 0.0)
+            return spectrum * split_mean(
+                lambda a: in_full(a, correlation), amplitudes, width
+            )
+        found = compiled(amplitudes, correlation)
+        equal = program.decomposed and bool(coincide(spectrum))
+        if equal or (program.decomposed and not jnp.isfinite(found).all()):
+            split = amplitudes[None, :] * split_factors(modes)
+            found = 0.5 * sum(compiled(a, correlation) for a in split)
+        return spectrum * require_finite(found, spectrum)
 
     return of
+
+
+def compiled_once(function: Callable) -> Callable:
+    """Compile a function that is run a few times only.
+
+    On a CPU, optimising takes longer than it saves.
+    """
+    cpu = jax.default_backend() == "cpu"
+    options = {"xla_backend_optimization_level": 0} if cpu else None
+    return jax.jit(function, compiler_options=options)
+
+
+def differentiable_rates(loss: Loss, views: TwoViews) -> Callable[..., jax.Array]:
+    """Return `log_rates` of (amplitudes, correlation), to be differentiated in full.
+
+    Derivatives go through the loss's stop-gradients, which belong to the descent and
+    not to the question how its rates change. Values are the same. Where nothing is
+    traced but a `jax.vmap`, and nothing can be differentiated, they are left alone.
+    """
+
+    def rates(amplitudes: jax.Array, correlation: jax.Array) -> jax.Array:
+        return log_rates(loss, views, amplitudes, correlation)
+
+    return open_stop_gradients(rates) if being_traced(but_for_vmap=True) else rates
+
+
+def require_finite(rates: jax.Array, spectrum: Any) -> jax.Array:
+    """Return rates, and raise for known ones that are not finite."""
+    if known(rates) and not np.isfinite(np.asarray(rates)).all():
+        low, high = np.min(np.asarray(spectrum)), np.max(np.asarray(spectrum))
+        raise ValueError(
+            f"the loss has no finite gradient at eigenvalues from {low:.3g} to "
+            f"{high:.3g}"
+        )
+    return rates
 
 
 def per_mode(correlation: Any, modes: int) -> jax.Array:

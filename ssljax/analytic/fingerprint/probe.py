@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssljax.analytic.fingerprint.loss_program import checked_program
 from ssljax.analytic.fingerprint.model import Loss, TwoViews
+from ssljax.analytic.fingerprint.splitting import coincide, split_factors
 
 # Rates of spectra, and what of each may be rounding.
 Rates = Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -52,7 +54,25 @@ def log_rates_and_rounding(
 
 
 def mapped(loss: Loss, views: TwoViews) -> Rates:
-    """Return a function from many spectra to rates, by one compiled program."""
+    """Return a function from many spectra to rates, by one compiled program.
+
+    Where a loss decomposes a matrix itself, spectra with equal eigenvalues are split
+    either way, and so is any other whose gradient is not finite: see `splitting`.
+
+    Args:
+        loss: pure scalar function of two embeddings ``[N, M]``.
+        views: the inputs.
+
+    Returns:
+        A function of spectra, correlations and signs of the amplitudes, ``[S, M]``
+        each, to rates and their floors. It raises a `ValueError` for a gradient that is
+        not finite.
+
+    Raises:
+        ValueError: for a loss that computes below float64.
+    """
+    program = checked_program(loss, views.source.shape)
+    factors = np.asarray(split_factors(views.source.shape[1]))
 
     @jax.jit
     def batch(
@@ -63,43 +83,71 @@ def mapped(loss: Loss, views: TwoViews) -> Rates:
             (amplitudes, correlation),
         )
 
-    def rates(
-        spectra: np.ndarray, correlations: np.ndarray, signs: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        amplitudes = np.sqrt(spectra) * (1.0 if signs is None else signs)
+    def evaluated(amplitudes: np.ndarray, correlations: np.ndarray) -> np.ndarray:
+        """Return rates and floors, ``[2, S, M]``."""
         parts = []
         for start in range(0, len(amplitudes), _BATCH):
             part = slice(start, start + _BATCH)
             fill = ((0, _BATCH - len(amplitudes[part])), (0, 0))
             padded = (np.pad(x[part], fill, "edge") for x in (amplitudes, correlations))
             parts.append(np.asarray(batch(*map(jnp.asarray, padded))))
-        found, rounding = np.concatenate(parts, axis=1)[:, : len(amplitudes)]
-        wrong = ~np.isfinite(found).all(axis=1)
+        return np.concatenate(parts, axis=1)[:, : len(amplitudes)]
+
+    def split(amplitudes: np.ndarray, correlations: np.ndarray) -> np.ndarray:
+        both = [evaluated(amplitudes * f[None, :], correlations) for f in factors]
+        return np.mean(both, axis=0)
+
+    def rates(
+        spectra: np.ndarray, correlations: np.ndarray, signs: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        amplitudes = np.sqrt(spectra) * (1.0 if signs is None else signs)
+        equal = np.zeros(len(spectra), bool)
+        if program.decomposed:
+            equal = np.array(coincide(jnp.asarray(spectra)))
+        found = np.zeros((2, *spectra.shape))
+        if not equal.all():
+            found[:, ~equal] = evaluated(amplitudes[~equal], correlations[~equal])
+            equal |= ~np.isfinite(found[0]).all(axis=1)
+        if equal.any():
+            found[:, equal] = split(amplitudes[equal], correlations[equal])
+        wrong = ~np.isfinite(found[0]).all(axis=1)
         if wrong.any():
             values = spectra[wrong][0]
             raise ValueError(
                 "the loss has no finite gradient at eigenvalues "
                 f"from {values.min():.3g} to {values.max():.3g}"
             )
-        return found, rounding
+        return found[0], found[1]
 
     return rates
 
 
-def resting_level(
-    isotropic: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-) -> float:
-    """Find where the rate of an isotropic spectrum falls through zero."""
-    levels, found = _SCALES, float("nan")
-    for _ in range(3):
+def resting_levels(
+    isotropic: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], cases: int = 1
+) -> np.ndarray:
+    """Find where the rate of an isotropic spectrum falls through zero.
+
+    Args:
+        isotropic: rates and their floors, ``[cases, L]`` each, at levels of that shape.
+        cases: number of losses, or of settings of one.
+
+    Returns:
+        Levels ``[cases]``, NaN where there is no rest.
+    """
+    levels, found = np.tile(_SCALES, (cases, 1)), np.full(cases, np.nan)
+    searching = np.full(cases, True)
+    for turn in range(3):
         rates, rounding = isotropic(levels)
         # A loss without a scale has rates that are rounding, of either sign.
         rates = np.where(np.abs(rates) > rounding, rates, 0.0)
-        place = _fall(levels, rates, strict=levels is _SCALES)
-        if place is None:
+        for case in np.flatnonzero(searching):
+            place = _fall(levels[case], rates[case], strict=turn == 0)
+            searching[case] = place is not None
+            if place is not None:
+                found[case] = place[0]
+                levels[case] = np.geomspace(*place[1:], _BATCH)
+        if not searching.any():
             break
-        found, low, high = place
-        levels = np.geomspace(low, high, _BATCH)
     return found
 
 

@@ -9,6 +9,15 @@ from ssljax.analytic.checklist import Given, Panel, Picture
 from ssljax.analytic.fingerprint.closed_forms import CLOSED, closed_rates
 from ssljax.analytic.fingerprint.measure import Fingerprint, fingerprints
 
+_CAPTION = (
+    "How fast one mode of the embedding grows or shrinks under each loss, over its size "
+    "relative to the other modes, which are held. Circles: all modes of the same "
+    "correlation between the views; squares: the mode has half of it. Lines are the "
+    "closed forms of the losses that have one. Rates are shares of the largest rate up "
+    "to the others' size; the axis is linear up to 1 and logarithmic beyond. A mode "
+    "rests where its rate falls through 0."
+)
+
 
 def fingerprint_picture(found: Mapping[str, Fingerprint]) -> Picture:
     """Draw rates over a mode's size: closed forms as lines, autodiff as points.
@@ -32,16 +41,17 @@ def fingerprint_picture(found: Mapping[str, Fingerprint]) -> Picture:
                 x_label="eigenvalue / reference",
                 y_label="d ln(eigenvalue) / dt, share of largest",
                 lines=lines,
-                points=[(record.levels[shown], _within(rates / size))],
+                points=[(record.levels[shown], rates / size)],
                 line_labels=["closed form"],
                 point_labels=[
                     f"autodiff, correlation {record.correlation:g}",
                     f"autodiff, correlation {record.correlation / 2:g}",
                 ],
                 log_x=True,
+                linear_within=1.0,
             )
         )
-    return Picture("fingerprint", panels)
+    return Picture("fingerprint", panels, _CAPTION)
 
 
 def _closed_curves(name: str, record: Fingerprint, size: float):
@@ -58,11 +68,7 @@ def _closed_curves(name: str, record: Fingerprint, size: float):
     with jax.enable_x64(True):
         over_both = jax.vmap(jax.vmap(rate, (None, 0)), (0, None))
         curves = np.asarray(jax.jit(over_both)(spectra, correlations))
-    return levels, _within(curves / size)
-
-
-def _within(values: np.ndarray) -> np.ndarray:
-    return np.where(np.abs(values) <= 1.5, values, np.nan)
+    return levels, curves / size
 
 
 def pictures(given: Given) -> list[Picture]:
