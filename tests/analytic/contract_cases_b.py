@@ -945,7 +945,6 @@ DUALITY = [
         "duality.double_normalize",
         lambda z: duality.double_normalize(z, iterations=20),
         (Z,),
-        jit=False,
         bad=(
             (
                 lambda: duality.double_normalize(np.array([[0.0, 0.0], [1.0, 1.0]])),
