@@ -489,7 +489,6 @@ STEPWISE = [
             t, exponent=exponent, scale=scale
         ),
         (np.array([10.0, 50.0]), np.array(1.5), np.array(1e-3)),
-        jit=False,
         bad=(
             (
                 lambda: stepwise.power_law_modes(-TIMES, exponent=1.5, scale=0.1),
