@@ -796,7 +796,6 @@ SPECTRAL = [
         "spectral_transformation.rounding_growth",
         lambda x: spectral.rounding_growth(x, 4),
         (SHARES,),
-        jit=False,
         bad=(
             (
                 lambda: spectral.rounding_growth(SPECTRUM, 3),
