@@ -489,7 +489,6 @@ STEPWISE = [
             t, exponent=exponent, scale=scale
         ),
         (np.array([10.0, 50.0]), np.array(1.5), np.array(1e-3)),
-        jit=False,
         bad=(
             (
                 lambda: stepwise.power_law_modes(-TIMES, exponent=1.5, scale=0.1),
@@ -797,7 +796,6 @@ SPECTRAL = [
         "spectral_transformation.rounding_growth",
         lambda x: spectral.rounding_growth(x, 4),
         (SHARES,),
-        jit=False,
         bad=(
             (
                 lambda: spectral.rounding_growth(SPECTRUM, 3),
@@ -945,7 +943,6 @@ DUALITY = [
         "duality.double_normalize",
         lambda z: duality.double_normalize(z, iterations=20),
         (Z,),
-        jit=False,
         bad=(
             (
                 lambda: duality.double_normalize(np.array([[0.0, 0.0], [1.0, 1.0]])),
