@@ -47,6 +47,26 @@ def symmetric_power(matrix: jax.Array, power: float | jax.Array) -> jax.Array:
     return _power(0, 0.5 * (matrix + matrix.T), jnp.asarray(power, jnp.float64))
 
 
+@in_float64
+def symmetric_entropy(matrix: jax.Array) -> jax.Array:
+    """Compute ``-tr(P ln P)`` of a symmetric positive semi-definite matrix.
+
+    Args:
+        matrix: P, ``[n, n]``.
+
+    Returns:
+        A number, twice differentiable at full rank; an eigenvalue 0 adds nothing.
+
+    Raises:
+        ValueError: if the matrix is not square.
+
+    >>> round(float(symmetric_entropy(0.5 * jnp.eye(2))), 6)  # ln 2
+    0.693147
+    """
+    matrix = check_shape("matrix", matrix, "n", "n")
+    return -jnp.trace(_power(1, 0.5 * (matrix + matrix.T), jnp.ones(())))
+
+
 # `logs` counts derivatives in the power: of the function x^power (ln x)^logs.
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _power(logs: int, matrix: jax.Array, power: jax.Array) -> jax.Array:

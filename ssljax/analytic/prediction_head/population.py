@@ -15,7 +15,7 @@ from ssljax.analytic.inputs import (
     check_whole,
 )
 from ssljax.analytic.precision import in_float64
-from ssljax.analytic.spectral_functions import symmetric_power
+from ssljax.analytic.spectral_functions import symmetric_entropy
 
 
 class HeadParams(NamedTuple):
@@ -271,9 +271,4 @@ def effective_rank(covariance: jax.Array) -> jax.Array:
     check_finite("covariance", covariance)
     trace = jnp.trace(covariance)
     check_positive("the trace of covariance", trace)
-    shares = covariance / trace
-    # The matrix p ln p, as the derivative of p^x at x = 1, which is safe to
-    # differentiate at repeated eigenvalues.
-    one = jnp.ones(())
-    _, entropy = jax.jvp(lambda x: symmetric_power(shares, x), (one,), (one,))
-    return jnp.exp(-jnp.trace(entropy))
+    return jnp.exp(symmetric_entropy(covariance / trace))
