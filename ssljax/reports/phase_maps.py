@@ -23,6 +23,7 @@ _LOOKS = (
     ("0.95", "////", "s"),
     ("0.95", "", "e"),
 )
+_COLLAPSE, _SPREADS = 1, 3
 _LETTERS = "".join(letter for _, _, letter in _LOOKS)
 
 
@@ -45,13 +46,16 @@ def phase_caption(found: "PhaseMap", others: float | None) -> str:
 def measured_boundary(found: "PhaseMap") -> np.ndarray | None:
     """Return the y at which the growth crosses zero, per x; None if it never does.
 
-    Interpolated between the grid's values, NaN where a column has no crossing.
+    Interpolated between the grid's values, NaN where a column has no crossing or where
+    the whole spectrum shrinks.
     """
     place = np.full(len(found.x), np.nan)
     for column, growth in enumerate(found.growth.T):
         signs = growth > 0
         crossings = np.flatnonzero(signs[1:] != signs[:-1])
-        if len(crossings) != 1:
+        # Where all shrinks, a growth relative to the others' size means little.
+        shrinks = (found.regime[:, column] == _COLLAPSE).any()
+        if len(crossings) != 1 or shrinks:
             continue
         (i,) = crossings
         low, high = growth[i], growth[i + 1]
@@ -95,7 +99,7 @@ def draw_phases(found: "PhaseMap", caption: str = "") -> "Figure":
             edgecolors="none",
             rasterized=True,
         )
-        for row, column in np.argwhere(found.regime == 3):
+        for row, column in np.argwhere(found.regime == _SPREADS):
             _hatch(axes, x_edges[column : column + 2], y_edges[row : row + 2])
         for name, axis in ((found.x_name, "x"), (found.y_name, "y")):
             if name != "correlation":
@@ -160,8 +164,8 @@ def phase_text(found: "PhaseMap") -> str:
     ]
     measured = measured_boundary(found)
     if measured is not None and found.boundary is not None:
-        both = np.isfinite(measured)
-        gap = np.abs(measured - found.boundary)[both].max()
+        both = np.isfinite(measured) & np.isfinite(found.boundary)
+        gap = np.abs(measured - found.boundary)[both].max(initial=0.0)
         lines.append(
             f"growth 0: within {gap:.2g} of the closed form at {both.sum()} of "
             f"{len(found.x)} values of {found.x_name}"

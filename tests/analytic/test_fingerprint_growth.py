@@ -1,4 +1,4 @@
-"""`growth_rate` and `equalisation_rate`: closed forms, and derivatives of every kind."""
+"""`growth_rate` and `equalisation_rate`: closed forms and all derivatives."""
 
 from functools import partial
 
@@ -55,6 +55,7 @@ def test_every_transformation_by_the_temperature(float64):
     np.testing.assert_allclose(many, [growth(0.3), growth(0.5)], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_float32_callers_get_the_same_numbers():
     exact = float(of_temperature(0.5))
     for found in (

@@ -44,9 +44,7 @@ def test_powers_of_two_keep_their_entries_of_one_size():
 def test_views_of_any_number_of_modes_are_white(modes):
     views = gaussian_views(modes)
     both = np.concatenate([views.source, views.noise], axis=1)
-    np.testing.assert_allclose(
-        both.T @ both / len(both), np.eye(2 * modes), atol=1e-12
-    )
+    np.testing.assert_allclose(both.T @ both / len(both), np.eye(2 * modes), atol=1e-12)
 
 
 @pytest.mark.parametrize("loss", [losses.vicreg, losses.nt_xent])

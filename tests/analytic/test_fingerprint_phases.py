@@ -30,7 +30,11 @@ def pulled(z1, z2, *, pull=1.0, repulsion=1.0):
 def test_vicreg_recruits_above_its_closed_form():
     weights = [1.0, 20.0, 60.0]
     found = phase_map(
-        "vicreg", x="variance_weight", x_values=weights, y_values=[0.1, 0.5, 0.9], **SMALL
+        "vicreg",
+        x="variance_weight",
+        x_values=weights,
+        y_values=[0.1, 0.5, 0.9],
+        **SMALL,
     )
     thresholds = growth_boundary(
         "vicreg", {"variance_weight": np.array(weights)}, modes=4, samples=32
@@ -102,9 +106,12 @@ def test_the_tables_losses_take_the_settings_that_they_list():
     z1, z2 = np.random.default_rng(0).normal(size=(2, 64, 16)).astype(np.float32)
     for name, entry in FINGERPRINTED.items():
         if entry.hyper:
-            np.testing.assert_allclose(
-                entry.loss(z1, z2, **entry.hyper), entry.loss(z1, z2), rtol=1e-6
-            ), name
+            (
+                np.testing.assert_allclose(
+                    entry.loss(z1, z2, **entry.hyper), entry.loss(z1, z2), rtol=1e-6
+                ),
+                name,
+            )
             changed = {key: 1.5 * value for key, value in entry.hyper.items()}
             assert not np.allclose(entry.loss(z1, z2, **changed), entry.loss(z1, z2))
     assert set(BOUNDARIES) <= set(FINGERPRINTED)

@@ -11,7 +11,7 @@ from ssljax import losses
 from ssljax.analytic.checklist import Given, run_item
 from ssljax.analytic.fingerprint.checklist import THEORY
 from ssljax.analytic.fingerprint.losses import FINGERPRINTED
-from ssljax.analytic.fingerprint.measure import (
+from ssljax.analytic.fingerprint import (
     equalisation_rate,
     gaussian_views,
     spectral_fingerprint,

@@ -60,12 +60,13 @@ def _vicreg(
     a, b, c = invariance_weight, variance_weight, covariance_weight
     kappa, modes = place.kappa, place.modes
     deviation = jnp.minimum(1.0, kappa * b / (4.0 * a * (1.0 - place.others)))
-    rest = jnp.maximum((deviation**2 - _EPS) / kappa, 0.0)
+    rest = (deviation**2 - _EPS) / kappa
     small = rest * place.level
     mean = (rest * (modes - 1) + small) / modes
-    hinge = kappa * b / (2.0 * jnp.sqrt(kappa * mean + _EPS))
+    hinge = kappa * b / (2.0 * jnp.sqrt(jnp.maximum(kappa * mean, 0.0) + _EPS))
     covariance = 4.0 * c * kappa**2 * (mean - small)
-    return 1.0 - (hinge + covariance) / (2.0 * a)
+    # Below a deviation of sqrt(eps) everything shrinks.
+    return jnp.where(rest > 0.0, 1.0 - (hinge + covariance) / (2.0 * a), jnp.nan)
 
 
 BOUNDARIES: dict[str, Callable[..., jax.Array]] = {
@@ -100,7 +101,8 @@ def growth_boundary(
         samples: number N of pairs.
 
     Returns:
-        The correlation, which lies outside of [-1, 1] where all or no small modes grow.
+        The correlation, which lies outside of [-1, 1] where all or no small modes grow
+        and is NaN where the others have no rest.
 
     Raises:
         ValueError: for an unknown name or hyper-parameter, or numbers out of range.
@@ -125,5 +127,7 @@ def growth_boundary(
         samples / (samples - 1.0),
     )
     found = BOUNDARIES[name](place, **numbers)
-    shape = jnp.broadcast_shapes(*(x.shape for x in numbers.values()), place.level.shape)
+    shape = jnp.broadcast_shapes(
+        *(x.shape for x in numbers.values()), place.level.shape
+    )
     return jnp.broadcast_to(found, shape)

@@ -90,7 +90,9 @@ def growth_rate(
         width = WIDE_SPLIT if program.decomposed_in_full else None
         rates = _with_split(differentiable_rates(loss, views), width)
         return mode_rate(rates, *numbers, modes=views.source.shape[1])
-    rates = _with_split(_plain_rates(loss, views), SPLIT if program.decomposed else None)
+    rates = _with_split(
+        _plain_rates(loss, views), SPLIT if program.decomposed else None
+    )
 
     def rate(numbers: tuple) -> jax.Array:
         return mode_rate(rates, *numbers, modes=views.source.shape[1])

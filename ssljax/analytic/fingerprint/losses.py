@@ -9,7 +9,6 @@ import jax.numpy as jnp
 
 from ssljax import losses
 
-
 # The contrastive losses are compared at one temperature; their own defaults differ.
 TEMPERATURE = 0.5
 

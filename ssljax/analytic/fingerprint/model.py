@@ -156,10 +156,10 @@ def eigenvalue_rates(
         learning rate x step. Exact derivatives of the eigenvalues, also where a loss
         turns the eigenvectors; among equal eigenvalues those of the given modes. A
         loss that decomposes a matrix itself (`jnp.linalg.eigh`) is evaluated at
-        spectra split by 3e-5 either way where eigenvalues are equal, which is off by
-        about 1e-9, and 1e-7 where JAX differentiates or compiles. Can be differentiated, compiled and mapped, by the loss's
-        hyper-parameters too: derivatives go through its stop-gradients. Traced values
-        are not checked.
+        spectra split either way where eigenvalues are equal, which is off by about
+        1e-9, and by 1e-7 where JAX differentiates or compiles. Can be differentiated,
+        compiled and mapped, by the loss's hyper-parameters too: derivatives go through
+        its stop-gradients. Traced values are not checked.
 
     Raises:
         ValueError: for a spectrum that is not [M] and positive, another number of

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ssljax.analytic.fingerprint.boundaries import BOUNDARIES, growth_boundary
@@ -129,9 +128,11 @@ def phase_map(
         samples=8 * modes if samples is None else samples,
         seed=seed,
     )
-    grid = dict(zip((y, x), np.meshgrid(y_values, x_values, indexing="ij"), strict=True))
+    columns = np.meshgrid(y_values, x_values, indexing="ij")
+    grid = dict(zip((y, x), columns, strict=True))
     shape = (len(y_values), len(x_values))
-    correlation = grid.pop(CORRELATION, np.full(shape, 0.8 if others is None else others))
+    usual = np.full(shape, 0.8 if others is None else others)
+    correlation = grid.pop(CORRELATION, usual)
     around = correlation if others is None else np.full(shape, float(others))
     check_between("correlation", correlation, -1, 1)
     check_between("others", around, 0, 1, "(]")

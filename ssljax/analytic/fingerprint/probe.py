@@ -231,7 +231,8 @@ def threshold(uncorrelated: float, equal_views: float, floor: float) -> float:
     if slope <= floor:
         return float("-inf") if equal_views > 0 else float("inf")
     root = -uncorrelated / slope
-    if root > 1:
+    # A loss of the distance alone has its root at 1, to within rounding.
+    if root > 1.0 + 1e-6:
         return float("inf")
     return float(root) if root > -1 else float("-inf")
 

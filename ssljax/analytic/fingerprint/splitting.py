@@ -2,8 +2,8 @@
 
 The derivative of `jnp.linalg.eigh` divides by differences of eigenvalues, and the
 fingerprint's spectra have many equal ones. The rates themselves are smooth there: they
-are the mean over two nearby spectra whose eigenvalues are all distinct, up to the second
-order in how far these are apart.
+are the mean over two nearby spectra whose eigenvalues are all distinct, up to the
+second order in how far these are apart.
 """
 
 from collections.abc import Callable

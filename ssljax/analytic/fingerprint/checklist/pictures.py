@@ -10,8 +10,8 @@ from ssljax.analytic.fingerprint.closed_forms import CLOSED, closed_rates
 from ssljax.analytic.fingerprint.measure import Fingerprint, fingerprints
 
 _CAPTION = (
-    "How fast one mode of the embedding grows or shrinks under each loss, over its size "
-    "relative to the other modes, which are held. Circles: all modes of the same "
+    "How fast one mode of the embedding grows or shrinks under each loss, over its "
+    "size relative to the other modes, which are held. Circles: all modes of the same "
     "correlation between the views; squares: the mode has half of it. Lines are the "
     "closed forms of the losses that have one. Rates are shares of the largest rate up "
     "to the others' size; the axis is linear up to 1 and logarithmic beyond. A mode "
