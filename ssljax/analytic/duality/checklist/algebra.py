@@ -255,8 +255,7 @@ def _flow_findings(seed: int) -> list[Finding]:
     z = jnp.asarray(0.3 * normal(seed, n, d))
     sizes = jnp.linalg.svdvals(z)
     solution = theory.solve_soft_norm_flow(sizes, square=c)
-    # A step's error is its length times the curvature, which the largest singular
-    # value of the draw decides.
+    # A step's error goes by the curvature: by the draw's largest singular value.
     rate = 0.2 / float(4.0 * (3.0 * jnp.max(sizes) ** 2 - c))
 
     def pulled(criterion, axis):
@@ -282,10 +281,9 @@ def _flow_findings(seed: int) -> list[Finding]:
         values = solution(t)
         return jnp.concatenate([values, values], axis=1)
 
-    what, (rates, times, _) = "spectra under soft L_c and L_nc", path
     # Half as much again for what is of second order in the step.
-    tolerance = 1.5 * float(rates[-1] * _step_error(sizes, solution(times), c).max())
-    return against_flow(twice, *path, what, tolerance)
+    error = path[0][-1] * _step_error(sizes, solution(path[1]), c).max()
+    return against_flow(twice, *path, "spectra under soft L_c and L_nc", 1.5 * error)
 
 
 def _step_error(sizes: jax.Array, squares: jax.Array, c: float) -> jax.Array:

@@ -87,18 +87,20 @@ def coupled_modes(given: Given) -> Sequence[Finding]:
         views = toy.fresh_views(key, 2000, 15, 0.1)
         return toy.loss_of_all(params, views)
 
-    # Two draws: half of their difference is the standard error of their mean.
-    wide = jax.vmap(
-        lambda key: gradient_descent(
-            loss,
-            {k: w10 for k in toy.COSINE},
-            200,
-            0.1,
-            record=toy.spectra,
-            every=10,
-            key=key,
-        )
-    )(jax.random.split(jax.random.key(given.seed, impl="rbg"), 2))
+    wide, errors = toy.mean_of_two(
+        lambda key: (
+            gradient_descent(
+                loss,
+                {k: w10 for k in toy.COSINE},
+                200,
+                0.1,
+                record=toy.spectra,
+                every=10,
+                key=key,
+            ).values
+        ),
+        given.seed,
+    )
     # On two inputs a ring of directions is the whole population.
     rates = (0.1, 0.05, 0.025, 0.01)
     narrow = toy.descents_at(
@@ -116,15 +118,13 @@ def coupled_modes(given: Given) -> Sequence[Finding]:
     }
     findings = []
     for name, expected in known.items():
-        draws = wide.values[name]
-        noise = jnp.sqrt(jnp.mean((draws[0] - draws[1]) ** 2)) / 2.0
         gap = compare(
             toy.looked_up(grid, theory[name][10]),
-            draws.mean(axis=0),
-            times=wide.times[0],
-            # Steps of .1 and the views' noise cost .01; of 200 normal numbers the
+            wide[name],
+            times=np.arange(21.0),
+            # Steps of .1 and the views' noise cost .006; of 200 normal numbers the
             # largest is beyond 4 standard errors once in 80 draws.
-            tolerance=0.01 + 4.0 * float(noise),
+            tolerance=0.006 + 4.0 * errors[name],
             what=f"{name}, mean of two draws",
         )
         solution = toy.looked_up(grid, theory[name][2])

@@ -87,7 +87,7 @@ THEORY = Theory(
         ),
         Item(
             "13",
-            "128 starts: all collapse without a head, none with a fast one",
+            "64 starts: all collapse without a head, none with a fast one",
             controls.sweep,
         ),
         Item("14", "drawn patches and masks follow the population", sampled.sampled),

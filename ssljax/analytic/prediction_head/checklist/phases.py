@@ -142,15 +142,22 @@ def conserved(given: Given) -> list[Finding]:
 
     # All rates for as many steps as the smallest needs; the others stop being read.
     total, every, steps = 150.0, 100, 50_000
+    # Every ratio at every rate, in one program.
+    both = simulate(
+        steps,
+        every=every,
+        ratio=jnp.repeat(ratios, len(rates)),
+        rate=jnp.tile(jnp.array(rates), len(ratios)),
+    ).values
     paths = [
-        simulate(steps, every=every, ratio=float(r), rate=jnp.array(rates))
-        for r in ratios
+        jax.tree.map(lambda x, i=i: x[len(rates) * i : len(rates) * (i + 1)], both)
+        for i in range(len(ratios))
     ]
     counts = [round(total / rate / every) + 1 for rate in rates]
     drifts = np.array(
         [
             [
-                drift(jax.tree.map(lambda x, i=i, n=n: x[i, :n], path.values), r).max(0)
+                drift(jax.tree.map(lambda x, i=i, n=n: x[i, :n], path), r).max(0)
                 for i, n in enumerate(counts)
             ]
             for path, r in zip(paths, ratios, strict=True)
@@ -170,7 +177,7 @@ def conserved(given: Given) -> list[Finding]:
         for r in range(2)
         for q in range(2)
     ]
-    return found + _flow(paths[0].values, rates, every)
+    return found + _flow(paths[0], rates, every)
 
 
 def _flow(values: HeadParams, rates: list[float], every: int) -> list[Finding]:

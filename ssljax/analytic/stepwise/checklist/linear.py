@@ -14,6 +14,7 @@ from ssljax.analytic.precision import in_float64
 from ssljax.analytic.simulate import gradient_flow
 from ssljax.analytic.stepwise.checklist.network import (
     SPECTRUM,
+    Values,
     aligned_eigenvalues,
     aligned_start,
     barlow_twins,
@@ -199,7 +200,7 @@ def small_start(given: Given) -> Sequence[Finding]:
     distance = np.linalg.norm(found - np.asarray(prediction(times)), axis=(1, 2))
     # What the draw leaks from mode to mode, once on its axis and once where a later
     # mode turns to make up for it, is the error of W; its square is that of C.
-    leak = np.linalg.norm(expected_leaks(w0, moment, scale))
+    leak = float(np.linalg.norm(expected_leaks(w0, moment, scale)))
     return [
         at_most(
             "8 gamma |crossing - tau|",
@@ -230,7 +231,7 @@ def errors_of_prediction(
     starts = [normal(seed + 1000 * k + 1, d, len(gamma)) for k in range(draws)]
 
     def errors(
-        x1: jax.Array, x2: jax.Array, basis: jax.Array, w0: jax.Array, scale: jax.Array
+        x1: Values, x2: Values, basis: Values, w0: Values, scale: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         moment = cross_moment(x1, x2)
         start = stepwise.aligned_start(w0, moment, scale)
