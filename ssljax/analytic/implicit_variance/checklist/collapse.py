@@ -239,7 +239,7 @@ def _no_predictor(given: Given, theory: dict[str, Any]) -> Sequence[Finding]:
         ),
         given.seed,
     )
-    bound = 0.02 + 4.0 * error  # .02 for the long steps
+    bound = 0.012 + 4.0 * error  # .012 for the long steps
     gap = compare(theory["long"], found, times=GRID, tolerance=bound)
     rise = found[-1, 0] / found[0, 0]
     return [
