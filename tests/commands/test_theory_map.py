@@ -9,7 +9,8 @@ import pytest
 def test_the_diagram_is_printed_and_drawn(answered):
     out = answered(
         "theory", "map", "linearized_barlow_twins", "--x", "off_diagonal_weight",
-        "--y-range", "-0.5", "0.5", "--points", "3", "--out", "a/b",
+        "--x-range", "0.5", "2", "--y-range", "-0.5", "0.5", "--points", "3",
+        "--out", "a/b",
     )  # fmt: skip
     rows = [line.split("|")[1].split() for line in out.splitlines() if "|" in line]
     # Correlations .5, 0 and -.5 from the top: 8 rho is above, at and below 0.

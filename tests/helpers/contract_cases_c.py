@@ -104,9 +104,9 @@ CASES = (
             (lambda: fp.eigenvalue_rates(coarse, np.ones(4)), "computes in bfloat16"),
         ),
     ),
-    Case("fingerprint.eigenvalue_rates", predicted_rates, (SPECTRUM, NUMBER)),
+    Case("fingerprint.eigenvalue_rates (stop-gradient)", predicted_rates, (SPECTRUM, NUMBER)),
     Case(
-        "fingerprint.eigenvalue_rates",
+        "fingerprint.eigenvalue_rates (eigh)",
         rates_by_eigh,
         (np.array([2.0, 1.0, 2.0, 1.0]), -0.5 * NUMBER),
         twice=False,
@@ -126,7 +126,7 @@ CASES = (
         ),
     ),
     Case(
-        "fingerprint.growth_rate",
+        "fingerprint.growth_rate (stop-gradient)",
         predicted_growth,
         (NUMBER, np.array(0.3), np.array(0.7)),
         twice=False,

@@ -252,7 +252,8 @@ def test_fingerprints_read_as_a_table():
     ]
     assert len({len(row) for row in rows}) == 1
     assert rows[2] == [
-        "dcl", "", "free", "0.5", "0.00", "any", "dies out", "-0.25", "recruits all"
+        "dcl", "temperature 0.5", "free", "0.5", "0.00", "any", "dies out", "-0.25",
+        "recruits all",
     ]  # fmt: skip
     assert rows[3][2:6] == ["1.25", "0.5", "0.50", "0.30"]
     assert rows[3][6] == "2.00 x the others"
