@@ -77,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             then is the program: after an interruption it ends here.
     """
     try:
-        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        code = _run(words, is_program=arguments is None)
     except SystemExit:  # after --help
         if _stdout_is_closed():
             return CLOSED_PIPE
@@ -94,8 +95,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         # The other processes may hang in a computation that this one has left.
         processes.leave_if_several(code)
-    if code == INTERRUPTED and arguments is None:
-        _leave(code)
     return code
 
 
@@ -132,7 +131,7 @@ def _stdout_is_closed(text: str = "") -> bool:
         return True
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], *, is_program: bool) -> int:
     try:
         if not words or words[0] in ("-h", "--help"):
             print(_USAGE, end="")
@@ -150,6 +149,9 @@ def _run(words: list[str]) -> int:
         return COMMANDS[words[0]](words[1:]) or 0
     except KeyboardInterrupt:
         print(f"ssljax: interrupted; {_rerun(words)}", file=sys.stderr)
+        if is_program:
+            # Here, while the exception keeps alive what XLA's threads still use.
+            _leave(INTERRUPTED)
         return INTERRUPTED
     except (ConfigError, ValueError, FileNotFoundError) as error:
         if not _is_ours(error):

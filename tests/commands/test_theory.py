@@ -225,7 +225,7 @@ def test_the_fingerprint_prints_its_table_and_draws(asked, monkeypatch):
         (("sound", "--items", "c6"), "sound has no item 'c6'; it has 1, C6"),
         (("all", "--items", "1"), "--items needs one theory"),
         (("sound", "--sed", "1"), "unknown option '--sed'; did you mean '--seed'?"),
-        (("sound", "--seed", "one"), "given: 'one'"),
+        (("sound", "--seed", "one"), "a whole number, got 'one'"),
         (("sound", "--format", "gif"), "'gif'"),
         (("sound", "--json", "."), "--json is '.', which already exists as a folder"),
         (("sound", "--out", "file"), "--out is 'file', which already exists as a file"),
