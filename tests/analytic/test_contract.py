@@ -47,9 +47,11 @@ BAD = [(case.name, i) for case in CASES.values() for i in range(len(case.bad))]
 @pytest.mark.parametrize("name, number", BAD)
 def test_bad_input_is_one_line(name, number):
     call, message = CASES[name].bad[number]
-    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+    with pytest.raises(ValueError) as caught:
         call()
-    assert "\n" not in str(caught.value)
+    text = str(caught.value)
+    assert message in text or re.search(message, text), text
+    assert "\n" not in text
 
 
 def test_a_wrong_derivative_would_be_noticed():

@@ -133,7 +133,7 @@ IMPLICIT_VARIANCE = [
         (START, NUMBER),
         bad=(
             (lambda: iv.isotropic_variance(NEGATIVE), "variances must be finite and"),
-            (lambda: iv.isotropic_variance(0.5), r"variances must be \[modes\] or"),
+            (lambda: iv.isotropic_variance(0.5), "variances must be [modes] or"),
             (lambda: iv.isotropic_variance(START, alpha=-2.0), "alpha must be > 0"),
         ),
     ),
@@ -146,7 +146,7 @@ IMPLICIT_VARIANCE = [
             (lambda: iv.predictor_eigenvalues(START, LATE), "t must be >= 0, got -1"),
             (lambda: iv.predictor_eigenvalues(START, NAN), "t must be >= 0, got nan"),
             (lambda: iv.predictor_eigenvalues(INFINITE, TIMES), "start must be finite"),
-            (lambda: iv.predictor_eigenvalues(WEIGHTS, TIMES), r"start must be \[mode"),
+            (lambda: iv.predictor_eigenvalues(WEIGHTS, TIMES), "start must be [mode"),
             (
                 lambda: iv.predictor_eigenvalues(START, TIMES, alpha=-1.0),
                 "alpha must be > 0, got -1",
@@ -168,7 +168,7 @@ IMPLICIT_VARIANCE = [
         lambda w, a, n: iv.relu_velocity(w, alpha=a, target_noise=n),
         (DEGENERATE, NUMBER, np.array(0.2)),
         bad=(
-            (lambda: iv.relu_velocity(START), r"weights must be \[modes, inputs\]"),
+            (lambda: iv.relu_velocity(START), "weights must be [modes, inputs]"),
             (lambda: iv.relu_velocity([[np.nan, 1.0]]), "weights must be finite"),
             (lambda: iv.relu_velocity([[0.0, 0.0]]), "length of each row of weights"),
             (lambda: iv.relu_velocity(WEIGHTS, alpha=-1.0), "alpha must be > 0"),
@@ -248,7 +248,7 @@ IMPLICIT_VARIANCE = [
         (WEIGHTS, NUMBER, np.array(0.2), TIMES),
         jit=False,
         bad=(
-            (lambda: iv.solve_relu(START), r"start must be \[modes, inputs\]"),
+            (lambda: iv.solve_relu(START), "start must be [modes, inputs]"),
             (lambda: iv.solve_relu([[np.inf, 1.0]]), "start must be finite"),
             (lambda: iv.solve_relu(WEIGHTS)(NAN), "t must be >= 0, got nan"),
         ),
@@ -296,7 +296,7 @@ PREDICTION_HEAD = [
             (lambda: ph.HeadRule(-0.1).check(), "rate_ratio must be finite and >= 0"),
             (
                 lambda: ph.HeadRule(target_decay=1.0).check(),
-                r"target_decay must lie in \[0, 1\), got 1",
+                "target_decay must lie in [0, 1), got 1",
             ),
         ),
     ),
@@ -349,7 +349,7 @@ PREDICTION_HEAD = [
             (lambda: descent(NEURONS, HEAD, 0.1, np.nan), "rate_ratio must be finite"),
             (
                 lambda: descent(NEURONS, np.eye(3), 0.1, 0.3),
-                r"head must be \[2, 2\], got shape",
+                "head must be [2, 2], got shape",
             ),
             (
                 lambda: ph.descend(
@@ -452,8 +452,8 @@ PREDICTION_HEAD = [
         bad=(
             (lambda: loss_from(LONE, HEAD, None), "features, then noise"),
             (lambda: loss_from(LOST, HEAD, None), "w must be finite, got nan"),
-            (lambda: loss_from(NEURONS, np.eye(3), None), r"head must be \[2, 2\]"),
-            (lambda: loss_from(NEURONS, HEAD, NEURONS[:1]), r"target must be \[2, 4\]"),
+            (lambda: loss_from(NEURONS, np.eye(3), None), "head must be [2, 2]"),
+            (lambda: loss_from(NEURONS, HEAD, NEURONS[:1]), "target must be [2, 4]"),
         ),
     ),
     Case(
