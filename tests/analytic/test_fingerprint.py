@@ -10,9 +10,6 @@ import pytest
 from ssljax import losses
 from ssljax.analytic import fingerprint
 from ssljax.analytic.checklist import Given, run_item
-from ssljax.analytic.fingerprint.checklist import THEORY
-from ssljax.analytic.fingerprint.checklist.pictures import fingerprint_picture
-from ssljax.analytic.fingerprint.closed_forms import CLOSED, closed_rates
 from ssljax.analytic.fingerprint import (
     FINGERPRINTED,
     TwoViews,
@@ -21,6 +18,9 @@ from ssljax.analytic.fingerprint import (
     gaussian_views,
     spectral_fingerprint,
 )
+from ssljax.analytic.fingerprint.checklist import THEORY
+from ssljax.analytic.fingerprint.checklist.pictures import fingerprint_picture
+from ssljax.analytic.fingerprint.closed_forms import CLOSED, closed_rates
 
 
 def test_every_public_loss_has_a_fingerprint():

@@ -9,13 +9,13 @@ from optimising import optimising
 
 from ssljax import losses
 from ssljax.analytic.checklist import Given, run_item
-from ssljax.analytic.fingerprint.checklist import THEORY
-from ssljax.analytic.fingerprint.losses import FINGERPRINTED
 from ssljax.analytic.fingerprint import (
     equalisation_rate,
     gaussian_views,
     spectral_fingerprint,
 )
+from ssljax.analytic.fingerprint.checklist import THEORY
+from ssljax.analytic.fingerprint.losses import FINGERPRINTED
 
 pytestmark = pytest.mark.slow
 
