@@ -42,14 +42,14 @@ def at_least_float32(z: jax.Array) -> jax.Array:
 
 def require_positive(name: str, value: Number) -> None:
     """Refuse a hyper-parameter that is not > 0; a traced one is not checked."""
-    # Written so that NaN fails too.
-    if not isinstance(value, Tracer) and not value > 0:
+    # Written so that NaN fails too; in NumPy, as JAX traces what is known inside jit.
+    if not isinstance(value, Tracer) and not np.asarray(value) > 0:
         raise ValueError(f"{name} must be positive, got {value}")
 
 
 def require_not_negative(name: str, value: Number) -> None:
     """Refuse a negative weight; a traced one is not checked."""
-    if not isinstance(value, Tracer) and not value >= 0:
+    if not isinstance(value, Tracer) and not np.asarray(value) >= 0:
         raise ValueError(f"{name} must not be negative, got {value}")
 
 

@@ -39,6 +39,7 @@ def test_vicreg_recruits_above_its_closed_form():
     thresholds = growth_boundary(
         "vicreg", {"variance_weight": np.array(weights)}, modes=4, samples=32
     )
+    assert found.boundary is not None
     np.testing.assert_allclose(found.boundary, thresholds)
     expected = np.where(found.y[:, None] > thresholds[None, :], EQUALISES, DIES)
     np.testing.assert_array_equal(found.regime, expected)
@@ -72,6 +73,7 @@ def test_growth_is_zero_at_the_boundary(name, hyper):
     assert growth[0] < 0 < growth[2]
     # Small beside the change over the grid: the level of 1e-4, and an eps, are left.
     assert abs(growth[1]) < 0.05 * (growth[2] - growth[0])
+    assert found.boundary is not None
     np.testing.assert_allclose(found.boundary, boundary)
 
 
@@ -161,7 +163,9 @@ def test_the_diagram_is_drawn_and_written(tmp_path):
         y_values=[-0.5, 0.25, 0.5],
         **SMALL,
     )
-    np.testing.assert_allclose(measured_boundary(found), 0.0, atol=0.01)
+    measured = measured_boundary(found)
+    assert measured is not None
+    np.testing.assert_allclose(measured, 0.0, atol=0.01)
     text = phase_text(found)
     assert text.splitlines()[1].endswith("| e e e")
     assert "small modes die, 3 of 9" in text and "closed form at 3 of 3" in text

@@ -104,7 +104,11 @@ CASES = (
             (lambda: fp.eigenvalue_rates(coarse, np.ones(4)), "computes in bfloat16"),
         ),
     ),
-    Case("fingerprint.eigenvalue_rates (stop-gradient)", predicted_rates, (SPECTRUM, NUMBER)),
+    Case(
+        "fingerprint.eigenvalue_rates (stop-gradient)",
+        predicted_rates,
+        (SPECTRUM, NUMBER),
+    ),
     Case(
         "fingerprint.eigenvalue_rates (eigh)",
         rates_by_eigh,

@@ -35,7 +35,7 @@ class LossProgram:
     (True, '')
     """
 
-    def __init__(self, loss: Callable[..., Any], shape: tuple[int, int]) -> None:
+    def __init__(self, loss: Callable[..., Any], shape: tuple[int, ...]) -> None:
         self.narrow = ""
         self._reach = _NOT
         spec = jax.ShapeDtypeStruct(shape, jnp.float64)
@@ -99,7 +99,7 @@ class LossProgram:
         return [of(atom) for atom in code.outvars]
 
 
-def checked_program(loss: Callable[..., Any], shape: tuple[int, int]) -> LossProgram:
+def checked_program(loss: Callable[..., Any], shape: tuple[int, ...]) -> LossProgram:
     """Return the program of a loss and refuse one that computes below float64.
 
     Args:

@@ -56,17 +56,18 @@ def _contrastive(name: str, **more: float) -> Entry:
     return Entry("contrastive", loss, f"temperature {TEMPERATURE:g}", hyper)
 
 
-def _covariance(name: str, form: str = "", **hyper: float) -> Entry:
-    return Entry("covariance", _plain(name, **hyper), form, hyper)
+def _covariance(name: str, **hyper: float) -> Entry:
+    """Return a loss at its own defaults, which are those named."""
+    return Entry("covariance", _plain(name), "", hyper)
 
 
 def _weighted(name: str, *weights: float, **more: float) -> Entry:
-    """Return VICReg or a relative with the weights that its method trains with."""
+    """Return a relative of VICReg with the weights that its method trains with."""
     terms = ("invariance_weight", "variance_weight", "covariance_weight")
     form = ["weights " + ", ".join(f"{w:g}" for w in weights)]
     form += [f"{key} {value:g}" for key, value in more.items()]
     hyper = dict(zip(terms, weights, strict=True)) | more
-    return _covariance(name, ", ".join(form), **hyper)
+    return Entry("covariance", _plain(name, **hyper), ", ".join(form), hyper)
 
 
 def _of_one_view(name: str) -> Callable:
@@ -139,7 +140,9 @@ FINGERPRINTED: dict[str, Entry] = {
     "linearized_barlow_twins": _covariance(
         "linearized_barlow_twins", off_diagonal_weight=1.0
     ),
-    "vicreg": _weighted("vicreg", 25.0, 25.0, 1.0),
+    "vicreg": _covariance(
+        "vicreg", invariance_weight=25.0, variance_weight=25.0, covariance_weight=1.0
+    ),
     "vicreg_exp": _weighted("vicreg_exp", 1.0, 1.0, 1.0, temperature=0.1),
     "vicreg_ctr": _weighted("vicreg_ctr", 10.0, 10.0, 1.0, temperature=0.1),
     "tcr": _covariance("tcr", eps_squared=0.2, invariance_weight=30.0),

@@ -211,8 +211,9 @@ def compiled_rates(loss: Loss, views: TwoViews) -> Callable[..., jax.Array]:
         found = compiled(amplitudes, correlation)
         equal = program.decomposed and bool(coincide(spectrum))
         if equal or (program.decomposed and not jnp.isfinite(found).all()):
-            split = amplitudes[None, :] * split_factors(modes)
-            found = 0.5 * sum(compiled(a, correlation) for a in split)
+            first, second = amplitudes[None, :] * split_factors(modes)
+            found = compiled(first, correlation) + compiled(second, correlation)
+            found = 0.5 * found
         return spectrum * require_finite(found, spectrum)
 
     return of

@@ -223,7 +223,7 @@ def _boundary(
     values: np.ndarray,
     level: float,
     others: float | None,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
 ) -> np.ndarray | None:
     """Return the formula's correlation per x; None where there is no formula."""
     samples, modes = shape
