@@ -1,8 +1,9 @@
 """Theory of self-supervised learning beside simulations of the losses that train.
 
 For each theory: closed-form or reduced dynamics, a simulation that differentiates the
-very functions of `ssljax.losses`, and a comparison that passes or fails. Everything is float64, time is learning rate x step, and trajectories are
-``[times, modes]``. `ssljax theory all` runs every check.
+very functions of `ssljax.losses`, and a comparison that passes or fails. Everything is
+float64, time is learning rate x step, and trajectories are ``[times, modes]``. `ssljax
+theory all` runs every check.
 """
 
 import importlib
@@ -31,6 +32,7 @@ _PACKAGES = (
     "duality",
     "fingerprint",
     "implicit_variance",
+    "jepa",
     "learned_predictor",
     "prediction_head",
     "spectral_transformation",

@@ -13,6 +13,7 @@ from ssljax.analytic.stepwise.acceleration import (
     power_law_modes,
     solve_right_preconditioned,
 )
+from ssljax.analytic.stepwise.discrete import descent_velocity, solve_descent
 from ssljax.analytic.stepwise.early import (
     batch_plateau,
     info_nce_expansion,
@@ -70,6 +71,7 @@ __all__ = [
     "critical_times",
     "cross_moment",
     "curvatures",
+    "descent_velocity",
     "displacement_time",
     "error_exponents",
     "expected_critical_times",
@@ -90,6 +92,7 @@ __all__ = [
     "second_moment",
     "small_init_prediction",
     "solve_competition",
+    "solve_descent",
     "solve_right_preconditioned",
     "spectral_contrastive_minimum",
     "spectral_contrastive_singular_values",
