@@ -8,6 +8,8 @@ from ssljax.analytic import jepa, stepwise
 from ssljax.analytic import learned_predictor as lp
 
 TIMES = np.array([0.4, 1.1])
+# Of differences of integrated values, whose last digits depend on the steps taken.
+STEP = 1e-4
 START, PREDICTOR, TARGET = (np.array(x) for x in ([0.3, 0.7], [0.5, 0.4], [0.2, 0.6]))
 NAN, NEGATIVE = np.array([0.2, np.nan]), -START
 NUMBER, DECAY, NOISE = np.array(1.2), np.array(0.05), np.array(0.4)
@@ -102,6 +104,7 @@ CASES = [
         encoder("jepa"),
         (START, PREDICTOR, *MOMENTS, TIMES),
         jit=False,
+        step=STEP,
         bad=(
             (lambda: jepa.solve_encoder(START, **DEEP)(-1.0), "t must be >= 0, got -1"),
             (lambda: jepa.solve_encoder(NAN, **DEEP), "start must be > 0, got nan"),
@@ -155,6 +158,7 @@ CASES = [
         learned,
         (START, PREDICTOR, TARGET, NUMBER, NOISE, DECAY, NUMBER, NUMBER, TIMES),
         jit=False,
+        step=STEP,
         bad=(
             (
                 lambda: lp.solve_learned_predictor(START, predictor=PREDICTOR)(-1.0),
@@ -227,6 +231,7 @@ CASES = [
         balanced,
         (START, DECAY, NUMBER, NOISE, NUMBER, TIMES),
         jit=False,
+        step=STEP,
         bad=(
             (
                 lambda: lp.solve_balanced_predictor(NEGATIVE),
@@ -264,6 +269,7 @@ CASES = [
         cosine,
         (START, PREDICTOR, DECAY, NUMBER, TIMES),
         jit=False,
+        step=STEP,
         bad=(
             (
                 lambda: lp.solve_cosine_predictor(START, predictor=NEGATIVE),
@@ -336,6 +342,7 @@ CASES = [
         )(t),
         (START, np.array([1.0, 0.6]), DECAY, NOISE, TIMES),
         jit=False,
+        step=STEP,
         bad=(
             (
                 lambda: stepwise.solve_descent(START, gamma=START, learning_rate=0.0),

@@ -42,8 +42,9 @@ def modified_flow(given: Given) -> Sequence[Finding]:
         corrected, plain = [], []
         for i, rate in enumerate(rates):
             found = np.asarray(descend(rate, momentum))[:: 2**i][:11]
-            numbers = {"learning_rate": rate, "momentum": momentum}
-            exact = theory.solve_descent(START, gamma=GAMMA, **numbers)(times)
+            exact = theory.solve_descent(
+                START, gamma=GAMMA, learning_rate=rate, momentum=momentum
+            )(times)
             flow = theory.aligned_singular_values(
                 START, GAMMA, times / (1.0 - momentum)
             )
