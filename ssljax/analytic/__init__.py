@@ -32,6 +32,7 @@ _PACKAGES = (
     "duality",
     "fingerprint",
     "implicit_variance",
+    "jepa",
     "learned_predictor",
     "prediction_head",
     "spectral_transformation",

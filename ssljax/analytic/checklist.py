@@ -179,6 +179,7 @@ NAMES = (
     "spectral-transformation",
     "duality",
     "learned-predictor",
+    "jepa",
 )
 """The theories by the names that `ssljax theory` takes."""
 

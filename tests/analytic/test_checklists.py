@@ -17,6 +17,7 @@ QUICK = {
     "spectral-transformation": ("1",),
     "duality": ("1",),
     "learned-predictor": ("6",),
+    "jepa": ("4",),
     "fingerprint": ("2", "3", "6", "7", "9", "13"),
 }
 # Loops of 8,000 and of 40,000 steps, twice and more as fast where XLA optimises them.

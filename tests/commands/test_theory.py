@@ -1,4 +1,4 @@
-"""`ssljax theory`, with small theories in the place of the five; and its page."""
+"""`ssljax theory`, with small theories in the place of the real ones; and its page."""
 
 import contextlib
 import io

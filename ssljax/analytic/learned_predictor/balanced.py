@@ -172,8 +172,8 @@ def _decaying_law(params: dict, t: jax.Array, *, adjoint: str) -> jax.Array:
         jnp.log(params["start"]),
         t,
         record=jnp.exp,
-        rtol=1e-9,
-        atol=1e-9,
+        rtol=1e-10,
+        atol=1e-12,
         estimate_error=False,
         adjoint=adjoint,
     ).values

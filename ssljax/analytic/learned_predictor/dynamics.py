@@ -179,8 +179,8 @@ def _learned_law(params: dict, t: jax.Array, *, of: str, adjoint: str) -> jax.Ar
         lambda state: learned_predictor_velocity(*state, **numbers),
         state,
         t,
-        rtol=1e-9,
-        atol=1e-11,
+        rtol=1e-10,
+        atol=1e-12,
         estimate_error=False,
         adjoint=adjoint,
     ).values

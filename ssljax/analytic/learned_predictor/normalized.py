@@ -138,8 +138,8 @@ def _cosine_law(params: dict, t: jax.Array, *, of: str, adjoint: str) -> jax.Arr
         velocity,
         (jnp.log(params["predictor"]), jnp.log(params["start"])),
         decay_clock(t, decay),
-        rtol=1e-8,
-        atol=1e-8,
+        rtol=1e-10,
+        atol=1e-11,
         estimate_error=False,
         adjoint=adjoint,
     ).values

@@ -15,6 +15,7 @@ from ssljax.analytic.stepwise.acceleration import (
     solve_right_preconditioned,
 )
 from ssljax.analytic.stepwise.competition import displacement_time, solve_competition
+from ssljax.analytic.stepwise.discrete import descent_velocity, solve_descent
 from ssljax.analytic.stepwise.early import (
     batch_plateau,
     info_nce_expansion,
@@ -75,6 +76,7 @@ __all__ = [
     "critical_times",
     "cross_moment",
     "curvatures",
+    "descent_velocity",
     "displacement_time",
     "error_exponents",
     "expected_critical_times",
@@ -97,6 +99,7 @@ __all__ = [
     "small_init_prediction",
     "solve_aligned",
     "solve_competition",
+    "solve_descent",
     "solve_left_preconditioned",
     "solve_merged_vicreg",
     "solve_right_preconditioned",

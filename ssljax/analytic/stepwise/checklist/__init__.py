@@ -3,6 +3,7 @@
 from ssljax.analytic.checklist import Item, Theory
 from ssljax.analytic.stepwise.checklist import (
     acceleration,
+    discrete,
     early,
     kernel,
     linear,
@@ -94,6 +95,11 @@ THEORY = Theory(
             acceleration.preconditioned,
         ),
         Item("22", "a power law is learned as t^(1/a) modes", acceleration.power_law),
+        Item(
+            "23",
+            "descent, with momentum too, follows its modified flow at second order",
+            discrete.modified_flow,
+        ),
     ),
     pictures=pictures,
 )
