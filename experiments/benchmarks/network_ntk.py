@@ -61,7 +61,7 @@ def measure(arch: str, count: int, directions: int, function: str) -> dict[str, 
         kernel = network_ntk(network, variables, x, directions=signs)
     else:
 
-        def apply(params: Any, x: jax.Array) -> jax.Array:
+        def apply(params: Any, x: jax.Array) -> Any:
             whole = {**variables, "params": params}
             return network.apply(whole, x, train=False, method="project")[1]
 

@@ -181,10 +181,9 @@ def empirical_ntk(
     directions, average = ntk_directions(directions, outputs)
     size = 8 * sum(leaf.size for leaf in jax.tree.leaves(params))
     # Rows of the kernel that are computed together, and samples beside them.
-    held = max(1, int(memory // max(size, 1)) - block)
-    if len(x) <= held:
-        held = len(x)
-    block = max(1, min(block, int(memory // max(size, 1)) - 1))
+    fitting = int(memory // max(size, 1))
+    held = min(len(x), max(1, fitting - block))
+    block = max(1, min(block, fitting - 1))
 
     @jax.jit
     def gradients(samples: jax.Array, direction: jax.Array) -> list[jax.Array]:
@@ -233,11 +232,10 @@ def empirical_ntk(
 
     total = jnp.zeros((len(x), len(other)))
     if being_traced():
-        # One program for all directions; outside of a trace one for each block is less.
+        # A program for all directions; outside of a trace one per block is smaller.
         total, _ = jax.lax.scan(lambda t, v: (t + one(v), None), total, directions)
     else:
-        for direction in directions:
-            total = total + one(direction)
+        total = sum(map(one, directions), total)
     if x_other is None:
         total = jnp.triu(total) + jnp.triu(total, 1).T
     return average * total
@@ -248,10 +246,8 @@ def ntk_inputs(x: Any, x_other: Any) -> tuple[jax.Array, jax.Array]:
     x = jnp.asarray(x)
     other = x if x_other is None else jnp.asarray(x_other)
     if x.ndim == 0 or x.shape[1:] != other.shape[1:] or 0 in (len(x), len(other)):
-        raise ValueError(
-            f"x and x_other must be samples of one shape, [N, ...] and [M, ...], "
-            f"got {list(x.shape)} and {list(other.shape)}"
-        )
+        shapes = f"got {list(x.shape)} and {list(other.shape)}"
+        raise ValueError(f"x and x_other must be samples of one shape, {shapes}")
     check_finite("x", x)
     check_finite("x_other", other)
     return x, other
