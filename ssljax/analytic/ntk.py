@@ -179,11 +179,12 @@ def empirical_ntk(
     check_positive("memory", memory)
     outputs = jax.eval_shape(apply, params, x[:1]).shape[-1]
     directions, average = ntk_directions(directions, outputs)
-    size = 8 * sum(leaf.size for leaf in jax.tree.leaves(params))
-    # Rows of the kernel that are computed together, and samples beside them.
-    fitting = int(memory // max(size, 1))
-    held = min(len(x), max(1, fitting - block))
-    block = max(1, min(block, fitting - 1))
+    size = max(1, 8 * sum(leaf.size for leaf in jax.tree.leaves(params)))
+    # Samples whose gradients fit.
+    fitting = int(memory // size)
+    block = max(1, min(block, fitting // 2))
+    once = x_other is None and len(x) <= fitting
+    held = len(x) if once else max(1, fitting - block)
 
     @jax.jit
     def gradients(samples: jax.Array, direction: jax.Array) -> list[jax.Array]:
@@ -231,8 +232,7 @@ def empirical_ntk(
         return jnp.concatenate(rows)
 
     total = jnp.zeros((len(x), len(other)))
-    if being_traced():
-        # A program for all directions; outside of a trace one per block is smaller.
+    if being_traced():  # Then a program for all directions is shorter.
         total, _ = jax.lax.scan(lambda t, v: (t + one(v), None), total, directions)
     else:
         total = sum(map(one, directions), total)
