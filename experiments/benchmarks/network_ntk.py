@@ -54,14 +54,16 @@ def measure(arch: str, count: int, directions: int, function: str) -> dict[str, 
         MLP(()),
     )
     with jax.enable_x64(True):
-        variables = initialise(network, jax.random.key(0), x.shape[1:])
+        drawn = initialise(network, jax.random.key(0), x.shape[1:])
+        # Statistics too: in float32, BatchNorm's epsilon would lose digits.
+        variables = jax.tree.map(lambda v: np.asarray(v, np.float64), drawn)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(directions, OUTPUTS))
     start = time.process_time()
     if function == "network_ntk":
         kernel = network_ntk(network, variables, x, directions=signs)
     else:
 
-        def apply(params: Any, x: jax.Array) -> jax.Array:
+        def apply(params: Any, x: jax.Array) -> Any:
             whole = {**variables, "params": params}
             return network.apply(whole, x, train=False, method="project")[1]
 

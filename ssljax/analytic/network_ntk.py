@@ -95,7 +95,7 @@ def network_ntk(
     for leaf in jax.tree.leaves(variables):
         check_finite("variables", leaf)
 
-    def apply(variables: Any, x: jax.Array) -> jax.Array:
+    def apply(variables: Any, x: jax.Array) -> Any:
         found = network.apply(variables, x, train=False, method=method)
         return found[place] if isinstance(found, tuple) else found
 

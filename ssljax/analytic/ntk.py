@@ -179,12 +179,12 @@ def empirical_ntk(
     check_positive("memory", memory)
     outputs = jax.eval_shape(apply, params, x[:1]).shape[-1]
     directions, average = ntk_directions(directions, outputs)
-    size = 8 * sum(leaf.size for leaf in jax.tree.leaves(params))
-    # Rows of the kernel that are computed together, and samples beside them.
-    held = max(1, int(memory // max(size, 1)) - block)
-    if len(x) <= held:
-        held = len(x)
-    block = max(1, min(block, int(memory // max(size, 1)) - 1))
+    size = max(1, 8 * sum(leaf.size for leaf in jax.tree.leaves(params)))
+    # Samples whose gradients fit.
+    fitting = int(memory // size)
+    block = max(1, min(block, fitting // 2))
+    once = x_other is None and len(x) <= fitting
+    held = len(x) if once else max(1, fitting - block)
 
     @jax.jit
     def gradients(samples: jax.Array, direction: jax.Array) -> list[jax.Array]:
@@ -232,12 +232,10 @@ def empirical_ntk(
         return jnp.concatenate(rows)
 
     total = jnp.zeros((len(x), len(other)))
-    if being_traced():
-        # One program for all directions; outside of a trace one for each block is less.
+    if being_traced():  # Then a program for all directions is shorter.
         total, _ = jax.lax.scan(lambda t, v: (t + one(v), None), total, directions)
     else:
-        for direction in directions:
-            total = total + one(direction)
+        total = sum(map(one, directions), total)
     if x_other is None:
         total = jnp.triu(total) + jnp.triu(total, 1).T
     return average * total
@@ -248,10 +246,8 @@ def ntk_inputs(x: Any, x_other: Any) -> tuple[jax.Array, jax.Array]:
     x = jnp.asarray(x)
     other = x if x_other is None else jnp.asarray(x_other)
     if x.ndim == 0 or x.shape[1:] != other.shape[1:] or 0 in (len(x), len(other)):
-        raise ValueError(
-            f"x and x_other must be samples of one shape, [N, ...] and [M, ...], "
-            f"got {list(x.shape)} and {list(other.shape)}"
-        )
+        shapes = f"got {list(x.shape)} and {list(other.shape)}"
+        raise ValueError(f"x and x_other must be samples of one shape, {shapes}")
     check_finite("x", x)
     check_finite("x_other", other)
     return x, other

@@ -144,7 +144,7 @@ def layer_signals(
     layers, _ = find_layers(network, variables, x, method)
     shapes = {layer.path: layer.output for layer in layers}
 
-    def run(added: dict[Path, jax.Array]) -> tuple[jax.Array, dict[Path, jax.Array]]:
+    def run(added: dict[Path, jax.Array]) -> Any:
         inputs = {}
 
         def tap(run: Any, args: Any, kwargs: Any, context: Any) -> Any:
@@ -260,10 +260,10 @@ def _own_gradients(
     return jnp.concatenate([g.reshape(len(x), -1) for g in found], axis=1)
 
 
-def _is_plain_convolution(module: nn.Module) -> bool:
-    """Return whether a module is a 2D convolution without groups, holes or wrapping."""
+def _is_plain_convolution(module: Any) -> bool:
+    """Return whether a module is a 2D convolution with zero padding and one group."""
     return (
-        type(module) is nn.Conv
+        type(module).__name__ == "Conv"
         and len(module.kernel_size) == 2
         and module.feature_group_count == 1
         and _pair(module.input_dilation) == (1, 1)
@@ -274,22 +274,20 @@ def _is_plain_convolution(module: nn.Module) -> bool:
 
 def _padding(module: Any, size: tuple[int, ...]) -> list[tuple[int, int]]:
     """Return the zeros before and behind each axis of an image."""
-    if not isinstance(module.padding, str):
-        pairs = (module.padding,) * 2
-        if not isinstance(module.padding, int):
-            pairs = module.padding
+    given = module.padding
+    if not isinstance(given, str):
+        pairs = (given, given) if isinstance(given, int) else given
         return [(p, p) if isinstance(p, int) else tuple(p) for p in pairs]
     dilated = [
         (k - 1) * d + 1
         for k, d in zip(module.kernel_size, _pair(module.kernel_dilation), strict=True)
     ]
-    return jax.lax.padtype_to_pads(size, dilated, _pair(module.strides), module.padding)
+    return jax.lax.padtype_to_pads(size, dilated, _pair(module.strides), given)
 
 
 def _pair(value: Any) -> tuple[int, int]:
     """Return flax's ways to write one number per axis as two numbers."""
-    if value is None:
-        return (1, 1)
+    value = 1 if value is None else value
     return (value, value) if isinstance(value, int) else tuple(value)
 
 

@@ -1,5 +1,7 @@
 """The embedding of many pairs from a kernel function against the one from a matrix."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ def views(n, m, seed=0, noise=0.4):
     return x, x + noise * rng.normal(size=(n, m))
 
 
-def matrices(kernel, x, xp):
+def matrices(kernel, x, xp) -> tuple[Any, Any, Any]:
     return kernel(x, x), kernel(x, xp), kernel(xp, xp)
 
 
@@ -46,9 +48,9 @@ def test_embedding_equals_the_one_from_the_matrix(storage, rtol, atol):
 @pytest.mark.slow
 def test_two_thousand_pairs_of_a_tangent_kernel_agree():
     x, xp = views(2000, 30)
-    compiled = jax.jit(relu_ntk)
+    compiled: Any = jax.jit(relu_ntk)
     with jax.enable_x64(True):
-        kernels = [np.asarray(k) for k in matrices(compiled, x, xp)]
+        kernels = matrices(compiled, x, xp)
     found = kernel_embedding_of(compiled, x, xp, 10)
     expected = kernel_modes(*kernels, 10)
     np.testing.assert_allclose(found.gamma, expected.gamma, rtol=1e-9)

@@ -29,6 +29,9 @@ __all__ = ["KernelEmbedding", "kernel_embedding_of"]
 _ROUNDING = {"float64": 1e-12, "none": 1e-12, "float32": 1e-7}
 # Eigenvalues beyond the wanted ones that are computed along.
 _SPARE, _RESTARTS = 3, 100
+# SciPy's annotations do not cover how either is called.
+_operator: Any = LinearOperator
+_eigs: Any = eigs
 
 
 @dataclass(frozen=True)
@@ -168,9 +171,9 @@ def _modes(
             # What was found is taken out, in the kernel's inner product.
             return ahead - found @ (image.T @ ahead)
 
-        operator: Any = LinearOperator((size, size), matvec=multiply, dtype=np.float64)
+        operator = _operator((size, size), matvec=multiply, dtype=np.float64)
         try:
-            values, vectors = eigs(operator, which="LR", maxiter=_RESTARTS, **options)
+            values, vectors = _eigs(operator, which="LR", maxiter=_RESTARTS, **options)
         except ArpackNoConvergence:
             raise ValueError(
                 f"the {dim} leading eigenvalues did not settle in {matrix.products} "
@@ -215,7 +218,8 @@ def _ritz(
     gamma, turn = np.linalg.eigh(whiten.T @ small @ whiten)
     gamma, turn = gamma[::-1][:dim], (whiten @ turn)[:, ::-1][:, :dim]
     rounding = _ROUNDING[matrix.storage]
-    check_positive_modes("the contrastive kernel", gamma, dim, rounding=rounding)
+    found: Any = gamma
+    check_positive_modes("the contrastive kernel", found, dim, rounding=rounding)
     return gamma, spanned @ turn, image @ turn
 
 
