@@ -142,14 +142,18 @@ def _stencil(case: Case) -> tuple[np.ndarray, Callable[[np.ndarray], float]]:
         def one_sided(f0: float, f1: float, f2: float, step: float) -> float:
             return float((4.0 * f1 - 3.0 * f0 - f2) / (2.0 * step))
 
-        return shifts, lambda f: (
-            4.0 * one_sided(f[0], f[2], f[3], 0.5 * h)
-            - one_sided(f[0], f[3], f[4], h)
-        ) / 3.0
+        return (
+            shifts,
+            lambda f: (
+                (
+                    4.0 * one_sided(f[0], f[2], f[3], 0.5 * h)
+                    - one_sided(f[0], f[3], f[4], h)
+                )
+                / 3.0
+            ),
+        )
     shifts = h * np.array([-1.0, -0.5, 0.5, 1.0])
-    return shifts, lambda f: float(
-        (8.0 * (f[2] - f[1]) - (f[3] - f[0])) / (6.0 * h)
-    )
+    return shifts, lambda f: float((8.0 * (f[2] - f[1]) - (f[3] - f[0])) / (6.0 * h))
 
 
 def _all(inputs: tuple) -> tuple[int, ...]:
@@ -212,9 +216,9 @@ def main() -> None:
     """Print the page."""
     print("# Derivatives of the theory module\n")
     print(
-        "Relative errors against differences of fourth order, in float64, all inside of\n"
-        "one `jax.jit`; the last column is for a caller whose default is float32, not\n"
-        "compiled, so that both ways to call a function are shown. Written by\n"
+        "Relative errors against differences of fourth order, in float64, all inside\n"
+        "of one `jax.jit`; the last column is for a caller whose default is float32,\n"
+        "not compiled, so that both ways to call a function are shown. Written by\n"
         f"`python tests/helpers/theory_contract.py`, JAX {jax.__version__}, Python "
         f"{platform.python_version()}, {jax.default_backend()}.\n"
     )
