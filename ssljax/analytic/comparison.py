@@ -52,6 +52,10 @@ class Comparison:
         largest = self.excess if self.relative else self.max_error
         return bool(np.isfinite(self.max_error) and largest <= self.tolerance)
 
+    def __repr__(self) -> str:
+        verdict = "agrees" if self.agrees else "DISAGREES"
+        return f"Comparison({self.what}: {verdict}, error {self.max_error:.3g})"
+
     def __str__(self) -> str:
         rows = [
             ("maximum error", f"{self.max_error:.3g}"),

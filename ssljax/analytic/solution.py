@@ -16,7 +16,8 @@ from ssljax.analytic.fitting import Fit, fit
 from ssljax.analytic.inputs import check_not_negative
 from ssljax.analytic.ode import Simulation
 from ssljax.analytic.pictures import data_frame, draw_modes, draw_points
-from ssljax.analytic.precision import in_float64, known
+from ssljax.analytic.precision import in_float64
+from ssljax.analytic.text import described
 
 Law = Callable[..., jax.Array]
 
@@ -154,7 +155,8 @@ class Solution:
         return tuple(f"mode {i + 1}" for i in range(count))
 
     def __repr__(self) -> str:
-        return f"Solution({self.title}: {described(self.params)})"
+        ordered = {name: self.params[name] for name in _names(self.params)}
+        return f"Solution({self.title}: {described(ordered)})"
 
 
 def as_numbers(params: Mapping[str, Any]) -> dict[str, jax.Array]:
@@ -165,23 +167,6 @@ def as_numbers(params: Mapping[str, Any]) -> dict[str, jax.Array]:
     dtype('float64')
     """
     return {name: jnp.asarray(value, jnp.float64) for name, value in params.items()}
-
-
-def described(params: Mapping[str, Any]) -> str:
-    """Return the names of parameters with their shapes, or values of single numbers.
-
-    >>> described({"alpha": np.array(0.5), "rates": np.ones((2, 3))})
-    'alpha 0.5, rates [2, 3]'
-    """
-    parts = []
-    for name in _names(params):
-        for path, leaf in jax.tree_util.tree_flatten_with_path(params[name])[0]:
-            label = name + jax.tree_util.keystr(path)
-            if np.shape(leaf) or not known(leaf):
-                parts.append(f"{label} {list(np.shape(leaf))}")
-            else:
-                parts.append(f"{label} {float(leaf):.4g}")
-    return ", ".join(parts)
 
 
 def _names(params: Mapping[str, Any]) -> list[str]:

@@ -31,6 +31,7 @@ from ssljax.analytic.fingerprint.probe import (
 )
 from ssljax.analytic.inputs import check_between, check_choice, check_whole
 from ssljax.analytic.precision import in_float64
+from ssljax.analytic.text import described
 
 # A drift below this share of the largest rate counts as none: an eps in a
 # standardisation sees a scale.
@@ -67,6 +68,12 @@ class Fingerprint(NamedTuple):
     """``[L]``: eigenvalues of the probed mode, as multiples of ``reference``."""
     rates: np.ndarray
     """``[L, 2]``: its ``d log lambda / dt``, of the others' correlation and half it."""
+
+    def __repr__(self) -> str:
+        figures = self._asdict()
+        for table in ("levels", "rates"):
+            del figures[table]
+        return f"Fingerprint({self.verdict}: {described(figures)})"
 
     @property
     def force(self) -> float:

@@ -24,6 +24,7 @@ from ssljax.analytic.inputs import (
 )
 from ssljax.analytic.precision import being_traced, in_float64, known
 from ssljax.analytic.program import open_stop_gradients
+from ssljax.analytic.text import short
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 BASES = ("spread", "axes")
@@ -44,6 +45,8 @@ class TwoViews(NamedTuple):
     """``[N, M]``: what they do not share."""
     basis: jax.Array
     """``[M, M]``, orthogonal: channels in rows, modes in columns."""
+
+    __repr__ = short
 
     def embeddings(
         self, amplitudes: jax.Array, correlation: jax.Array

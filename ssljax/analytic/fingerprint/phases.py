@@ -25,6 +25,7 @@ from ssljax.analytic.inputs import (
     check_whole,
 )
 from ssljax.analytic.precision import in_float64
+from ssljax.analytic.text import short
 
 __all__ = ["REGIMES", "PhaseMap", "axes_of", "axis_range", "phase_map"]
 
@@ -62,6 +63,8 @@ class PhaseMap(NamedTuple):
     boundary: np.ndarray | None
     """``[X]``: the y at which the growth is 0, by its formula; None where there is
     none."""
+
+    __repr__ = short
 
 
 @in_float64

@@ -16,6 +16,7 @@ from ssljax.analytic.prediction_head.population import (
     noise_moments,
     population_moments,
 )
+from ssljax.analytic.text import short
 
 
 @in_float64
@@ -59,6 +60,8 @@ class Acceleration(NamedTuple):
     """The weak feature's relative rate wins where the factor exceeds this."""
     velocity: jax.Array
     """Approximate velocity of ``<w_2, v_l>``, ``[2]``."""
+
+    __repr__ = short
 
 
 @in_float64

@@ -11,6 +11,7 @@ import numpy as np
 from ssljax import losses
 from ssljax.analytic.inputs import check_at_least, check_whole
 from ssljax.analytic.prediction_head.population import HeadParams, PatchData
+from ssljax.analytic.text import short
 
 
 class PatchBatch(NamedTuple):
@@ -20,6 +21,8 @@ class PatchBatch(NamedTuple):
     """``[N, P, d]``, features first."""
     first: jax.Array
     """``[N, P]``: 1 in the first view, 0 in the second; hidden patches are zeros."""
+
+    __repr__ = short
 
 
 def neurons(w: jax.Array, patches: jax.Array, shown: jax.Array) -> jax.Array:

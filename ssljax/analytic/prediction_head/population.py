@@ -16,6 +16,7 @@ from ssljax.analytic.inputs import (
 )
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.spectral_functions import symmetric_entropy
+from ssljax.analytic.text import short
 
 
 class HeadParams(NamedTuple):
@@ -25,6 +26,8 @@ class HeadParams(NamedTuple):
     """Rows are neurons, ``[outputs, d]``; the first coordinates are the features."""
     head: jax.Array
     """``E``, ``[outputs, outputs]``: output j is ``sum_r E_jr f_r``."""
+
+    __repr__ = short
 
 
 class PopulationConstants(NamedTuple):

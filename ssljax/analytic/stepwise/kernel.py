@@ -28,6 +28,7 @@ from ssljax.analytic.stepwise.definite import check_kernel
 from ssljax.analytic.stepwise.eigensolver import leading_modes, pair
 from ssljax.analytic.stepwise.embedding import KernelEmbedding
 from ssljax.analytic.stepwise.symmetric import matrix_root
+from ssljax.analytic.text import short
 
 __all__ = [
     "KernelEmbedding",
@@ -50,6 +51,8 @@ class KernelModes(NamedTuple):
     """``c``, ``[2n, dim]``: the embedding of x is ``c^T K(all views, x)``; its norm in
     the kernel's Hilbert space is ``1 / gamma_j`` per dimension."""
 
+    __repr__ = short
+
 
 class KernelStart(NamedTuple):
     """Where a small start lies in the modes that will be learned."""
@@ -63,6 +66,8 @@ class KernelStart(NamedTuple):
     ``embed(...) @ U.T``."""
     critical_times: jax.Array
     """When the modes' steps happen, learning rate x step, ``[modes]``."""
+
+    __repr__ = short
 
 
 @in_float64

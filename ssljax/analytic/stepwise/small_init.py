@@ -22,6 +22,7 @@ from ssljax.analytic.solution import Solution, as_numbers
 from ssljax.analytic.stepwise.axes import ordered_axes
 from ssljax.analytic.stepwise.modes import aligned_singular_values
 from ssljax.analytic.stepwise.symmetric import descending_eigh, scaled_modes
+from ssljax.analytic.text import short
 
 
 class AlignedStart(NamedTuple):
@@ -37,6 +38,8 @@ class AlignedStart(NamedTuple):
     """``[M, D]``, their eigenvectors in columns; of equal eigenvalues those that the
     start picks."""
 
+    __repr__ = short
+
 
 class ErrorExponents(NamedTuple):
     """Powers of the initial scale with which a prediction's errors vanish."""
@@ -45,6 +48,8 @@ class ErrorExponents(NamedTuple):
     """Of the largest error of W in time; eigenvalues of C have twice this power."""
     subspace: jax.Array
     """Of the final distance of the learned subspace; norms have twice this power."""
+
+    __repr__ = short
 
 
 @in_float64
