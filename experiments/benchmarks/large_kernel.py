@@ -2,7 +2,7 @@
 
 Command:  python experiments/benchmarks/large_kernel.py [--json FILE] [--pairs 20000]
           [--dim 10]; needs CIFAR-10, see TFDS_DATA_DIR in the README
-Time:     about ten minutes on 2 CPU cores
+Time:     about ten minutes on 2 free CPU cores
 Result:   a line for n = 2000 and one for n = --pairs: CPU seconds from images to the
           embedding of the 2n views, and those spent in the kernel function; peak memory
           of the process; residual; the loss of that embedding, which is 0 where it is
