@@ -14,7 +14,8 @@ class Case:
         call: ``call(*inputs)``, an array; pure, so that JAX can transform it.
         inputs: NumPy arrays or numbers, in float64.
         twice: second derivatives exist.
-        jit: ``jax.jit`` of it works where the caller's default is float32 too.
+        jit: ``jax.jit`` of it works where the caller's default is float32 too; False
+            for what is integrated.
         reason: why the function cannot be differentiated, or "" where it can.
         step: of the central differences, relative to an input's size.
         double: largest relative error of derivatives in float64.
@@ -34,3 +35,8 @@ class Case:
     single: float = 1e-4
     edge: bool = False
     bad: tuple[tuple[Callable[[], Any], str], ...] = field(default=())
+
+    @property
+    def integrated(self) -> bool:
+        """Return whether it solves differential equations, with adaptive steps."""
+        return not self.jit

@@ -162,8 +162,8 @@ def _cosine_law(params: dict, t: jax.Array, *, adjoint: str, **settings) -> jax.
         jnp.log(start),
         t,
         record=jnp.exp,
-        rtol=1e-8,
-        atol=1e-8,
+        rtol=1e-10,
+        atol=1e-10,
         estimate_error=False,
         adjoint=adjoint,
     ).values

@@ -108,8 +108,8 @@ def _relu_law(params: dict, t: jax.Array, *, loss: str, adjoint: str) -> jax.Arr
         params["start"],
         t,
         record=lambda w: jnp.linalg.eigvalsh(w @ w.T),
-        rtol=1e-8,
-        atol=1e-10,
+        rtol=1e-10,
+        atol=1e-12,
         estimate_error=False,
         adjoint=adjoint,
     ).values
