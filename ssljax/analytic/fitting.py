@@ -115,12 +115,12 @@ def _fit(
     weight = 1.0 / np.broadcast_to(1.0 if noise is None else noise, measured.shape)
 
     def residuals(flat: np.ndarray) -> np.ndarray:
-        found = np.asarray(_values(solution, unravel(flat), times))
+        found = np.asarray(_values(solution, unravel(jnp.asarray(flat)), times))
         gaps = ((found - measured) * weight).ravel()[seen]
         return np.nan_to_num(gaps, nan=_FAR, posinf=_FAR, neginf=-_FAR)
 
     def slopes(flat: np.ndarray) -> np.ndarray:
-        found = _slopes(solution, unravel(flat), times)
+        found = _slopes(solution, unravel(jnp.asarray(flat)), times)
         # A dict is sorted by name, and so is the flat vector.
         parts = [np.asarray(found[k]).reshape(seen.size, -1) for k in sorted(found)]
         table = np.concatenate(parts, axis=1) * weight.reshape(-1, 1)
@@ -129,7 +129,7 @@ def _fit(
     result = scipy.optimize.least_squares(
         residuals,
         np.asarray(first),
-        jac=slopes,
+        jac=slopes,  # type: ignore[arg-type]
         bounds=(_lowest(guess), np.inf),
         x_scale="jac",
         xtol=1e-12,

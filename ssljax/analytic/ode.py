@@ -191,9 +191,9 @@ def _compiled(
             adjoint=methods[adjoint](),
             throw=False,
         )
-        values, last = found.ys
+        values, last = found.ys  # type: ignore[misc]
         # Times that were not reached are infinite, and so are the records there.
-        reached = jnp.isfinite(found.ts[0])
+        reached = jnp.isfinite(found.ts[0])  # type: ignore[index]
 
         def or_nan(x: jax.Array) -> jax.Array:
             return jnp.where(reached.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.nan)

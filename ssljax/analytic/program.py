@@ -12,10 +12,12 @@ from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import jax.core
 import numpy as np
 from jax.extend import core
 from jax.extend.core.primitives import stop_gradient_p
+
+from ssljax.analytic.precision import known
 
 
 class Program(NamedTuple):
@@ -200,14 +202,14 @@ def _key(value: Any, names: dict[core.Var, int]) -> Hashable:
     if isinstance(value, tuple | list):
         return tuple(_key(v, names) for v in value)
     if isinstance(value, np.ndarray | np.generic | jax.Array):
-        array = jnp.asarray(value) if not isinstance(value, np.ndarray) else value
-        if not isinstance(array, jax.core.Tracer):
-            return (str(array.dtype), array.shape, np.asarray(array).tobytes())
+        if known(value):
+            seen = np.asarray(value)
+            return (str(seen.dtype), seen.shape, seen.tobytes())
     try:
         hash(value)
     except TypeError:
         return _Itself(value)
-    return value
+    return ("value", value)
 
 
 class _Itself:

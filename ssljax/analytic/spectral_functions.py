@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 
 import jax
+import jax.core
 import jax.numpy as jnp
 from jax.extend import core
 from jax.interpreters import ad, batching, mlir

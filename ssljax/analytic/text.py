@@ -31,13 +31,10 @@ def described(params: Mapping[str, Any]) -> str:
 def short(record: Any) -> str:
     """Return the text form of a named tuple of arrays, on one line.
 
-    Assign it as ``__repr__``.
-
     >>> from typing import NamedTuple
     >>> class Modes(NamedTuple):
     ...     gamma: np.ndarray
-    ...     __repr__ = short
-    >>> Modes(np.ones(3))
-    Modes(gamma [3])
+    >>> short(Modes(np.ones(3)))
+    'Modes(gamma [3])'
     """
     return f"{type(record).__name__}({described(record._asdict())})"

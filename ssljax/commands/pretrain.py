@@ -35,7 +35,7 @@ def run(words: list[str]) -> int:
             f"--workdir cannot be a URL such as {typed}; mount the bucket and use the "
             "path of the mount"
         )
-    if asked.dry_run:
+    if asked.dry_run or asked.workdir is None:
         return _dry_run(asked.config, asked.workdir)
     from ssljax.runs.pretrain import pretrain
 

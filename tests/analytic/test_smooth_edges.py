@@ -7,7 +7,8 @@ import pytest
 
 from ssljax.analytic import curves, duality, stepwise
 from ssljax.analytic import spectral_transformation as spectral
-from ssljax.analytic.stepwise import definite
+from ssljax.analytic.stepwise import definite, symmetric
+from ssljax.analytic.stepwise.kernel import KernelStart
 
 TIMES = np.array([0.2, 0.7])
 SIGMA = np.array([1.0, 2.0])
@@ -50,7 +51,7 @@ def derivatives(function, x, direction, *, one_sided=False, step=1e-4):
 RATES = {
     "aligned": lambda gamma: stepwise.solve_aligned([0.4, 0.5], gamma)(TIMES),
     "steps": lambda gamma: stepwise.kernel_steps(
-        stepwise.kernel.KernelStart(gamma, jnp.array([0.4, 0.5]), jnp.eye(2), gamma)
+        KernelStart(gamma, jnp.array([0.4, 0.5]), jnp.eye(2), gamma)
     )(TIMES),
     # At weights 2 and 1 the rate is 2 gamma - sigma.
     "merged": lambda shift: stepwise.solve_merged_vicreg(
@@ -179,7 +180,7 @@ def test_a_matrix_root_has_second_derivatives_at_equal_eigenvalues():
 
     def slope(h):
         def entry(h):
-            return stepwise.symmetric.matrix_root(jnp.eye(3) + h * change)[0, 1]
+            return symmetric.matrix_root(jnp.eye(3) + h * change)[0, 1]
 
         return jax.grad(entry)(h)
 

@@ -11,6 +11,7 @@ from contract_case import Case
 
 from ssljax.analytic import comparison, duality, ntk, simulate, stepwise
 from ssljax.analytic import spectral_transformation as spectral
+from ssljax.analytic.stepwise.kernel import KernelStart
 
 TIMES = np.array([0.1, 0.4])
 START, GAMMA, SIGMA = np.array([0.2, 0.3]), np.array([1.0, 0.6]), np.array([1.5, 0.8])
@@ -593,7 +594,7 @@ STEPWISE = [
                 lambda: stepwise.contrastive_kernel(
                     INDEFINITE, np.zeros((2, 2)), np.eye(2)
                 ),
-                "must be positive semi-definite; it has an eigenvalue of -1",
+                "must be positive semi-definite, got the eigenvalue -1",
             ),
             (
                 lambda: stepwise.contrastive_kernel(np.eye(2), np.eye(3), np.eye(2)),
@@ -646,6 +647,20 @@ STEPWISE = [
         ),
     ),
     Case(
+        "stepwise.kernel_embedding_of",
+        reason="an eigensolver on known numbers; `kernel_embedding` has derivatives",
+        bad=(
+            (
+                lambda: stepwise.kernel_embedding_of(dot, K_XX, K_XX[:2], 1),
+                "x_other must",
+            ),
+            (
+                lambda: stepwise.kernel_embedding_of(dot, np.nan * K_XX, K_XX, 1),
+                "must be finite",
+            ),
+        ),
+    ),
+    Case(
         "stepwise.kernel_start",
         lambda a, b, c, first, second: flat(
             stepwise.kernel_start(symmetric(a), b, symmetric(c), first, second)
@@ -669,25 +684,25 @@ STEPWISE = [
     Case(
         "stepwise.kernel_steps",
         lambda gamma, scale, t: stepwise.kernel_steps(
-            stepwise.kernel.KernelStart(gamma, scale, jnp.eye(2), gamma)
+            KernelStart(gamma, scale, jnp.eye(2), gamma)
         )(t),
         (GAMMA, START, TIMES),
         bad=(
             (
                 lambda: stepwise.kernel_steps(
-                    stepwise.kernel.KernelStart(NAN, START, np.eye(2), GAMMA)
+                    KernelStart(NAN, START, np.eye(2), GAMMA)
                 ),
                 "gamma must be finite, got nan",
             ),
             (
                 lambda: stepwise.kernel_steps(
-                    stepwise.kernel.KernelStart(GAMMA, -START, np.eye(2), GAMMA)
+                    KernelStart(GAMMA, -START, np.eye(2), GAMMA)
                 ),
                 "scale must be finite and >= 0, got -0.2",
             ),
             *bad_times(
                 lambda: stepwise.kernel_steps(
-                    stepwise.kernel.KernelStart(GAMMA, START, np.eye(2), GAMMA)
+                    KernelStart(GAMMA, START, np.eye(2), GAMMA)
                 )
             ),
         ),
@@ -1191,5 +1206,11 @@ SHARED = [
     ),
     Case("comparison.convergence_slope", reason=PLAIN),
 ]
+
+
+def dot(a, b):
+    """Return the linear kernel."""
+    return a @ b.T
+
 
 CASES: list[Case] = [*STEPWISE, *SPECTRAL, *DUALITY, *NTK, *SHARED]

@@ -106,8 +106,8 @@ def test_a_table_that_cannot_be_saved_is_printed(run, monkeypatch, capsys):
 
     row = {"representation": "encoder", "protocol": "knn k=1", "split": "test"}
     row |= {"train_examples": 9, "test_examples": 9, "accuracy": 50.0, "detail": ""}
-    images = type("Images", (), {"labelled": True, "num_classes": 2, "split": "test"})()
-    images.size, images.name = 9, "shapes"
+    facts = {"labelled": True, "num_classes": 2, "split": "test", "size": 9}
+    images = type("Images", (), {**facts, "name": "shapes"})()
     restored = type("Restored", (), {"step": 1, "config": Config()})()
     for name, value in {
         "restore": lambda _: restored,

@@ -46,7 +46,8 @@ class TwoViews(NamedTuple):
     basis: jax.Array
     """``[M, M]``, orthogonal: channels in rows, modes in columns."""
 
-    __repr__ = short
+    def __repr__(self) -> str:
+        return short(self)
 
     def embeddings(
         self, amplitudes: jax.Array, correlation: jax.Array

@@ -64,7 +64,8 @@ class PhaseMap(NamedTuple):
     """``[X]``: the y at which the growth is 0, by its formula; None where there is
     none."""
 
-    __repr__ = short
+    def __repr__(self) -> str:
+        return short(self)
 
 
 @in_float64

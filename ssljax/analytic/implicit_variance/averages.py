@@ -67,7 +67,7 @@ def _ends(form: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.min(form, axis=-1), jnp.max(form, axis=-1)
 
 
-@_ends.defjvp
+@_ends.defjvp  # type: ignore[arg-type]
 def _ends_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     ends = _ends(*primals)
     return ends, tuple(jnp.zeros_like(x) for x in ends)

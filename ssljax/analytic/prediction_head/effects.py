@@ -61,7 +61,8 @@ class Acceleration(NamedTuple):
     velocity: jax.Array
     """Approximate velocity of ``<w_2, v_l>``, ``[2]``."""
 
-    __repr__ = short
+    def __repr__(self) -> str:
+        return short(self)
 
 
 @in_float64

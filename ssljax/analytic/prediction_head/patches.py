@@ -22,7 +22,8 @@ class PatchBatch(NamedTuple):
     first: jax.Array
     """``[N, P]``: 1 in the first view, 0 in the second; hidden patches are zeros."""
 
-    __repr__ = short
+    def __repr__(self) -> str:
+        return short(self)
 
 
 def neurons(w: jax.Array, patches: jax.Array, shown: jax.Array) -> jax.Array:

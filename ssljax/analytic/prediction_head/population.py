@@ -27,7 +27,8 @@ class HeadParams(NamedTuple):
     head: jax.Array
     """``E``, ``[outputs, outputs]``: output j is ``sum_r E_jr f_r``."""
 
-    __repr__ = short
+    def __repr__(self) -> str:
+        return short(self)
 
 
 class PopulationConstants(NamedTuple):

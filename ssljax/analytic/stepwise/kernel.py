@@ -51,7 +51,8 @@ class KernelModes(NamedTuple):
     """``c``, ``[2n, dim]``: the embedding of x is ``c^T K(all views, x)``; its norm in
     the kernel's Hilbert space is ``1 / gamma_j`` per dimension."""
 
-    __repr__ = short
+    def __repr__(self) -> str:
+        return short(self)
 
 
 class KernelStart(NamedTuple):
@@ -67,7 +68,8 @@ class KernelStart(NamedTuple):
     critical_times: jax.Array
     """When the modes' steps happen, learning rate x step, ``[modes]``."""
 
-    __repr__ = short
+    def __repr__(self) -> str:
+        return short(self)
 
 
 @in_float64

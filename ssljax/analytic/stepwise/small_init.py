@@ -38,7 +38,8 @@ class AlignedStart(NamedTuple):
     """``[M, D]``, their eigenvectors in columns; of equal eigenvalues those that the
     start picks."""
 
-    __repr__ = short
+    def __repr__(self) -> str:
+        return short(self)
 
 
 class ErrorExponents(NamedTuple):
@@ -49,7 +50,8 @@ class ErrorExponents(NamedTuple):
     subspace: jax.Array
     """Of the final distance of the learned subspace; norms have twice this power."""
 
-    __repr__ = short
+    def __repr__(self) -> str:
+        return short(self)
 
 
 @in_float64
