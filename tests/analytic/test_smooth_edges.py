@@ -7,8 +7,9 @@ import pytest
 
 from ssljax.analytic import curves, duality, stepwise
 from ssljax.analytic import spectral_transformation as spectral
-from ssljax.analytic.stepwise import definite, symmetric
+from ssljax.analytic.stepwise import definite
 from ssljax.analytic.stepwise.kernel import KernelStart
+from ssljax.analytic.stepwise.symmetric import matrix_root
 
 TIMES = np.array([0.2, 0.7])
 SIGMA = np.array([1.0, 2.0])
@@ -180,7 +181,7 @@ def test_a_matrix_root_has_second_derivatives_at_equal_eigenvalues():
 
     def slope(h):
         def entry(h):
-            return symmetric.matrix_root(jnp.eye(3) + h * change)[0, 1]
+            return matrix_root(jnp.eye(3) + h * change)[0, 1]
 
         return jax.grad(entry)(h)
 
