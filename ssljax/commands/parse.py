@@ -99,8 +99,8 @@ def parse_positional(
             continue
         if field.default_factory is not dataclasses.MISSING:
             continue
-        missing = f"{_POSITIONAL[field.name]} is missing; write: {command} "
-        missing += _POSITIONAL[field.name]
+        shown = _POSITIONAL.get(field.name, field.name.upper())
+        missing = f"{shown} is missing; write: {command} {shown}"
         typed = value_of(words, f"--{field.name}")
         if typed is not None:
             raise ConfigError(

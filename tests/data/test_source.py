@@ -176,7 +176,7 @@ def test_shapes_can_be_resized():
         ({"name": "shapes", "split": "val"}, "no split 'val'; use train or test"),
         ({"name": "shapes", "store": "stream"}, "generated in memory"),
         ({"name": "shapes", "store": "disk"}, "allowed: auto, memory, stream"),
-        ({"name": "shapes", "path": "/somewhere"}, "use name 'folder'"),
+        ({"name": "shapes", "path": "/somewhere"}, "use --data.name folder"),
         ({"name": "shapes", "image_size": 0}, "image_size is 0"),
         (
             {"name": "shapes", "split": "test", "examples": 3_000},
