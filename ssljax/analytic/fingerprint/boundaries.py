@@ -107,8 +107,8 @@ def growth_boundary(
     Raises:
         ValueError: for an unknown name or hyper-parameter, or numbers out of range.
 
-    >>> print(round(float(growth_boundary("vicreg")), 3))
-    0.665
+    >>> print(round(float(growth_boundary("vicreg")), 2))
+    0.67
     """
     check_choice("loss", name, tuple(BOUNDARIES))
     check_positive("level", level)

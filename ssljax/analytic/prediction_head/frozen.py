@@ -44,7 +44,7 @@ def solve_frozen_head(start: jax.Array, data: PatchData) -> Solution:
 
     >>> solution = solve_frozen_head(jnp.array([[0.1, 0.1, 1.0]]), PatchData())
     >>> solution
-    Solution(alignments under a frozen head: noise 1, start [1, 3], strengths [2])
+    Solution(alignments under a frozen head: start [1, 3], noise 1, strengths [2])
     >>> solution(0.0).round(6).tolist()
     [0.1, 0.1]
     """

@@ -244,7 +244,7 @@ def output_correlation(w: jax.Array, data: PatchData) -> jax.Array:
     Raises:
         ValueError: as `population_moments`, and for a neuron that does not vary.
 
-    >>> output_correlation(jnp.eye(2, 4), PatchData()).tolist()
+    >>> output_correlation(jnp.eye(2, 4), PatchData()).round(9).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
     own = population_moments(check_neurons(w, data), data)[1]

@@ -40,7 +40,7 @@ def solve_aligned(start: ArrayLike, gamma: ArrayLike) -> Solution:
 
     >>> solution = solve_aligned(jnp.array([1e-3]), jnp.array([4.0]))
     >>> solution, round(float(solution(2.0)[0]), 6)
-    (Solution(singular values: gamma [1], start [1]), 0.5)
+    (Solution(singular values: start [1], gamma [1]), 0.5)
     """
     start, gamma = _aligned_start(start, gamma)
     return Solution(
