@@ -23,7 +23,12 @@ QUICK = {
 # Loops of 8,000 and of 40,000 steps, twice and more as fast where XLA optimises them.
 OPTIMISED = ("prediction-head-13", "prediction-head-14")
 # Long simulations, that other seeds repeat at full cost.
-DEAR = (*OPTIMISED, "stepwise-15", "stepwise-10", "stepwise-16", "stepwise-17")
+DEAR = (
+    *OPTIMISED,
+    *(f"implicit-variance-{n}" for n in (6, 7, 8, 9, 10, 11, 12)),
+    *(f"stepwise-{n}" for n in (6, 10, 15, 16, 17, 18, 21)),
+    *(f"spectral-transformation-{n}" for n in (7, 8, 9)),
+)
 
 
 def cases():

@@ -108,8 +108,7 @@ def test_a_listing_has_help(words, answered):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.2, 5])
-def test_an_interruption_while_compiling_leaves_nothing_behind(seconds, tmp_path):
+def test_an_interruption_while_compiling_leaves_nothing_behind(tmp_path):
     words = ["pretrain", "shapes/quickstart", "--smoke", "--workdir", "run"]
     process = subprocess.Popen(
         [sys.executable, "-m", "ssljax", *words],
@@ -119,13 +118,15 @@ def test_an_interruption_while_compiling_leaves_nothing_behind(seconds, tmp_path
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background jobs ignore the signal, and so would this one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     # The plan is printed before the first step is compiled.
     assert process.stdout is not None
     for line in process.stdout:
         if "parameters" in line or "memory" in line:
             break
-    time.sleep(seconds)
+    time.sleep(5)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
