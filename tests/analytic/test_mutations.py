@@ -36,8 +36,8 @@ def test_a_wrong_sign_is_found(theory, loss, item, monkeypatch, capfd):
     monkeypatch.setattr(losses, loss, lambda *a, **k: -right(*a, **k))
     assert main(["theory", theory, "--items", item]) == 1
     printed = capfd.readouterr().out
-    # Measured and found wrong, rather than stopped by an error; but a flow whose sign is
-    # wrong may blow up, which is found as well. That the item holds with the right loss
+    # Measured and found wrong, rather than stopped by an error; a flow of the wrong
+    # sign may blow up, which is found as well. That the item holds with the right loss
     # is what test_checklists shows.
     assert "DISAGREES" in printed
     assert "Error" not in printed or "cannot be followed" in printed

@@ -247,6 +247,7 @@ IMPLICIT_VARIANCE = [
         lambda w, a, n, t: iv.solve_relu(w, alpha=a, target_noise=n)(t),
         (WEIGHTS, NUMBER, np.array(0.2), TIMES),
         jit=False,
+        step=1e-3,
         bad=(
             (lambda: iv.solve_relu(START), "start must be [modes, inputs]"),
             (lambda: iv.solve_relu([[np.inf, 1.0]]), "start must be finite"),
