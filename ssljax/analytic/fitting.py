@@ -94,7 +94,7 @@ def fit(
 def _fit(
     solution: Any, times: np.ndarray, values: Any, names: list[str], noise: Any
 ) -> Fit:
-    times = np.asarray(check_times("times", times, ascending=True))
+    times = np.asarray(check_times("times", times))
     guess = {name: jnp.asarray(solution.params[name], float) for name in names}
     first, unravel = ravel_pytree(guess)
     measured = np.asarray(values, float)

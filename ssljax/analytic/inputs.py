@@ -101,28 +101,16 @@ def check_spectrum(
 ) -> jax.Array:
     """Return `check_modes` of eigenvalues, which are finite and not negative."""
     array = check_modes(name, values, like=like, least=least)
-    _require(name, array, lambda x: np.isfinite(x) & (x >= 0), "be finite and >= 0")
+    check_rate(name, array)
     return array
 
 
-def check_times(
-    name: str, times: Any, *, from_zero: bool = False, ascending: bool = False
-) -> jax.Array:
-    """Return ``[times]`` in float64.
-
-    Args:
-        name: of the argument, for the message.
-        times: the argument.
-        from_zero: none may be negative.
-        ascending: for times to integrate through: at least one, from 0 on, ascending.
-    """
-    array = check_shape(name, times, "times", empty=not ascending)
-    if from_zero:
-        check_not_negative(name, array)
-    if ascending and known(array):
-        # NaN fails the comparison.
-        if not np.all(np.diff(np.asarray(array), prepend=0.0) >= 0):
-            raise ValueError(f"{name} must be ascending and >= 0")
+def check_times(name: str, times: Any) -> jax.Array:
+    """Return ``[times]`` in float64: at least one, from 0 on, ascending."""
+    array = check_shape(name, times, "times")
+    # NaN fails the comparison.
+    if known(array) and not np.all(np.diff(np.asarray(array), prepend=0.0) >= 0):
+        raise ValueError(f"{name} must be ascending and >= 0")
     return array
 
 

@@ -111,7 +111,7 @@ def integrate(
     check_positive("rtol", rtol)
     check_positive("atol", atol)
     state = jax.tree.map(jnp.asarray, widen(state))
-    times = check_times("times", times, ascending=True)
+    times = check_times("times", times)
     field = trace(velocity, state)
     keep = trace((lambda x: x) if record is None else record, state)
     solve = _compiled(_Code(field), _Code(keep), max_steps, stiff, _chosen(adjoint))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixed_steps import runge_kutta
 
 from ssljax.analytic.implicit_variance import (
     cosine_velocity,
@@ -25,17 +26,6 @@ from ssljax.analytic.implicit_variance import (
 # Where W0 = default_rng(2).normal(size=(10, 15)) / 4 starts.
 W0 = np.random.default_rng(2).normal(size=(10, 15)) / 4.0
 S0 = np.linalg.eigvalsh(W0 @ W0.T)
-
-
-def runge_kutta(velocity, x, total, steps=4000):
-    """Independent of the solver under test: order 4, fixed steps, NumPy."""
-    h = total / steps
-    for _ in range(steps):
-        a = velocity(x)
-        b = velocity(x + h / 2 * a)
-        c = velocity(x + h / 2 * b)
-        x = x + h / 6 * (a + 2 * b + 2 * c + velocity(x + h * c))
-    return x
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.5])

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixed_steps import runge_kutta
 
 from ssljax.analytic import learned_predictor as theory
 from ssljax.analytic.checklist import Given, load
@@ -11,17 +12,6 @@ from ssljax.analytic.learned_predictor.checklist import network
 from ssljax.analytic.simulate import gradient_flow
 
 START = np.array([0.05, 0.3, 0.9])
-
-
-def runge_kutta(velocity, x, total, steps=2000):
-    """Independent of the solver under test: order 4, fixed steps, NumPy."""
-    h = total / steps
-    for _ in range(steps):
-        a = velocity(x)
-        b = velocity(x + h / 2 * a)
-        c = velocity(x + h / 2 * b)
-        x = x + h / 6 * (a + 2 * b + 2 * c + velocity(x + h * c))
-    return x
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.08])

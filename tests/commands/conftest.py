@@ -49,3 +49,16 @@ def answered(elsewhere, capfd):
         return out
 
     return run
+
+
+@pytest.fixture
+def asked(capfd):
+    """Run `ssljax theory`: its exit code and what it prints."""
+
+    def run(*words):
+        capfd.readouterr()
+        code = main(["theory", *map(str, words)])
+        out, err = capfd.readouterr()
+        return code, out + err
+
+    return run

@@ -25,7 +25,6 @@ from ssljax.analytic.checklist import (
     near,
 )
 from ssljax.analytic.fingerprint import checklist, measure
-from ssljax.commands.main import main
 
 PAGE = DOCS / "theory.md"
 SEEDS = []
@@ -96,19 +95,6 @@ def known_theories(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path / "cwd")
     SEEDS.clear()
     return known
-
-
-@pytest.fixture
-def asked(capfd):
-    """Run the command: exit code and what it prints."""
-
-    def run(*words):
-        capfd.readouterr()
-        code = main(["theory", *map(str, words)])
-        out, err = capfd.readouterr()
-        return code, out + err
-
-    return run
 
 
 def test_the_list_has_every_theory_and_the_fingerprint(asked):

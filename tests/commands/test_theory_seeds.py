@@ -10,7 +10,6 @@ import pytest
 from ssljax.analytic import checklist as theories
 from ssljax.analytic.checklist import Item, NotHere, Theory, at_most
 from ssljax.commands import theory_seeds
-from ssljax.commands.main import main
 from ssljax.config.checks import ConfigError
 
 RAN: list[tuple[str, int]] = []
@@ -57,19 +56,6 @@ def known_theory(monkeypatch, tmp_path):
     monkeypatch.setattr(theories, "load", {"luck": LUCK}.__getitem__)
     monkeypatch.chdir(tmp_path)
     RAN.clear()
-
-
-@pytest.fixture
-def asked(capfd):
-    """Run the command: exit code and what it prints."""
-
-    def run(*words):
-        capfd.readouterr()
-        code = main(["theory", *map(str, words)])
-        out, err = capfd.readouterr()
-        return code, out + err
-
-    return run
 
 
 def test_an_item_runs_at_every_seed_and_once_without_one(asked):

@@ -92,11 +92,6 @@ def values_of(layers: list[Any]) -> np.ndarray:
     return np.linalg.norm(product, axis=-2)
 
 
-def heads_of(layers: list[Any]) -> np.ndarray:
-    """Return the singular values of the last matrix, ascending."""
-    return np.linalg.svd(np.asarray(layers[-1]), compute_uv=False)[..., ::-1]
-
-
 def encoders(found: Mapping[str, list[Any]]) -> dict[str, np.ndarray]:
     """Return `values_of` both networks."""
     return {name: values_of(layers) for name, layers in found.items()}
