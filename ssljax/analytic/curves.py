@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.analytic.inputs import check_not_negative
+from ssljax.losses.custom_rule import CustomRule
 
 HUGE = 1e30
 """Beyond this ``exp(u)`` and ``exp(u) + u`` are one number."""
@@ -51,7 +52,7 @@ def logistic_curve(
     return x0 * jnp.where((x0 > 0) | jnp.isfinite(gain), gain, 0.0)
 
 
-@jax.custom_jvp
+@CustomRule
 def mean_decay(x: jax.Array) -> jax.Array:
     """Return ``(1 - exp(-x)) / x``, 1 at zero, with right derivatives of every order.
 
@@ -74,7 +75,7 @@ def _mean_decay_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     return value, jnp.where(small, near, slope) * tangent
 
 
-@jax.custom_jvp
+@CustomRule
 def mean_growth(x: jax.Array) -> jax.Array:
     """Return ``-log(1 - x) / x`` for x < 1, with right derivatives of every order.
 
@@ -154,7 +155,7 @@ def lambert_curve(x0: jax.Array, tau: jax.Array) -> jax.Array:
     return x0 * lambert_gain(x0, tau)
 
 
-@jax.custom_jvp
+@CustomRule
 def _odds(x0: jax.Array, tau: jax.Array) -> jax.Array:
     """Return ``1/x - 1``, the root of ``y exp(y) = y0 exp(y0 - tau)`` beside y0.
 

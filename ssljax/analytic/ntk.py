@@ -14,6 +14,7 @@ from ssljax.analytic.inputs import (
     check_shape,
 )
 from ssljax.analytic.precision import being_traced, in_float64
+from ssljax.losses.custom_rule import CustomRule
 
 __all__ = ["empirical_ntk", "relu_network", "relu_network_init", "relu_ntk"]
 
@@ -266,7 +267,7 @@ def _arccosine_0(cosine: jax.Array) -> jax.Array:
     return 1.0 - _angle(cosine) / jnp.pi
 
 
-@jax.custom_jvp
+@CustomRule
 def _angle(cosine: jax.Array) -> jax.Array:
     return jnp.arccos(jnp.clip(cosine, -1.0, 1.0))
 
@@ -281,7 +282,7 @@ def _angle_jvp(primals, tangents):
     return _angle(cosine), slope * tangent
 
 
-@jax.custom_jvp
+@CustomRule
 def _arccosine_1(cosine: jax.Array) -> jax.Array:
     """Return ``2 E[relu(a) relu(b)]`` of unit Gaussians with this correlation."""
     sine = jnp.sqrt(jnp.maximum(1.0 - cosine**2, 0.0))

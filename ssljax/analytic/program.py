@@ -122,8 +122,7 @@ def _opened(code: core.Jaxpr) -> core.Jaxpr:
 def _guards(stop: core.JaxprEqn, used: list[core.JaxprEqn]) -> bool:
     """Return whether a stop-gradient is there since what follows has no derivative.
 
-    JAX has no reverse mode of functions with a batching rule of their own. The losses'
-    matrix functions decompose with one, and give the derivative themselves.
+    JAX has no reverse mode of functions with a batching rule of their own.
     """
     (out,) = stop.outvars
     following = [equation for equation in used if out in equation.invars]

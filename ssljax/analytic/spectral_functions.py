@@ -16,6 +16,7 @@ from jax.interpreters import ad, batching, mlir
 
 from ssljax.analytic.inputs import check_shape
 from ssljax.analytic.precision import in_float64
+from ssljax.losses.custom_rule import CustomRule
 
 # Below this relative spread a Taylor series is more exact than differences.
 _CLOSE = 3e-3
@@ -69,7 +70,7 @@ def symmetric_entropy(matrix: jax.Array) -> jax.Array:
 
 
 # `logs` counts derivatives in the power: of the function x^power (ln x)^logs.
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+@functools.partial(CustomRule, static=(0,))
 def _power(logs: int, matrix: jax.Array, power: jax.Array) -> jax.Array:
     values, vectors = _eigh(matrix)
     return _back(vectors, jnp.diag(_in_power(_raised, logs)(values, power)))

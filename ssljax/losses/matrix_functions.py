@@ -1,16 +1,15 @@
 """Functions of a symmetric matrix, differentiable where its eigenvectors are not."""
 
-import itertools
-import string
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
-import jax.custom_batching
 import jax.numpy as jnp
-import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
+from ssljax.losses.matrix_derivatives import matrix_derivative
 from ssljax.losses.numerics import matmul
 
 # With more steps the plain recursion loses commutation with its matrix and blows up,
@@ -29,8 +28,8 @@ def matrix_function(
 
     ``g`` is a scalar function. The derivative with respect to the matrix is the
     Daleckii-Krein formula, in divided differences of ``g`` instead of derivatives of
-    eigenvectors: exact at repeated eigenvalues, in reverse mode to every order (forward
-    mode raises). ``g`` must not close over values that are being differentiated.
+    eigenvectors: exact at repeated eigenvalues, in forward and reverse mode to every
+    order. ``g`` must not close over values that are being differentiated.
 
     Eigenvalues within `null_bound` of zero count as zero; ``terms`` is the number of
     products summed in an entry of the matrix, where that is more than its side. Where
@@ -39,9 +38,9 @@ def matrix_function(
     the rank stays.
     """
     matrix = 0.5 * (matrix + matrix.T)
-    values, vectors = _decompose(jax.lax.stop_gradient(matrix))
+    values, vectors = _decompose(matrix)
     values = jnp.where(jnp.abs(values) <= null_bound(values, floor, terms), 0.0, values)
-    return _frechet(g, matrix, values, vectors, ())
+    return matrix_derivative(g, matrix, values, vectors)
 
 
 def null_bound(
@@ -73,126 +72,47 @@ def over_blocks(
     )
 
 
-@jax.custom_batching.custom_vmap
+# A primitive, since `jax.custom_jvp` fails where a scan around it is differentiated
+# twice (jax 0.10), and a stop-gradient could be taken for one of the loss's own.
+_eigh = Primitive("constant_eigh")
+_eigh.multiple_results = True
+
+
 def _decompose(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return eigenvalues and vectors; of a batch one by one, see `over_blocks`."""
-    values, vectors = jnp.linalg.eigh(matrix)
+    """Return eigenvalues and vectors, constants to every derivative."""
+    values, vectors = _eigh.bind(matrix)
     return values, vectors
 
 
-@_decompose.def_vmap
-def _decompose_blocks(size: int, batched: list[bool], matrices: jax.Array):
-    del size, batched  # of the only argument
-    # Natively batched: a vmap of `_decompose` would come here again.
-    decomposed = over_blocks(
-        _decompose, matrices, at_once=lambda m: tuple(jnp.linalg.eigh(m))
-    )
-    return decomposed, (True, True)
+def _compute_eigh(matrices: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Decompose ``[..., n, n]``; a batch one by one, see `over_blocks`."""
+
+    def native(m: jax.Array) -> tuple[jax.Array, jax.Array]:
+        values, vectors = jnp.linalg.eigh(m)
+        return values, vectors
+
+    if matrices.ndim == 2:
+        return native(matrices)
+    flat = matrices.reshape(-1, *matrices.shape[-2:])
+    values, vectors = over_blocks(native, flat, at_once=native)
+    return values.reshape(matrices.shape[:-1]), vectors.reshape(matrices.shape)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _frechet(g, matrix, values, vectors, directions):
-    """Compute the k-th derivative of the matrix function along k directions.
-
-    The directions are symmetric. Computed from the decomposition; ``matrix`` is an
-    argument only to receive the gradient.
-    """
-    del matrix
-    if not directions:
-        return matmul(vectors * _pointwise(g, 0, values)[None, :], vectors.T)
-    order = len(directions)
-    rotated = [matmul(vectors.T, matmul(e, vectors)) for e in directions]
-    grid = jnp.meshgrid(*[values] * (order + 1), indexing="ij")
-    quotients = _divided_difference(g, jnp.stack(grid, axis=-1))
-    # "ab,ab->ab" for the first derivative, "abc,ab,bc->ac" for the second.
-    index = string.ascii_letters[: order + 1]
-    steps = ",".join(a + b for a, b in itertools.pairwise(index))
-    spec = f"{index},{steps}->{index[0]}{index[-1]}"
-    total = jnp.zeros_like(vectors)
-    for path in itertools.permutations(rotated):
-        total += jnp.einsum(spec, quotients, *path, precision=jax.lax.Precision.HIGHEST)
-    return matmul(vectors, matmul(total, vectors.T))
+def _batch_eigh(operands, axes):
+    return _eigh.bind(jnp.moveaxis(operands[0], axes[0], 0)), (0, 0)
 
 
-def _frechet_forward(g, matrix, values, vectors, directions):
-    result = _frechet(g, matrix, values, vectors, directions)
-    # Copies, since jax 0.10 to 0.12 confuses residuals that are arguments, unchanged,
-    # where a scan around this is differentiated twice.
-    kept = jax.tree.map(jnp.copy, (matrix, values, vectors, directions))
-    return result, kept
+def _constant(primals, tangents):
+    del tangents
+    found = _eigh.bind(*primals)
+    return found, [jnp.zeros_like(x) for x in found]
 
 
-def _frechet_backward(g, residuals, cotangent):
-    # The derivatives are symmetric multilinear forms, so the cotangent is one more
-    # direction, or replaces one, and nothing is ever transposed.
-    matrix, values, vectors, directions = residuals
-    cotangent = 0.5 * (cotangent + cotangent.T)
-
-    def along(*chosen):
-        return _frechet(g, matrix, values, vectors, chosen)
-
-    to_directions = tuple(
-        along(*directions[:i], cotangent, *directions[i + 1 :])
-        for i in range(len(directions))
-    )
-    to_matrix = along(*directions, cotangent)
-    return (
-        to_matrix,
-        jnp.zeros_like(values),
-        jnp.zeros_like(vectors),
-        to_directions,
-    )
-
-
-_frechet.defvjp(_frechet_forward, _frechet_backward)
-
-
-def _divided_difference(g: Callable, points: jax.Array) -> jax.Array:
-    """Compute ``g[x_0, ..., x_k]`` along the last axis, also at equal points."""
-    if points.shape[-1] == 1:
-        return _pointwise(g, 0, points[..., 0])
-    points = jnp.sort(points, axis=-1)
-    gap = points[..., -1] - points[..., 0]
-    # Below this relative gap the difference would lose more digits than the
-    # quadrature does: eps / gap against gap^6.
-    threshold = jnp.finfo(points.dtype).eps ** (1 / 6)
-    near = gap <= threshold * jnp.max(jnp.abs(points), axis=-1)
-    difference = _divided_difference(g, points[..., 1:]) - _divided_difference(
-        g, points[..., :-1]
-    )
-    quotient = difference / jnp.where(near, 1.0, gap)
-    return jnp.where(near, _mean_derivative(g, points), quotient)
-
-
-def _mean_derivative(g: Callable, points: jax.Array) -> jax.Array:
-    """Compute the divided difference of close points, by quadrature.
-
-    The Hermite-Genocchi integral, at Gauss-Legendre nodes.
-    """
-    order = points.shape[-1] - 1
-    nodes, weights = np.polynomial.legendre.leggauss(4)
-    corners = np.array(list(itertools.product((nodes + 1) / 2, repeat=order)))
-    weight = np.prod(list(itertools.product(weights / 2, repeat=order)), axis=1)
-    # The simplex from the unit cube: t_i = s_1 ... s_i, with its Jacobian.
-    weight *= np.prod(corners ** np.arange(order - 1, -1, -1)[None, :], axis=1)
-    along = jnp.asarray(np.cumprod(corners, axis=1).T, points.dtype)
-    exact = jax.lax.Precision.HIGHEST
-    inside = jnp.tensordot(jnp.diff(points, axis=-1), along, axes=1, precision=exact)
-    values = _pointwise(g, order, points[..., :1] + inside)
-    weight = jnp.asarray(weight, points.dtype)
-    return jnp.tensordot(values, weight, axes=1, precision=exact)
-
-
-def _pointwise(g: Callable, order: int, points: jax.Array) -> jax.Array:
-    """Compute a derivative of ``g`` at every point; 0 where not finite at zero."""
-
-    def derivative(x):
-        return jnp.asarray(g(x), dtype=x.dtype)  # g may return a Python constant
-
-    for _ in range(order):
-        derivative = jax.grad(derivative)
-    result = jax.vmap(derivative)(points.ravel()).reshape(points.shape)
-    return jnp.where((points == 0) & ~jnp.isfinite(result), 0.0, result)
+_eigh.def_impl(_compute_eigh)
+_eigh.def_abstract_eval(lambda m: (m.update(shape=m.shape[:-1]), m))
+ad.primitive_jvps[_eigh] = _constant
+batching.primitive_batchers[_eigh] = _batch_eigh
+mlir.register_lowering(_eigh, mlir.lower_fun(_compute_eigh, multiple_results=True))
 
 
 @jax.custom_jvp

@@ -30,7 +30,7 @@ def spectral_transform(
     With the covariance ``U diag(lambda) U^T`` of the centred embedding, the output has
     the covariance ``U diag(lambda g(lambda)^2) U^T``: ``lambda**-0.5`` is ZCA
     whitening, 1 only centres. Gradients are exact also at repeated eigenvalues and to
-    every order, in reverse mode; forward mode raises.
+    every order, in both modes.
 
     Args:
         z: embeddings, ``[N, D]``, any float type.

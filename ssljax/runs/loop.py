@@ -39,7 +39,16 @@ class Run:
 class Session:
     """The training loop of one process; owns and closes its files and threads."""
 
-    def __init__(self, setup: Setup, sources, folder: RunFolder, mesh, quiet):
+    def __init__(
+        self,
+        setup: Setup,
+        sources,
+        folder: RunFolder,
+        mesh,
+        quiet,
+        preemption: Preemption,
+    ):
+        self.preemption = preemption
         source, test, bank = sources
         self.setup, self.source, self.folder, self.quiet = setup, source, folder, quiet
         config = setup.config
@@ -113,7 +122,7 @@ class Session:
         progress = Progress(
             total, self.start, batch_size=config.batch_size, quiet=self.quiet
         )
-        with progress, Preemption() as preemption:
+        with progress:
             for step in range(self.start, total):
                 waited = time.perf_counter()
                 inputs = next(feed)
@@ -138,7 +147,7 @@ class Session:
                     self._flush(progress)
                     self._save(done)
                 progress.advance(done)
-                if done < total and preemption.due(done):
+                if done < total and self.preemption.due(done):
                     self._flush(progress)
                     self._stop(done)
             self._flush(progress)

@@ -12,7 +12,7 @@ from ssljax.runs import errors, processes
 from ssljax.runs.describe import describe
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.loop import Run, Session, TrainingFailed
-from ssljax.runs.preemption import Preempted
+from ssljax.runs.preemption import Preempted, Preemption
 from ssljax.runs.records import DataRecord
 from ssljax.runs.setup import load_split, prepare
 from ssljax.runs.unreadable_images import add_to_list
@@ -87,7 +87,11 @@ def pretrain(
             print(f"{len(source.skipped)} unreadable files, see {folder.skipped}")
     sources = (source, test, bank)
     try:
-        with Session(setup, sources, folder, mesh, quiet) as session:
+        # Signals are heard from here on: restoring and compiling can take minutes.
+        with (
+            Preemption() as preemption,
+            Session(setup, sources, folder, mesh, quiet, preemption) as session,
+        ):
             return session.run()
     except (ConfigError, TrainingFailed, Preempted):
         raise

@@ -186,12 +186,78 @@ def test_nan_away_from_zero_is_not_hidden(float64):
     assert np.isnan(root(positive)).any()
 
 
-def test_forward_mode_is_refused(float64):
-    def forward(s):
-        return jax.jvp(lambda s: matrix_function(s, jnp.exp), (s,), (s,))
+@pytest.mark.parametrize("name", [*SPECTRA, *SINGULAR])
+def test_every_mix_of_modes_gives_the_same_derivatives(name, float64):
+    s = with_spectrum((SPECTRA | SINGULAR)[name])
+    f = inner_product(jnp.exp)
+    first, second = symmetric(4, 5), symmetric(4, 6)
 
-    with pytest.raises(TypeError, match="forward-mode"):
-        jax.jit(forward)(np.eye(3))
+    def along(g, v):
+        return lambda s: jax.jvp(g, (s,), (v,))[1]
+
+    def down(g, v):
+        return lambda s: jnp.vdot(jax.grad(g)(s), v)
+
+    @jax.jit
+    def found(s):
+        mixes = [
+            o(i(f, first), second)(s) for i in (along, down) for o in (along, down)
+        ]
+        hessian = [
+            outer(inner(f))(s)
+            for outer in (jax.jacfwd, jax.jacrev)
+            for inner in (jax.jacfwd, jax.jacrev)
+        ]
+        return mixes, [jnp.einsum("abcd,ab,cd", h, first, second) for h in hessian]
+
+    mixes, hessians = found(s)
+    expected = mixes[-1]  # whose orders other tests compare with differences
+    np.testing.assert_allclose(mixes, expected, rtol=1e-10)
+    np.testing.assert_allclose(hessians, expected, rtol=1e-10)
+
+
+def test_forward_mode_through_maps_and_shared_directions(float64):
+    batch = np.stack([with_spectrum([1.0, 1.0, k]) for k in (1.0, 2.0, 3.0)])
+    direction = symmetric(3, 2)
+
+    def slope(s, v):
+        return jax.jvp(lambda s: matrix_function(s, jnp.exp), (s,), (v,))[1]
+
+    @jax.jit
+    def found(batch):
+        shared = jax.vmap(slope, in_axes=(0, None))(batch, direction)
+        # The transpose of a direction that a vmap shares.
+        total = jax.grad(
+            lambda v: jnp.sum(jax.vmap(slope, in_axes=(0, None))(batch, v) ** 2)
+        )(direction)
+        scanned = jax.lax.map(lambda s: slope(s, direction), batch)
+        return shared, scanned, total
+
+    shared, scanned, total = found(batch)
+    each = [jax.jit(slope)(s, direction) for s in batch]
+    np.testing.assert_allclose(shared, np.stack(each), rtol=1e-12)
+    np.testing.assert_allclose(scanned, shared, rtol=1e-12)
+    pulled = [jax.jit(slope)(s, 2 * e) for s, e in zip(batch, each, strict=True)]
+    np.testing.assert_allclose(total, np.sum(pulled, axis=0), rtol=1e-12)
+
+
+def test_derivatives_inside_of_a_shard_map(float64):
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:4]), ("i",))
+    spec = jax.sharding.PartitionSpec("i")
+    batch = np.stack([with_spectrum([1.0, 1.0, k]) for k in (1.0, 2.0, 3.0, 4.0)])
+
+    def loss(part):
+        return jnp.sum(matrix_function(part[0], jnp.exp) ** 3)[None]
+
+    def both(part):
+        slope = jax.jvp(loss, (part,), (part,))[1]
+        return jax.grad(lambda p: loss(p)[0])(part), slope
+
+    sharded = jax.shard_map(both, mesh=mesh, in_specs=spec, out_specs=(spec, spec))
+    found = jax.jit(sharded)(batch)
+    alone = [jax.jit(both)(b[None]) for b in batch]
+    for value, parts in zip(found, zip(*alone, strict=True), strict=True):
+        np.testing.assert_allclose(value, np.concatenate(parts), rtol=1e-12)
 
 
 def test_vmap_agrees_with_the_plain_call(float64):

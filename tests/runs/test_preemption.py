@@ -2,6 +2,7 @@
 
 import random
 import signal
+import sys
 import threading
 import time
 
@@ -29,6 +30,38 @@ def test_the_previous_handler_is_restored():
         assert seen == ["outer"]
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_an_interruption_that_python_drops_is_raised_again():
+    class Closing:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    dropped = []
+    hook, sys.unraisablehook = sys.unraisablehook, dropped.append
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with Preemption() as preemption:
+            Closing()
+            assert [one.exc_type for one in dropped] == [KeyboardInterrupt]
+            with pytest.raises(KeyboardInterrupt):
+                preemption.due(1)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        sys.unraisablehook = hook
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None])
+def test_another_handler_of_interruptions_is_left_alone(handler):
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with Preemption() as preemption:
+            assert signal.getsignal(signal.SIGINT) is handler
+            signal.raise_signal(signal.SIGINT)
+            assert not preemption.due(1)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_another_thread_can_train_but_installs_no_handler():

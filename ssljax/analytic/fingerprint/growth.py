@@ -182,7 +182,6 @@ def equalisation_of_mode(
         correlations: ``[M]``.
         mode: 1 for the mode, 0 for the others, ``[M]``.
     """
-    # In reverse: matrix functions with a rule of their own have no forward mode.
     others = (1.0 - mode) / (len(mode) - 1)
 
     def lead(logs: jax.Array) -> jax.Array:

@@ -10,7 +10,7 @@ from jax.extend import core
 # Decompositions whose derivative divides by differences of eigenvalues.
 _DECOMPOSITIONS = frozenset({"eigh", "eig", "svd", "schur"})
 # What has a derivative rule of its own answers for the decompositions inside.
-_RULED = ("custom_jvp_call", "custom_vjp_call")
+_RULED = ("custom_jvp_call", "custom_vjp_call", "custom_rule")
 # Results are fed back into the next turn, so that every argument reaches them all.
 _LOOPS = ("scan", "while")
 # How a value depends on the embeddings: not at all, or at least through a

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from ssljax.analytic.inputs import check_positive, check_spectrum, check_whole
 from ssljax.analytic.precision import in_float64
+from ssljax.losses.custom_rule import CustomRule
 
 
 @in_float64
@@ -58,7 +59,7 @@ def sphere_averages(
     return _averages(p, q, s, eigenvalues)
 
 
-@jax.custom_jvp
+@CustomRule
 def _ends(form: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the smallest and the largest along the last axis, as constants.
 

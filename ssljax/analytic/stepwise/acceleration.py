@@ -18,6 +18,7 @@ from ssljax.analytic.inputs import (
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.solution import Solution, as_numbers
 from ssljax.analytic.stepwise.symmetric import matrix_root
+from ssljax.losses.custom_rule import CustomRule
 
 
 @in_float64
@@ -155,7 +156,7 @@ def _left_preconditioned(
     return jax.nn.sigmoid(_logit_at(reading, eps))
 
 
-@jax.custom_jvp
+@CustomRule
 def _logit_at(reading: jax.Array, eps: jax.Array) -> jax.Array:
     """Return the logit at which ``softplus(x) + eps x``, convex, has a value."""
     middle = jnp.log(2.0)

@@ -11,6 +11,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from ssljax.losses.custom_rule import CustomRule
+
 # Powers of P K in one cycle, and vectors beyond the wanted ones in a block.
 _DEPTH, _SPARE = 8, 12
 _CYCLES, _ROUNDING = 40, 1e-12
@@ -37,7 +39,7 @@ def leading_modes(kernel: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
     return _modes(kernel, dim)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1,))
+@partial(CustomRule, static=(1,))
 def _modes(kernel: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
     if 2 * _DEPTH * (dim + _SPARE) > len(kernel):
         gamma, c = dense_modes(kernel, dim)

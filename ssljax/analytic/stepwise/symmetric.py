@@ -11,11 +11,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from ssljax.losses.custom_rule import CustomRule
+
 # Gaps below this share of the eigenvalues are rounding.
 _EQUAL = 1e-12
 
 
-@jax.custom_jvp
+@CustomRule
 def descending_eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return eigenvalues from the largest down, and eigenvectors in columns.
 
@@ -62,7 +64,7 @@ def scaled_modes(
     [[0.0, 2.0]]
     """
 
-    @jax.custom_jvp
+    @CustomRule
     def modes(matrix: jax.Array) -> jax.Array:
         values, vectors = descending_eigh(matrix)
         return size(values[:d])[:, None] * vectors[:, :d].T
@@ -94,7 +96,7 @@ def _change(
     return inside, jnp.where(distinct, gap, 1.0), distinct
 
 
-@jax.custom_jvp
+@CustomRule
 def matrix_root(matrix: jax.Array) -> jax.Array:
     """Return the root of a positive semi-definite matrix, rounding below zero as zero.
 
