@@ -4,15 +4,17 @@
 """
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from ssljax.commands import theory_tasks as tasks
 from ssljax.commands.parse import parse_positional
+from ssljax.commands.theory_tasks import FINGERPRINT
 from ssljax.config.checks import ConfigError, nearest
 from ssljax.reports.theory_tables import (
     Outcome,
@@ -27,9 +29,8 @@ if TYPE_CHECKING:
     from ssljax.runs.environment import Launch
 
 DISAGREES = 1
-FINGERPRINT = "fingerprint"
 MAP = "map"
-CONCURRENT_ITEMS = 2  # each holds its simulation in memory
+SEPARATE = True  # processes; a test that plants theories needs threads
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,10 @@ def run(words: list[str]) -> int:
     start = time.perf_counter()
     if asked.seeds is not None:
         return _at_many_seeds(chosen, asked, made)
-    outcomes = []
-    for theory, items in chosen:
-        outcomes.append(check(theory, items, asked))
+    # Two processes take seconds to start, which many items are worth.
+    with tasks.workers(separate=SEPARATE and len(chosen) > 1) as pool:
+        queued = [_queue(pool, theory, items, asked) for theory, items in chosen]
+        outcomes = [_collect(one) for one in queued]
     print(summary(outcomes, time.perf_counter() - start), flush=True)
     if asked.out is not None:
         asked.out.mkdir(parents=True, exist_ok=True)
@@ -120,7 +122,7 @@ def _at_many_seeds(
     images, missing = _images([item for _, items in chosen for item in items])
     if missing:
         print(f"without CIFAR-10, items use random images or are skipped: {missing}")
-    found = theory_seeds.check_seeds(chosen, images, seeds, CONCURRENT_ITEMS)
+    found = theory_seeds.check_seeds(chosen, images, seeds, tasks.AT_ONCE)
     print(theory_seeds.conclusion(found, seeds, time.perf_counter() - start))
     if asked.json is not None:
         text = theory_seeds.seeds_as_json(found, seeds, made)
@@ -150,13 +152,7 @@ def load(name: str) -> "Theory":
             f"unknown theory {name!r}; allowed: {', '.join(_allowed())}"
             f"{nearest(name, _allowed())}"
         )
-    if name == FINGERPRINT:
-        from ssljax.analytic.fingerprint.checklist import THEORY
-
-        return THEORY
-    from ssljax.analytic import checklist
-
-    return checklist.load(name)
+    return tasks.load(name)
 
 
 def _chosen(asked: Options) -> list[tuple["Theory", list["Item"]]]:
@@ -177,76 +173,74 @@ def _chosen(asked: Options) -> list[tuple["Theory", list["Item"]]]:
     return [(theory, [known[number] for number in asked.items])]
 
 
-def check(theory: "Theory", items: Sequence["Item"], asked: Options) -> Outcome:
-    """Run items and print each in turn; one that raises does not stop the rest."""
-    from ssljax.analytic.checklist import Given, Verdict, run_item
+class _Queued(NamedTuple):
+    """A theory whose items and figures wait for their turn."""
 
-    outcome = Outcome(theory)
-    start = time.perf_counter()
-    print(f"{theory.name}: {theory.paper}", flush=True)
+    theory: "Theory"
+    items: Sequence["Item"]
+    missing: str
+    """Why there are no images."""
+    found: Sequence[Future]
+    drawn: Future | None
+
+
+def _queue(
+    pool: Executor, theory: "Theory", items: Sequence["Item"], asked: Options
+) -> _Queued:
+    """Hand in the items of a theory and its figures."""
     images, missing = _images(items)
-    if missing:
-        print(f"  without CIFAR-10, items use random images or are skipped: {missing}")
-    given = Given(seed=asked.seed, images=images)
-    width = max((len(item.number) for item in items), default=1)
+    found = [
+        pool.submit(
+            tasks.measure,
+            theory.name,
+            item.number,
+            asked.seed,
+            images if item.images else None,
+        )
+        for item in items
+    ]
+    # The table of all losses is what one who names the fingerprint asks for.
+    wanted = asked.out is not None or asked.name == FINGERPRINT
+    drawn = None
+    if wanted and not asked.items:
+        drawn = pool.submit(
+            tasks.draw, theory.name, asked.seed, images, asked.out, asked.format
+        )
+    return _Queued(theory, items, missing, found, drawn)
 
-    def verdict_of(item: "Item") -> tuple["Verdict", str | None]:
-        began = time.perf_counter()
-        try:
-            return run_item(item, given), None
-        except Exception as error:
-            return Verdict(item, [], time.perf_counter() - began), _one_line(error)
 
-    # Items are independent and mostly compile, which XLA does on one core.
-    with ThreadPoolExecutor(CONCURRENT_ITEMS) as pool:
-        for verdict, error in pool.map(verdict_of, items):
-            if error is not None:
-                outcome.errors[verdict.item.number] = error
-            outcome.verdicts.append(verdict)
-            print(_verdict_lines(verdict, error, width), flush=True)
-    drawn = asked.out is not None and not asked.items
-    if theory.name != FINGERPRINT:
-        if drawn:
-            _draw(outcome, lambda: theory.pictures(given), asked)
-    elif drawn or (asked.name == FINGERPRINT and not asked.items):
-        _fingerprints(outcome, asked)
-    outcome.seconds = time.perf_counter() - start
-    print(f"{theory.name}: {counts(outcome)}, {outcome.seconds:.1f} s\n", flush=True)
+def _collect(queued: _Queued) -> Outcome:
+    """Print items as they end, in their order; one that raises stops no other."""
+    from ssljax.analytic.checklist import Verdict
+
+    outcome = Outcome(queued.theory)
+    print(f"{queued.theory.name}: {queued.theory.paper}", flush=True)
+    if queued.missing:
+        print(
+            "  without CIFAR-10, items use random images or are skipped: "
+            f"{queued.missing}"
+        )
+    width = max((len(item.number) for item in queued.items), default=1)
+    for item, future in zip(queued.items, queued.found, strict=True):
+        found: tasks.Found = future.result()
+        if found.error is not None:
+            outcome.errors[item.number] = found.error
+        verdict = Verdict(item, found.findings, found.seconds, found.missing)
+        outcome.verdicts.append(verdict)
+        outcome.seconds += found.seconds
+        print(_verdict_lines(verdict, found.error, width), flush=True)
+    if queued.drawn is not None:
+        drawn: tasks.Drawn = queued.drawn.result()
+        outcome.figures += drawn.figures
+        outcome.seconds += drawn.seconds
+        if drawn.error is not None:
+            outcome.errors["figures"] = drawn.error
+        print("\n".join(drawn.lines), flush=True)
+    print(
+        f"{queued.theory.name}: {counts(outcome)}, {outcome.seconds:.1f} s\n",
+        flush=True,
+    )
     return outcome
-
-
-def _fingerprints(outcome: Outcome, asked: Options) -> None:
-    """Print and write the table of all losses, computed once for page and figure."""
-    from ssljax.analytic.fingerprint.checklist.pictures import fingerprint_picture
-    from ssljax.analytic.fingerprint.measure import fingerprints
-    from ssljax.reports.theory_tables import fingerprint_table
-
-    found = fingerprints(seed=asked.seed)
-    table = fingerprint_table(found)
-    print(f"\n{table}\n", flush=True)
-    if asked.out is not None:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        path = asked.out / "fingerprint.md"
-        path.write_text(table + "\n", "utf-8")
-        print(path)
-        _draw(outcome, lambda: [fingerprint_picture(found)], asked)
-
-
-def _draw(outcome: Outcome, pictures: Callable[[], Sequence], asked: Options) -> None:
-    from ssljax.analytic.checklist import NotHere
-    from ssljax.reports.theory import save
-
-    assert asked.out is not None
-    try:
-        for picture in pictures():
-            path = save(picture, asked.out, asked.format)
-            outcome.figures.append(path.name)
-            print(path, flush=True)
-    except NotHere as reason:
-        print(f"figures not drawn: {reason}", flush=True)
-    except Exception as error:
-        outcome.errors["figures"] = _one_line(error)
-        print(f"figures FAILED: {outcome.errors['figures']}", flush=True)
 
 
 def _images(items: Sequence["Item"]) -> tuple[np.ndarray | None, str]:
@@ -262,10 +256,6 @@ def _images(items: Sequence["Item"]) -> tuple[np.ndarray | None, str]:
         return data.load("cifar10", split="train[:1000]").images, ""
     except data.DataError as error:
         return None, str(error)
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _verdict_lines(verdict: "Verdict", error: str | None, width: int) -> str:

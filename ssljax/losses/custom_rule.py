@@ -142,8 +142,8 @@ def _differentiate(primals, tangents, *, code, of, levels):
 def _batch(operands, axes, *, code, of, levels):
     mask = tuple(axis is not None for axis in axes)
     moved = [
-        jnp.moveaxis(x, axis, 0) if mapped else x
-        for x, axis, mapped in zip(operands, axes, mask, strict=True)
+        x if axis is None else jnp.moveaxis(x, axis, 0)
+        for x, axis in zip(operands, axes, strict=True)
     ]
     found = _rule.bind(*moved, code=code, of=of, levels=(*levels, mask))
     return found, [0] * len(found)

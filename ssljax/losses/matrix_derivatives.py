@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive
@@ -144,8 +145,8 @@ def _transpose(cotangent, matrix, values, vectors, *directions, g, levels):
 def _batch(operands: Sequence[Any], axes: Sequence[int | None], *, g, levels):
     mask = tuple(axis is not None for axis in axes)
     moved = [
-        jnp.moveaxis(x, axis, 0) if batched else x
-        for x, axis, batched in zip(operands, axes, mask, strict=True)
+        x if axis is None else jnp.moveaxis(x, axis, 0)
+        for x, axis in zip(operands, axes, strict=True)
     ]
     return _form.bind(*moved, g=g, levels=(*levels, mask)), 0
 

@@ -25,6 +25,8 @@ from ssljax.analytic.checklist import (
     near,
 )
 from ssljax.analytic.fingerprint import checklist, measure
+from ssljax.commands import theory as command
+from ssljax.commands import theory_tasks as tasks
 
 PAGE = DOCS / "theory.md"
 SEEDS = []
@@ -89,6 +91,7 @@ def known_theories(monkeypatch, tmp_path):
     """Three small theories, an empty current directory and no CIFAR-10."""
     known = {theory.name: theory for theory in (SOUND, UNSOUND, PICTORIAL)}
     monkeypatch.setattr(theories, "NAMES", tuple(known))
+    monkeypatch.setattr(command, "SEPARATE", False)
     monkeypatch.setattr(theories, "load", known.__getitem__)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "no_data"))
     (tmp_path / "cwd").mkdir()
@@ -187,6 +190,18 @@ def test_all_runs_every_theory(asked, monkeypatch):
         "sound", "unsound", "pictorial", "fingerprint", "total"
     ]  # fmt: skip
     assert "| loss " not in out  # the table of all losses takes a minute
+
+
+@pytest.mark.slow
+def test_items_and_figures_in_other_processes(monkeypatch, tmp_path):
+    monkeypatch.undo()  # the real theories
+    with tasks.workers(separate=True) as pool:
+        item = pool.submit(tasks.measure, "duality", "1", 0, None)
+        drawn = pool.submit(tasks.draw, "duality", 0, None, tmp_path / "out", "svg")
+        found, drawn = item.result(), drawn.result()
+    assert found.error is None and found.findings and found.seconds > 0
+    assert all(finding.passed for finding in found.findings)
+    assert drawn.error is None and (tmp_path / "out" / drawn.figures[0]).exists()
 
 
 def test_the_fingerprint_prints_its_table_and_draws(asked, monkeypatch):

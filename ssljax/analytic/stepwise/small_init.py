@@ -88,7 +88,8 @@ def aligned_start(
     [1.0, 1.0]
     """
     start, moment = _weights_and_moment(start, gamma_matrix, scale, spare=0)
-    return _start_along(start, *descending_eigh(moment), scale)
+    values, vectors = descending_eigh(moment)
+    return _start_along(start, values, vectors, scale)
 
 
 def _weights_and_moment(
