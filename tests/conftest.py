@@ -27,6 +27,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # workers and subprocesses.
 CACHE = Path(tempfile.gettempdir()) / f"ssljax-tests-{os.getuid()}-{jax.__version__}"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)  # for subprocesses
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 # Programs run a few times on small arrays: most of the time would go into optimising
 # them. Doctests, which run without this file, compile as users do.

@@ -90,6 +90,9 @@ def run(words: list[str]) -> int:
     start = time.perf_counter()
     if asked.seeds is not None:
         return _at_many_seeds(chosen, asked, made)
+    from ssljax.runs.programs import keep_programs
+
+    keep_programs("auto")
     # Two processes take seconds to start, which many items are worth.
     with tasks.workers(separate=SEPARATE and len(chosen) > 1) as pool:
         queued = [_queue(pool, theory, items, asked) for theory, items in chosen]

@@ -54,7 +54,7 @@ def workers(*, separate: bool) -> Iterator[Executor]:
     if separate:
         # A fork of a process that runs JAX's threads may hang.
         context = multiprocessing.get_context("spawn")
-        pool: Executor = ProcessPoolExecutor(AT_ONCE, context, _ignore_interruptions)
+        pool: Executor = ProcessPoolExecutor(AT_ONCE, context, _begin)
     else:
         pool = ThreadPoolExecutor(AT_ONCE)
     try:
@@ -65,9 +65,12 @@ def workers(*, separate: bool) -> Iterator[Executor]:
     pool.shutdown()
 
 
-def _ignore_interruptions() -> None:
+def _begin() -> None:
+    from ssljax.runs.programs import keep_programs
+
     # A terminal sends Ctrl-C to all processes; the first one speaks for them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_programs("auto")
 
 
 def load(name: str) -> "Theory":

@@ -80,6 +80,9 @@ class DevicesConfig:
     """Pass this many images through the network at a time, to save memory; a divisor of
     `batch_size`. The loss and its gradient are still those of the whole batch, but
     BatchNorm's statistics are per microbatch."""
+    compilation_cache: str | None = "auto"
+    """Folder that keeps compiled programs for later runs; `auto` takes the user's cache
+    folder, None keeps none. JAX_COMPILATION_CACHE_DIR goes first."""
     distributed: bool = False
     """Join other processes, found from the environment: TPU pod, SLURM, GKE, MPI."""
     coordinator: str | None = None

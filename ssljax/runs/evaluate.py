@@ -10,6 +10,7 @@ from ssljax.data import Source, from_arrays
 from ssljax.evaluation import evaluate_features, extract, format_table, raw_pixels
 from ssljax.runs.encoder import Encode, Restored, as_function, load_encoder, restore
 from ssljax.runs.folder import RunFolder
+from ssljax.runs.programs import keep_programs
 from ssljax.runs.records import EvaluatedData, Evaluation, EvaluationRow
 from ssljax.runs.setup import load_split
 
@@ -41,7 +42,7 @@ def evaluate(
     if not protocols:
         raise ConfigError("--protocol names none; allowed: knn, linear, spectrum")
     folder = RunFolder(workdir)
-    folder.load_config()
+    keep_programs(folder.load_config().devices.compilation_cache)
     folder.check_writable(folder.evaluation.name)
     damage: list[str] = []
     folder.load_evaluation(damage)

@@ -13,6 +13,7 @@ from ssljax.runs.describe import describe
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.loop import Run, Session, TrainingFailed
 from ssljax.runs.preemption import Preempted, Preemption
+from ssljax.runs.programs import keep_programs
 from ssljax.runs.records import DataRecord
 from ssljax.runs.setup import load_split, prepare
 from ssljax.runs.unreadable_images import add_to_list
@@ -61,6 +62,7 @@ def pretrain(
                 "ssljax.data.from_arrays(images, labels) makes"
             )
     config = methods.resolve(config)
+    keep_programs(config.devices.compilation_cache)
     processes.join(config.devices, quiet=quiet)
     quiet = quiet or not processes.is_first()
     given = train is not None

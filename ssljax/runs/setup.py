@@ -1,6 +1,5 @@
 """Build a run's static setup from a resolved config and a data set."""
 
-import functools
 import math
 
 import jax
@@ -17,8 +16,9 @@ from ssljax.runs.build import (
     peak_learning_rate,
     warmup_steps,
 )
+from ssljax.training import devices
 from ssljax.training.state import Setup, init_state
-from ssljax.training.step import train_step
+from ssljax.training.step import traced_once
 
 
 def load_split(
@@ -113,15 +113,22 @@ def _check_step(setup: Setup) -> None:
                 f"{config.method.name} needs {setup.num_classes} outputs, one for each "
                 "class; leave it out"
             )
-    batch = {
-        "image": jax.ShapeDtypeStruct(
-            (config.batch_size, *setup.image_shape), jnp.uint8
-        ),
-        "label": jax.ShapeDtypeStruct((config.batch_size,), jnp.int32),
-    }
+    # On the mesh of the run: elsewhere the compiled step would trace it again.
+    mesh = devices.make_mesh(
+        count=config.devices.count,
+        batch_size=config.batch_size,
+        microbatch=config.devices.microbatch,
+    )
+    image = jax.ShapeDtypeStruct((config.batch_size, *setup.image_shape), jnp.uint8)
+    label = jax.ShapeDtypeStruct((config.batch_size,), jnp.int32)
+    batch = {"image": image, "label": label}
     try:
         state = jax.eval_shape(lambda: init_state(setup))
-        jax.eval_shape(functools.partial(train_step, setup=setup), state, batch)
+        if config.devices.microbatch is None:
+            state = devices.abstract(state, devices.replicated(mesh))
+            batch = devices.abstract(batch, devices.over_batch(mesh))
+        # Kept for the compiled step, which need not trace it again.
+        jax.eval_shape(traced_once(setup), state, batch)
     except ConfigError:
         raise
     except (ValueError, TypeError) as error:

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from ssljax.training import devices
 from ssljax.training.microbatch import microbatched_step
 from ssljax.training.state import Setup
-from ssljax.training.step import resident_step, train_step
+from ssljax.training.step import global_step, resident_step, train_step
 
 AXIS = "data"
 
@@ -38,13 +38,13 @@ def compiled_step(setup: Setup, mesh: Mesh, *, resident: bool) -> Callable[..., 
     settings = setup.config.devices
     if settings.microbatch is not None:
         return microbatched_step(setup, mesh, resident=resident)
-    step = resident_step if resident else train_step
     if settings.engine == "jit":
         return jax.jit(
-            functools.partial(step, setup=setup),
+            functools.partial(resident_step if resident else global_step, setup=setup),
             donate_argnums=0,
             out_shardings=devices.replicated(mesh),
         )
+    step = resident_step if resident else train_step
     return jax.pmap(
         functools.partial(step, setup=joined(setup), axis=AXIS),
         axis_name=AXIS,

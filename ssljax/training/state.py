@@ -43,11 +43,12 @@ class TrainState:
     """The online linear probe's parameters and momentum, or ``{}``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setup:
     """A run's static setup, built once by `ssljax.runs.setup`.
 
-    All a step knows of the method are these functions and constants.
+    All a step knows of the method are these functions and constants. Two setups are
+    equal if they are the same object, so that programs can be kept for each.
     """
 
     config: Config
