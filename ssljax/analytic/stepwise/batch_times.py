@@ -102,7 +102,8 @@ def batch_half_times(
     during = jnp.einsum("n,nji->ji", 0.5 * _WEIGHTS, sizes) * (1.0 - q)[:, None]
     during = during / (8.0 * gamma)[:, None]
     ends = logit[None, :] + 8.0 * gamma[None, :] * time[:, None]
-    waited = (jax.nn.softplus(ends) - jax.nn.softplus(logit)[None, :]) / (8.0 * gamma)
+    waited = jax.nn.softplus(ends) - jax.nn.softplus(logit)[None, :]
+    waited = waited / (8.0 * gamma)[None, :]
     own = 1.0 + ratio**2
     coupling = 1.0 + jnp.outer(ratio, ratio)
     bias = jnp.sum(coupling * (waited + during), axis=1) + own * (1.0 - q) / (

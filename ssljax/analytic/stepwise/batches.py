@@ -76,16 +76,16 @@ def solve_batches(
 
     A second-order expansion in the noise. ``A_jk h`` is the variance of entry (j, k) of
     W in the aligned axes and ``X_jk h`` its covariance with entry (k, j), h the rate of
-    descent. With ``l = c_j + c_k - 1`` and the batch moment's variance ``N_jk = (sigma_j
-    sigma_k + gamma_j gamma_k) (1 + delta_jk) / (2 B)``, between different modes:
+    descent. With ``l = c_j + c_k - 1`` and the variance of the batch's moment, ``N_jk =
+    (sigma_j sigma_k + gamma_j gamma_k) (1 + delta_jk) / (2 B)``:
 
     ``dA_jk/dt = -8 gamma_k (l A_jk + gamma_j s_j s_k X_jk) + 16 s_j^2 l^2 N_jk``;
     ``dX_jk/dt = -4 l (gamma_j + gamma_k) X_jk - 4 gamma_j gamma_k s_j s_k (A_jk + A_kj)
     + 16 s_j s_k l^2 N_jk``; the mean is ``s + h m``, ``ds/dt = F`` of `batch_velocity`,
     ``dm/dt = F' m - F' F / 2 - 4 gamma_j sum_k (gamma_k s_j A_jk + gamma_k s_k X_jk +
-    gamma_j s_j A_kj)``. The variance ``A_jj`` of a mode has the slope of F and the exact
-    variance of the batch's gradient in their places. To first order in 1 / B that is
-    ``16 s^2 (2 c - 1)^2 N_jj``: a mode has no noise where it is half learned.
+    gamma_j s_j A_kj)``. The variance of a mode itself solves ``dA_jj/dt = 2 F' A_jj +
+    Q_j``, with the exact variance Q of the batch's gradient. To first order in 1 / B
+    that is ``16 s^2 (2 c - 1)^2 N_jj``: a mode has no noise where it is half learned.
 
     Args:
         start: singular values at time 0, ``[modes]``, not negative, as many as
@@ -99,8 +99,8 @@ def solve_batches(
 
     Returns:
         ``solution(t)``, ``[times, modes]``, of ``u_j^T W v_j`` after ``t / h`` steps
-        from ``W = sum_j start_j u_j v_j^T``. The mean's error is of the order of ``h^2``
-        and ``h / B^2``, the variance's of a relative order h and ``1 / B^2``.
+        from ``W = sum_j start_j u_j v_j^T``. The mean's error is of the order of
+        ``h^2`` and ``h / B^2``, the variance's of a relative order h and ``1 / B^2``.
 
     Raises:
         ValueError: see `batch_velocity`; for a negative start or another ``of``.
@@ -110,8 +110,8 @@ def solve_batches(
 
     >>> numbers = {"gamma": [1.0], "sigma": [1.0], "batch_size": 16}
     >>> solution = solve_batches([0.1], learning_rate=0.01, of="variance", **numbers)
-    >>> round(float(solution(9.0)[0]), 6)  # h (1 + sigma^2 / gamma^2) / B
-    0.00125
+    >>> round(float(solution(9.0)[0]), 6)  # nearly 2 h / B
+    0.001358
     """
     check_choice("of", of, ("mean", "variance"))
     gamma = check_rates("gamma", gamma)

@@ -18,7 +18,7 @@ from ssljax.analytic.simulate import gradient_descent
 from ssljax.analytic.stepwise.checklist.network import Values, noisy_pairs
 from ssljax.analytic.stepwise.finite_width import Apply, Loss
 
-PAIRS, INPUTS, OUTPUTS, DRAWS = 6, 8, 3, 48
+PAIRS, INPUTS, OUTPUTS, DRAWS = 6, 8, 3, 24
 WIDTHS, STEPS, RATE = (32, 128, 512), 40, 0.04
 
 
