@@ -99,8 +99,10 @@ def linearized_network(apply: Apply, start: Any) -> Apply:
     """
 
     def linear(params: Any, x: jax.Array) -> jax.Array:
-        step = jax.tree.map(jnp.subtract, params, start)
-        value, slope = jax.jvp(lambda p: apply(p, x), (start,), (step,))
+        # In the precision of the parameters, whichever that of the start is.
+        origin = jax.tree.map(lambda a, p: jnp.asarray(a, p.dtype), start, params)
+        step = jax.tree.map(jnp.subtract, params, origin)
+        value, slope = jax.jvp(lambda p: apply(p, x), (origin,), (step,))
         return value + slope
 
     return linear
@@ -115,7 +117,7 @@ def kernel_drift(
     x2: ArrayLike,
     *,
     steps: int,
-    learning_rate: ArrayLike,
+    learning_rate: float | jax.Array,
     every: int = 1,
 ) -> tuple[KernelDrift, Simulation]:
     """Train a network by gradient descent and measure its tangent kernel on the way.

@@ -87,7 +87,7 @@ def predicted(rate: float, batch_size: float, of: str = "mean") -> Values:
 def trajectories(seed: int) -> list[Finding]:
     """Compare the mean and variance of 2,048 runs with the theory, rate by rate."""
     runs, batch_size = 2048, 8
-    end, records = TIMES[RECORDED[-1]], len(RECORDED)
+    end, records = float(TIMES[RECORDED[-1]]), len(RECORDED)
     flow, alone = (predicted(1e-12, size)[RECORDED] for size in (batch_size, 1e12))
     sizes, doubts, spreads, within = [], [], [], {}
     for rate in RATES:
@@ -128,7 +128,7 @@ def trajectories(seed: int) -> list[Finding]:
 
 def half_times(seed: int) -> list[Finding]:
     """Compare crossing times of 512 runs, and the closed form with its flow."""
-    runs, rate, batch_size, end = 512, 0.01, 32, TIMES[-1]
+    runs, rate, batch_size, end = 512, 0.01, 32, float(TIMES[-1])
     numbers = {"gamma": GAMMA, "sigma": SIGMA}
     sizes, gaps = (32, 64, 128), []
     for size in sizes:
