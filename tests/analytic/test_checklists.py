@@ -20,8 +20,9 @@ QUICK = {
     "jepa": ("4",),
     "fingerprint": ("2", "3", "6", "7", "9", "13"),
 }
-# Loops of 8,000 and of 40,000 steps, twice and more as fast where XLA optimises them.
-OPTIMISED = ("prediction-head-13", "prediction-head-14")
+# Loops of 8,000 and of 40,000 steps and of 72 networks at once, twice and more as fast
+# where XLA optimises them.
+OPTIMISED = ("prediction-head-13", "prediction-head-14", "stepwise-24")
 # Long simulations, that other seeds repeat at full cost.
 DEAR = (
     *OPTIMISED,

@@ -47,6 +47,7 @@ DEAR = {
     "stepwise.aligned_start",
     "stepwise.contrastive_kernel",
     "stepwise.expected_overlap",
+    "stepwise.kernel_change_bound",
     "stepwise.kernel_embedding",
     "stepwise.kernel_start",
     "stepwise.kernel_steps",

@@ -14,6 +14,8 @@ from ssljax.analytic.stepwise.acceleration import (
     solve_left_preconditioned,
     solve_right_preconditioned,
 )
+from ssljax.analytic.stepwise.batch_times import BatchTimes, batch_half_times
+from ssljax.analytic.stepwise.batches import batch_velocity, solve_batches
 from ssljax.analytic.stepwise.competition import displacement_time, solve_competition
 from ssljax.analytic.stepwise.discrete import descent_velocity, solve_descent
 from ssljax.analytic.stepwise.early import (
@@ -22,6 +24,13 @@ from ssljax.analytic.stepwise.early import (
     nt_xent_collapsed_velocity,
     vicreg_early_velocity,
     weighted_plateau,
+)
+from ssljax.analytic.stepwise.finite_width import (
+    KernelDrift,
+    kernel_change_bound,
+    kernel_drift,
+    linearized_network,
+    tanh_network,
 )
 from ssljax.analytic.stepwise.kernel import (
     contrastive_kernel,
@@ -65,12 +74,16 @@ from ssljax.analytic.stepwise.spectral_contrastive import (
 
 __all__ = [
     "AlignedStart",
+    "BatchTimes",
     "ErrorExponents",
+    "KernelDrift",
     "KernelEmbedding",
     "aligned_eigenvalues",
     "aligned_singular_values",
     "aligned_start",
+    "batch_half_times",
     "batch_plateau",
+    "batch_velocity",
     "contrastive_kernel",
     "critical_steps",
     "critical_times",
@@ -83,6 +96,8 @@ __all__ = [
     "expected_overlap",
     "half_times",
     "info_nce_expansion",
+    "kernel_change_bound",
+    "kernel_drift",
     "kernel_embedding",
     "kernel_embedding_of",
     "kernel_modes",
@@ -90,6 +105,7 @@ __all__ = [
     "kernel_steps",
     "left_preconditioned_eigenvalues",
     "left_preconditioned_times",
+    "linearized_network",
     "merged_vicreg_singular_values",
     "minimum_norm_solution",
     "nt_xent_collapsed_velocity",
@@ -98,6 +114,7 @@ __all__ = [
     "second_moment",
     "small_init_prediction",
     "solve_aligned",
+    "solve_batches",
     "solve_competition",
     "solve_descent",
     "solve_left_preconditioned",
@@ -106,6 +123,7 @@ __all__ = [
     "solve_spectral_contrastive",
     "spectral_contrastive_minimum",
     "spectral_contrastive_singular_values",
+    "tanh_network",
     "vicreg_early_velocity",
     "weighted_plateau",
 ]

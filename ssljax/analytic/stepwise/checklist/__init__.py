@@ -3,8 +3,10 @@
 from ssljax.analytic.checklist import Item, Theory
 from ssljax.analytic.stepwise.checklist import (
     acceleration,
+    batches,
     discrete,
     early,
+    finite_width,
     kernel,
     linear,
     optimum,
@@ -99,6 +101,16 @@ THEORY = Theory(
             "23",
             "descent, with momentum too, follows its modified flow at second order",
             discrete.modified_flow,
+        ),
+        Item(
+            "24",
+            "the tangent kernel is constant to 1 / sqrt(width) or better",
+            finite_width.constancy,
+        ),
+        Item(
+            "25",
+            "small batches: mean, variance and half times of the modes",
+            batches.fresh_batches,
         ),
     ),
     pictures=pictures,
