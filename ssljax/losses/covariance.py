@@ -15,6 +15,7 @@ from ssljax.losses.numerics import (
     require_not_negative,
     require_positive,
 )
+from ssljax.losses.symmetric_products import column_products, gram
 
 
 def barlow_twins(
@@ -49,9 +50,10 @@ def barlow_twins(
     """
     require_not_negative("off_diagonal_weight", off_diagonal_weight)
     z1, z2 = paired(z1, z2, least=2)
-    correlation = matmul(_standardize(z1).T, _standardize(z2)) / z1.shape[0]  # [D, D]
-    on_diagonal = jnp.sum((jnp.diagonal(correlation) - 1.0) ** 2)
-    return on_diagonal + off_diagonal_weight * off_diagonal_square_sum(correlation)
+    scale = z1.shape[0] ** -0.5
+    z1, z2 = (scale * _standardize(z) for z in (z1, z2))
+    same, others = column_products(z1, z2)  # of the correlation z1^T z2, [D, D]
+    return jnp.sum((same - 1.0) ** 2) + off_diagonal_weight * others
 
 
 def linearized_barlow_twins(
@@ -146,8 +148,8 @@ def tcr(
 def _coding_rate(z: jax.Array, eps_squared: Number) -> jax.Array:
     n, d = z.shape
     # The determinant is the same on either side; the smaller matrix is cheaper.
-    gram = matmul(z.T, z) if d <= n else matmul(z, z.T)
-    matrix = jnp.eye(min(n, d), dtype=z.dtype) + d / (n * eps_squared) * gram
+    smaller = gram(z.T if d <= n else z)
+    matrix = jnp.eye(min(n, d), dtype=z.dtype) + d / (n * eps_squared) * smaller
     # Half the log determinant of a matrix is that of its Cholesky factor.
     return jnp.sum(jnp.log(jnp.diagonal(jnp.linalg.cholesky(matrix))))
 
