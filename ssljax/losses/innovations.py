@@ -13,7 +13,7 @@ from ssljax.losses.matrix_functions import null_bound
 from ssljax.losses.numerics import Number, matmul
 from ssljax.losses.symmetric_products import gram
 
-_BLOCK = 128  # channels that are factorised together
+_BLOCK = 64  # channels that are factorised together
 
 
 def whiten_few(

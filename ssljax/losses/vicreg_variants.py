@@ -13,7 +13,7 @@ from ssljax.losses.numerics import (
     require_not_negative,
     require_positive,
 )
-from ssljax.losses.symmetric_products import column_products, gram
+from ssljax.losses.symmetric_products import column_products, gram, has_few_rows
 
 _CENTERING = {
     "batch": lambda z: center(z),
@@ -204,7 +204,11 @@ def vicreg_ctr(
 
 
 def _covariance(z: jax.Array) -> jax.Array:
-    return gram(center(z).T) / (z.shape[0] - 1)
+    centered = center(z)
+    # With few rows transposing [D, D] costs more than the product that `gram` saves.
+    few = has_few_rows(z.shape)
+    product = matmul(centered.T, centered) if few else gram(centered.T)
+    return product / (z.shape[0] - 1)
 
 
 def _variance_hinge(z: jax.Array, *, eps: float = 1e-4) -> jax.Array:

@@ -90,15 +90,15 @@ def direct_predictor(
     c = 0.5 * (c + c.T)
     if exponent == 1:
         # DirectCopy: no eigenvectors, so none of the cost of `eigh`.
-        w = c / nonzero(largest_eigenvalue(c)) + epsilon * identity
+        copied = c / nonzero(largest_eigenvalue(c)) + epsilon * identity
+        return jax.lax.stop_gradient(copied)
+    s, u = jnp.linalg.eigh(c)
+    ratio = jnp.maximum(s, 0.0) / nonzero(s[-1])
+    if convention == "fmi":
+        eigenvalues = (ratio + epsilon) ** exponent
     else:
-        s, u = jnp.linalg.eigh(c)
-        ratio = jnp.maximum(s, 0.0) / nonzero(s[-1])
-        if convention == "fmi":
-            eigenvalues = (ratio + epsilon) ** exponent
-        else:
-            eigenvalues = jnp.maximum(ratio**exponent + epsilon, 1e-4)
-        w = matmul(u * eigenvalues[None, :], u.T)
+        eigenvalues = jnp.maximum(ratio**exponent + epsilon, 1e-4)
+    w = matmul(u * eigenvalues[None, :], u.T)
     # The product is symmetric only up to rounding.
     return jax.lax.stop_gradient(0.5 * (w + w.T))
 
