@@ -38,7 +38,6 @@ NAMES = (
     "intl",
     "w_mse",
     "directcopy_cosine",
-    "isoloss_cosine",
 )
 STEPS = (64, 256, 1024, 4096)
 BATCHES = tuple((n, 512) for n in STEPS)

@@ -61,8 +61,12 @@ def has_few_rows(shape: tuple[int, ...]) -> bool:
     return 2 * shape[0] <= shape[1]
 
 
-def column_products(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+def column_products(
+    a: jax.Array, b: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
     """Compare every column of ``a`` with every column of ``b``, both ``[n, m]``.
+
+    Without ``b`` the columns of ``a`` are compared with each other.
 
     Returns:
         The products of partners ``diag(a^T b)``, ``[m]``, and the sum of the squares of
@@ -72,14 +76,36 @@ def column_products(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
         only a few columns are not zero.
 
     >>> a = jnp.array([[1.0, 2.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
-    >>> [x.tolist() for x in column_products(a, a)]
+    >>> [x.tolist() for x in column_products(a)]
     [[1.0, 5.0, 0.0, 0.0], 8.0]
     """
     if has_few_rows(a.shape):
-        diagonal = jnp.sum(a * b, axis=0)
-        return diagonal, _square_sum(a, b) - jnp.sum(diagonal**2)
-    matrix = gram(a.T) if a is b else matmul(a.T, b)
+        diagonal = jnp.sum(a * (a if b is None else b), axis=0)
+        total = _own_square_sum(a) if b is None else _square_sum(a, b)
+        return diagonal, total - jnp.sum(diagonal**2)
+    if b is None:
+        return jnp.sum(a**2, axis=0), _own_others(a)
+    matrix = matmul(a.T, b)
     return jnp.diagonal(matrix), off_diagonal_square_sum(matrix)
+
+
+# The rules below compute each Gram matrix once: on many devices XLA would gather the
+# rows again for a second one, though it is equal. What they multiply with is
+# symmetric and split by rows, which transposing it would not leave.
+
+
+@jax.custom_jvp
+def _own_square_sum(a: jax.Array) -> jax.Array:
+    """Compute ``|a^T a|_F^2`` as ``|a a^T|_F^2``."""
+    return jnp.sum(gram(a) ** 2)
+
+
+@_own_square_sum.defjvp
+def _own_square_sum_jvp(primals, tangents):
+    (a,), (tangent,) = primals, tangents
+    products = gram(a)
+    slope = 4.0 * jnp.sum(matmul(products, a) * tangent)
+    return jnp.sum(products**2), slope
 
 
 @jax.custom_jvp
@@ -91,8 +117,22 @@ def _square_sum(a: jax.Array, b: jax.Array) -> jax.Array:
 @_square_sum.defjvp
 def _square_sum_jvp(primals, tangents):
     (a, b), (a_tangent, b_tangent) = primals, tangents
-    # Of two symmetric matrices. On many devices both are split by rows, and so are
-    # these products: transposing the Gram matrices would send them around.
-    slope = jnp.sum(matmul(gram(b), a) * a_tangent)
-    slope += jnp.sum(matmul(gram(a), b) * b_tangent)
-    return _square_sum(a, b), 2.0 * slope
+    of_a, of_b = gram(a), gram(b)
+    slope = jnp.sum(matmul(of_b, a) * a_tangent)
+    slope += jnp.sum(matmul(of_a, b) * b_tangent)
+    return jnp.sum(of_a * of_b), 2.0 * slope
+
+
+@jax.custom_jvp
+def _own_others(a: jax.Array) -> jax.Array:
+    """Sum the squared off-diagonal entries of ``a^T a``."""
+    return off_diagonal_square_sum(gram(a.T))
+
+
+@_own_others.defjvp
+def _own_others_jvp(primals, tangents):
+    (a,), (tangent,) = primals, tangents
+    products = gram(a.T)
+    others = jnp.where(jnp.eye(a.shape[1], dtype=bool), 0.0, products)
+    slope = 4.0 * jnp.sum(matmul(a, others) * tangent)
+    return jnp.sum(others**2), slope

@@ -70,7 +70,7 @@ def vicreg(
     invariance = jnp.mean((z1 - z2) ** 2)
     variance = 0.5 * (_variance_hinge(z1) + _variance_hinge(z2))
     scaled = [center(z) * (z.shape[0] - 1) ** -0.5 for z in (z1, z2)]
-    covariance = sum(column_products(z, z)[1] / z.shape[1] for z in scaled)
+    covariance = sum(column_products(z)[1] / z.shape[1] for z in scaled)
     return (
         invariance_weight * invariance
         + variance_weight * variance
