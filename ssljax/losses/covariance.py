@@ -50,9 +50,8 @@ def barlow_twins(
     """
     require_not_negative("off_diagonal_weight", off_diagonal_weight)
     z1, z2 = paired(z1, z2, least=2)
-    scale = z1.shape[0] ** -0.5
-    z1, z2 = (scale * _standardize(z) for z in (z1, z2))
-    same, others = column_products(z1, z2)  # of the correlation z1^T z2, [D, D]
+    # Of the correlation zhat1^T zhat2 / N, [D, D].
+    same, others = column_products(_standardize(z1), _standardize(z2))
     return jnp.sum((same - 1.0) ** 2) + off_diagonal_weight * others
 
 
@@ -155,7 +154,8 @@ def _coding_rate(z: jax.Array, eps_squared: Number) -> jax.Array:
 
 
 def _standardize(z: jax.Array, *, eps: float = 1e-5) -> jax.Array:
+    """Standardise dimensions, to a square sum of one over the batch."""
     # A constant dimension has variance zero: eps keeps value and gradient finite.
     centered = center(z)
     variance = jnp.mean(centered**2, axis=0, keepdims=True)
-    return centered * jax.lax.rsqrt(variance + eps)
+    return centered * jax.lax.rsqrt(z.shape[0] * (variance + eps))
