@@ -128,7 +128,7 @@ def kept(rows: list[dict[str, Any]], file: Path) -> list[dict[str, Any]]:
     measured = {(row["method"], row["n"], row["d"]): row for row in rows}
     commit = {"commit": older["made"]["commit"]}
     return [
-        measured.get((row["method"], row["n"], row["d"]), commit | row)
+        measured.get((row["method"], row["n"], row["d"])) or commit | row
         for row in older["rows"]
     ]
 
