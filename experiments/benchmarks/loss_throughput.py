@@ -1,14 +1,18 @@
 """Time of every loss beside a matrix product of the same size.
 
 Command:  python experiments/benchmarks/loss_throughput.py [--json FILE]
+          python experiments/benchmarks/loss_throughput.py --shapes 256x8192
+              --methods vicreg w_mse --keep OLD --json FILE
+          (rows of the methods that are not named are copied from an older file)
           python experiments/benchmarks/loss_throughput.py --table FILE [FILE ...]
-          (the second one makes the table of docs/throughput.md from kept files)
+              [--before FILE ...]
+          (makes the table of docs/throughput.md from kept files)
 Time:     about half an hour on 2 CPU cores, most of it for eigendecompositions of the
           8192 x 8192 covariances of closed-form predictors; `--shapes 4096x2048`, or
           any other N x D, measures less
 Result:   for N = 4096, D = 2048 and N = 256, D = 8192 a line per method: seconds of the
           loss with its gradient, and the ratio to one product [N, D] x [D, N] or
-          [D, N] x [N, D], whichever is the smaller matrix, timed in the same run
+          [D, N] x [N, D], whichever is the smaller matrix, timed before and after it
 """
 
 import argparse
@@ -93,13 +97,15 @@ def measure(
     rows = []
     for n, d in shapes:
         z1, z2 = jax.random.normal(jax.random.key(0), (2, n, d))
-        product = seconds(matrix_product, z1)
         for name in names:
+            before = seconds(matrix_product, z1)
             try:
                 taken = seconds(loss_and_gradient(name, n, d), z1, z2)
             except (ConfigError, ValueError) as error:
                 print(f"{name:<22} N {n:>5} D {d:>5}  left out: {error}", flush=True)
                 continue
+            # Both, as other work on the machine slows them alike.
+            product = min(before, seconds(matrix_product, z1))
             rows.append(
                 {"method": name, "n": n, "d": d, "seconds": taken}
                 | {"matrix_products": taken / product}
@@ -116,18 +122,39 @@ def _rounded(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
-def table(files: Sequence[Path]) -> str:
-    """Return measurements as Markdown: a line per method, two columns per shape."""
+def kept(rows: list[dict[str, Any]], file: Path) -> list[dict[str, Any]]:
+    """Add the rows of other methods from an older file, with the commit they are of."""
+    older = json.loads(file.read_text())
+    measured = {(row["method"], row["n"], row["d"]): row for row in rows}
+    commit = {"commit": older["made"]["commit"]}
+    return [
+        measured.get((row["method"], row["n"], row["d"])) or commit | row
+        for row in older["rows"]
+    ]
+
+
+def table(files: Sequence[Path], before: Sequence[Path] = ()) -> str:
+    """Return measurements as Markdown: a line per method, columns per shape."""
     shapes = [json.loads(file.read_text())["rows"] for file in files]
-    sizes = [f"N = {rows[0]['n']}, D = {rows[0]['d']}" for rows in shapes]
-    columns = [f"{size}: {what}" for size in sizes for what in ("s", "products")]
+    earlier = [json.loads(file.read_text())["rows"] for file in before]
+    earlier += [[] for _ in shapes[len(earlier) :]]
+    columns = []
+    for rows, old in zip(shapes, earlier, strict=True):
+        size = f"N = {rows[0]['n']}, D = {rows[0]['d']}"
+        columns += [f"{size}: s", "products"] + ["before"] * bool(old)
     lines = [["method", *columns], ["---"] * (1 + len(columns))]
     for name in dict.fromkeys(row["method"] for rows in shapes for row in rows):
         cells = []
-        for rows in shapes:
-            found = [row for row in rows if row["method"] == name]
-            for what in ("seconds", "matrix_products"):
-                cells += [_rounded(row[what]) for row in found] or ["-"]
+        for rows, old in zip(shapes, earlier, strict=True):
+            (row,) = [row for row in rows if row["method"] == name] or [{}]
+            cells += [
+                _rounded(row[what]) if row else "-"
+                for what in ("seconds", "matrix_products")
+            ]
+            # A row that was copied has no other before.
+            again = bool(row) and "commit" not in row
+            was = [_rounded(r["matrix_products"]) for r in old if r["method"] == name]
+            cells += (was if again else [""]) * bool(old)
         lines.append([name, *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -145,12 +172,18 @@ def main() -> int:
         type=Path,
         help="print files of --json and measure nothing",
     )
+    parser.add_argument(
+        "--before", nargs="+", type=Path, default=[], help="older files for --table"
+    )
+    parser.add_argument("--keep", type=Path, help="copy all other rows from this file")
     arguments = parser.parse_args()
     if arguments.table:
-        print(table(arguments.table))
+        print(table(arguments.table, arguments.before))
         return 0
     made = this_launch(["python", *sys.argv])
     rows = measure(arguments.shapes, arguments.methods)
+    if arguments.keep is not None:
+        rows = kept(rows, arguments.keep)
     if arguments.json is not None:
         write_json(arguments.json, {"made": made, "rows": rows})
     return 0

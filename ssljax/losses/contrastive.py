@@ -11,10 +11,10 @@ from ssljax.losses.numerics import (
     Scalar,
     l2_normalize,
     matmul,
-    off_diagonal_square_sum,
     paired,
     require_positive,
 )
+from ssljax.losses.symmetric_products import column_products
 
 _NEGATIVES = {
     "cosine": lambda similarity: similarity,
@@ -240,10 +240,9 @@ def spectral_contrastive(z1: Embeddings, z2: Embeddings, *, mu: Number = 1.0) ->
     require_positive("mu", mu)
     z1, z2 = paired(z1, z2, least=2)
     n = z1.shape[0]
-    similarity = matmul(_project_to_ball(z1, mu), _project_to_ball(z2, mu).T)  # [N, N]
-    positive = jnp.mean(jnp.diagonal(similarity))
-    negative = off_diagonal_square_sum(similarity) / (n * (n - 1))
-    return (negative - 2.0 * positive) / mu
+    z1, z2 = (_project_to_ball(z, mu) for z in (z1, z2))
+    positive, negatives = column_products(z1.T, z2.T)  # of z1 z2^T, [N, N]
+    return (negatives / (n * (n - 1)) - 2.0 * jnp.mean(positive)) / mu
 
 
 def _similarities(z1: jax.Array, z2: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -15,6 +15,7 @@ from ssljax.losses.numerics import (
     require_not_negative,
     require_positive,
 )
+from ssljax.losses.symmetric_products import column_products, gram
 
 
 def barlow_twins(
@@ -49,9 +50,9 @@ def barlow_twins(
     """
     require_not_negative("off_diagonal_weight", off_diagonal_weight)
     z1, z2 = paired(z1, z2, least=2)
-    correlation = matmul(_standardize(z1).T, _standardize(z2)) / z1.shape[0]  # [D, D]
-    on_diagonal = jnp.sum((jnp.diagonal(correlation) - 1.0) ** 2)
-    return on_diagonal + off_diagonal_weight * off_diagonal_square_sum(correlation)
+    # Of the correlation zhat1^T zhat2 / N, [D, D].
+    same, others = column_products(_standardize(z1), _standardize(z2))
+    return jnp.sum((same - 1.0) ** 2) + off_diagonal_weight * others
 
 
 def linearized_barlow_twins(
@@ -146,14 +147,15 @@ def tcr(
 def _coding_rate(z: jax.Array, eps_squared: Number) -> jax.Array:
     n, d = z.shape
     # The determinant is the same on either side; the smaller matrix is cheaper.
-    gram = matmul(z.T, z) if d <= n else matmul(z, z.T)
-    matrix = jnp.eye(min(n, d), dtype=z.dtype) + d / (n * eps_squared) * gram
+    smaller = gram(z.T if d <= n else z)
+    matrix = jnp.eye(min(n, d), dtype=z.dtype) + d / (n * eps_squared) * smaller
     # Half the log determinant of a matrix is that of its Cholesky factor.
     return jnp.sum(jnp.log(jnp.diagonal(jnp.linalg.cholesky(matrix))))
 
 
 def _standardize(z: jax.Array, *, eps: float = 1e-5) -> jax.Array:
+    """Standardise dimensions, to a square sum of one over the batch."""
     # A constant dimension has variance zero: eps keeps value and gradient finite.
     centered = center(z)
     variance = jnp.mean(centered**2, axis=0, keepdims=True)
-    return centered * jax.lax.rsqrt(variance + eps)
+    return centered * jax.lax.rsqrt(z.shape[0] * (variance + eps))

@@ -11,6 +11,7 @@ from jax.interpreters import ad, batching, mlir
 
 from ssljax.losses.matrix_derivatives import matrix_derivative
 from ssljax.losses.numerics import matmul
+from ssljax.losses.symmetric_products import sandwich
 
 # With more steps the plain recursion loses commutation with its matrix and blows up,
 # in float32 from about 11 on; the coupled form does not.
@@ -167,20 +168,27 @@ def iterated_inverse_root(matrix: jax.Array, iterations: int) -> jax.Array:
 
 def plain_iteration(matrix: jax.Array, iterations: int) -> jax.Array:
     """Iterate ``P <- (3 P - P^3 matrix) / 2``; unstable for many steps."""
-    p = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
-    for _ in range(iterations):
+    identity = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
+    if iterations == 0:
+        return identity
+    p = 1.5 * identity - 0.5 * matrix
+    for _ in range(iterations - 1):
         # All factors commute in exact arithmetic. With the matrix in the middle the
         # rounding grows far slower than in p^3 matrix: 1e-6 instead of 1e-3 after 7
         # steps in float32 where the matrix is singular.
-        p = 1.5 * p - 0.5 * matmul(p, matmul(matmul(p, matrix), p))
+        p = 1.5 * p - 0.5 * matmul(p, sandwich(p, matrix))
     return p
 
 
 def coupled_iteration(matrix: jax.Array, iterations: int) -> jax.Array:
     """Iterate the coupled Newton-Schulz form: the same map, always stable."""
     identity = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
-    y, q = matrix, identity
-    for _ in range(iterations):
+    if iterations == 0:
+        return identity
+    q = m = 1.5 * identity - 0.5 * matrix
+    y = matrix
+    for _ in range(iterations - 1):
+        y = matmul(y, m)
         m = 1.5 * identity - 0.5 * matmul(q, y)
-        y, q = matmul(y, m), matmul(m, q)
+        q = matmul(m, q)
     return q

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from ssljax.losses.innovations import whiten_few
 from ssljax.losses.matrix_functions import (
     cholesky,
     eigh,
@@ -20,6 +21,7 @@ from ssljax.losses.numerics import (
     matmul,
     require_not_negative,
 )
+from ssljax.losses.symmetric_products import gram, has_few_rows
 
 
 def spectral_transform(
@@ -173,7 +175,7 @@ def restore(x: jax.Array, axis: str) -> jax.Array:
 
 def covariance(x: jax.Array) -> jax.Array:
     """Compute the unbiased covariance of the columns of centred rows."""
-    return matmul(x.T, x) / (x.shape[0] - 1)
+    return gram(x.T) / (x.shape[0] - 1)
 
 
 def by_covariance(
@@ -187,7 +189,7 @@ def by_covariance(
     observed, channels = x.shape
     if channels <= observed:
         return matmul(x, function(covariance(x)))
-    return matmul(function(matmul(x, x.T) / (observed - 1)), x)
+    return matmul(function(gram(x) / (observed - 1)), x)
 
 
 def _by_spectrum(
@@ -222,14 +224,18 @@ def _pca(x: jax.Array, eps: Number, floor: float | jax.Array) -> jax.Array:
     return matmul(x, vectors) * scale[None, :]
 
 
-def by_cholesky(x: jax.Array, matrix: jax.Array, floor: float | jax.Array) -> jax.Array:
-    """Multiply rows by ``L^-T``, where the matrix is ``L L^T``."""
-    lower = cholesky(matrix, floor=floor)
+def by_cholesky(
+    x: jax.Array, scale: Number, eps: Number, floor: float | jax.Array
+) -> jax.Array:
+    """Multiply rows by ``L^-T``, where ``L L^T`` is ``scale C + eps I``."""
+    if has_few_rows(x.shape):
+        return whiten_few(x, scale, eps, floor)
+    lower = cholesky(_shifted(scale * covariance(x), eps), floor=floor)
     return jax.scipy.linalg.solve_triangular(lower, x.T, lower=True).T
 
 
 def _cholesky(x: jax.Array, eps: Number, floor: float | jax.Array) -> jax.Array:
-    return by_cholesky(x, _shifted(covariance(x), eps), floor)
+    return by_cholesky(x, 1.0, eps, floor)
 
 
 _WHITENING = {"zca": zca, "pca": _pca, "cholesky": _cholesky}

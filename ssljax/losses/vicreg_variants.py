@@ -9,11 +9,11 @@ from ssljax.losses.numerics import (
     Scalar,
     center,
     matmul,
-    off_diagonal_square_sum,
     paired,
     require_not_negative,
     require_positive,
 )
+from ssljax.losses.symmetric_products import column_products, gram, has_few_rows
 
 _CENTERING = {
     "batch": lambda z: center(z),
@@ -69,9 +69,8 @@ def vicreg(
     z1, z2 = paired(z1, z2, least=2)
     invariance = jnp.mean((z1 - z2) ** 2)
     variance = 0.5 * (_variance_hinge(z1) + _variance_hinge(z2))
-    covariance = sum(
-        off_diagonal_square_sum(_covariance(z)) / z.shape[1] for z in (z1, z2)
-    )
+    scaled = [center(z) * (z.shape[0] - 1) ** -0.5 for z in (z1, z2)]
+    covariance = sum(column_products(z)[1] / z.shape[1] for z in scaled)
     return (
         invariance_weight * invariance
         + variance_weight * variance
@@ -194,8 +193,9 @@ def vicreg_ctr(
     variance = covariance = 0.0
     for z in (_CENTERING[centering](z1), _CENTERING[centering](z2)):
         variance += 0.5 * _variance_hinge(z.T)
-        gram = matmul(z, z.T) / (z.shape[1] - 1)  # [N, N]
-        covariance += _off_diagonal_logsumexp(gram, temperature)
+        # Not `gram`: on many devices its backward pass would transpose [N, N].
+        similarity = matmul(z, z.T) / (z.shape[1] - 1)  # [N, N]
+        covariance += _off_diagonal_logsumexp(similarity, temperature)
     return (
         invariance_weight * invariance
         + variance_weight * variance
@@ -205,7 +205,10 @@ def vicreg_ctr(
 
 def _covariance(z: jax.Array) -> jax.Array:
     centered = center(z)
-    return matmul(centered.T, centered) / (z.shape[0] - 1)
+    # With few rows transposing [D, D] costs more than the product that `gram` saves.
+    few = has_few_rows(z.shape)
+    product = matmul(centered.T, centered) if few else gram(centered.T)
+    return product / (z.shape[0] - 1)
 
 
 def _variance_hinge(z: jax.Array, *, eps: float = 1e-4) -> jax.Array:

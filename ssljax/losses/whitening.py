@@ -12,7 +12,6 @@ from ssljax.losses.matrix_functions import over_blocks
 from ssljax.losses.numerics import Embeddings, Scalar, checked_views
 from ssljax.losses.spectral_transforms import (
     by_cholesky,
-    covariance,
     observations,
     whiten,
     zca,
@@ -186,8 +185,7 @@ def shuffled_dbn(
 def cholesky_whiten(z: jax.Array, eps: float) -> jax.Array:
     """Whiten one sub-batch as in W-MSE; ``eps`` shrinks its covariance."""
     x, floor = observations(z, "batch")
-    identity = jnp.eye(x.shape[1], dtype=x.dtype)
-    return by_cholesky(x, (1.0 - eps) * covariance(x) + eps * identity, floor)
+    return by_cholesky(x, 1.0 - eps, eps, floor)
 
 
 def channel_group_whiten(z: jax.Array, *, floor: float | jax.Array = 0.0) -> jax.Array:

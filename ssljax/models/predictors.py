@@ -5,12 +5,11 @@ recomputed at every step from a running covariance, see `update_covariance`. Pre
 that are trained are in `ssljax.models.linear_heads`.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 
 from ssljax.losses.numerics import at_least_float32, matmul, require_not_negative
+from ssljax.models.top_eigenvalue import largest_eigenvalue, nonzero
 
 CONVENTIONS = ("fmi", "luckmatters")
 
@@ -91,47 +90,17 @@ def direct_predictor(
     c = 0.5 * (c + c.T)
     if exponent == 1:
         # DirectCopy: no eigenvectors, so none of the cost of `eigh`.
-        w = c / _nonzero(_largest_eigenvalue(c)) + epsilon * identity
+        copied = c / nonzero(largest_eigenvalue(c)) + epsilon * identity
+        return jax.lax.stop_gradient(copied)
+    s, u = jnp.linalg.eigh(c)
+    ratio = jnp.maximum(s, 0.0) / nonzero(s[-1])
+    if convention == "fmi":
+        eigenvalues = (ratio + epsilon) ** exponent
     else:
-        s, u = jnp.linalg.eigh(c)
-        ratio = jnp.maximum(s, 0.0) / _nonzero(s[-1])
-        if convention == "fmi":
-            eigenvalues = (ratio + epsilon) ** exponent
-        else:
-            eigenvalues = jnp.maximum(ratio**exponent + epsilon, 1e-4)
-        w = matmul(u * eigenvalues[None, :], u.T)
+        eigenvalues = jnp.maximum(ratio**exponent + epsilon, 1e-4)
+    w = matmul(u * eigenvalues[None, :], u.T)
     # The product is symmetric only up to rounding.
     return jax.lax.stop_gradient(0.5 * (w + w.T))
-
-
-def _largest_eigenvalue(c: jax.Array) -> jax.Array:
-    """Compute the largest eigenvalue of a positive semi-definite matrix.
-
-    By repeated squaring, with matrix products alone. The normalised powers converge to
-    the projector on the top eigenspace, which squaring does not change. If the spectrum
-    never separates, the last power is so high that every eigenvalue still present
-    equals the largest up to rounding.
-    """
-    # One eigenvalue above D - 1 equal ones changes the normalised matrix by its lead
-    # over sqrt(D) only: at first too little to distinguish from convergence.
-    least = 6 + math.ceil(math.log2(c.shape[0]) / 2)
-    most, rounding = jnp.finfo(c.dtype).nmant + 2, 16 * jnp.finfo(c.dtype).eps
-
-    def moving(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        times, _, change = carry
-        return (times < most) & ((times < least) | (change > rounding))
-
-    def square(carry: tuple[jax.Array, jax.Array, jax.Array]):
-        times, b, _ = carry
-        squared = matmul(b, b)
-        squared = squared / _nonzero(jnp.linalg.norm(squared))
-        return times + 1, squared, jnp.linalg.norm(squared - b)
-
-    start = c / _nonzero(jnp.linalg.norm(c))
-    carry = (jnp.int32(0), start, jnp.asarray(jnp.inf, c.dtype))
-    top = jax.lax.while_loop(moving, square, carry)[1]
-    # trace(P C) / trace(P): the mean eigenvalue over the top eigenspace.
-    return jnp.sum(top * c) / _nonzero(jnp.trace(top))
 
 
 def update_covariance(
@@ -183,9 +152,3 @@ def update_covariance(
     # Divided before the product, whose sum of N squares may overflow.
     rows = rows * z.shape[0] ** -0.5
     return momentum * past + (1 - momentum) * matmul(rows.T, rows)
-
-
-def _nonzero(largest: jax.Array) -> jax.Array:
-    """Replace a divisor that is not positive by 1; the dividend is zero then."""
-    # Compared this way round so that NaN stays NaN.
-    return jnp.where(largest <= 0, 1.0, largest)
