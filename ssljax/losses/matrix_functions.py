@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from ssljax.losses.custom_rule import CustomRule
 from ssljax.losses.matrix_derivatives import matrix_derivative
 from ssljax.losses.numerics import matmul
 from ssljax.losses.symmetric_products import sandwich
@@ -73,8 +74,7 @@ def over_blocks(
     )
 
 
-# A primitive, since `jax.custom_jvp` fails where a scan around it is differentiated
-# twice (jax 0.10), and a stop-gradient could be taken for one of the loss's own.
+# A primitive, since a stop-gradient could be taken for one of the loss's own.
 _eigh = Primitive("constant_eigh")
 _eigh.multiple_results = True
 
@@ -116,7 +116,7 @@ batching.primitive_batchers[_eigh] = _batch_eigh
 mlir.register_lowering(_eigh, mlir.lower_fun(_compute_eigh, multiple_results=True))
 
 
-@jax.custom_jvp
+@CustomRule
 def eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return ascending eigenvalues and eigenvectors, with a finite derivative.
 

@@ -49,8 +49,6 @@ FAMILIES = (
 _HOST = re.compile(
     r"\b(infeed|outfeed|send|recv)\(|custom_call_target=\"[^\"]*callback"
 )
-    r"\b(infeed|outfeed|send|recv)\(|custom_call_target=\"[^\"]*callback"
-)
 _FUSION = re.compile(r" fusion\(")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.-]+ = ", re.M)
 

@@ -400,13 +400,20 @@ def test_the_gradient_of_the_iteration_is_symmetric_in_permutations(float64):
         )
 
 
+def inverse_root(s):
+    return matrix_function(s + jnp.eye(3), lambda x: x**-0.5)
+
+
+def scaled_vectors(s):
+    values, vectors = eigh(s)
+    return values * vectors
+
+
+@pytest.mark.parametrize("root", [inverse_root, scaled_vectors])
 @pytest.mark.parametrize("order", [1, 2])
-def test_derivatives_through_a_scan_are_those_of_a_vmap(order, float64):
+def test_derivatives_through_a_scan_are_those_of_a_vmap(order, root, float64):
     """As of gradient descent on a spectral loss, with respect to its start."""
     blocks = np.stack([symmetric(3, seed) @ symmetric(3, seed) for seed in range(4)])
-
-    def root(s):
-        return matrix_function(s + jnp.eye(3), lambda x: x**-0.5)
 
     def of(mapped, blocks):
         def value(b):
