@@ -406,7 +406,7 @@ def inverse_root(s):
 
 def scaled_vectors(s):
     values, vectors = eigh(s)
-    return values * vectors
+    return values[None, :] * vectors
 
 
 @pytest.mark.parametrize("root", [inverse_root, scaled_vectors])
