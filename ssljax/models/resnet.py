@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.config.checks import nearest
+from ssljax.models.convolution import convolution
 
 STEMS = ("small", "medium", "large")
 
@@ -285,6 +286,7 @@ def _conv(
         use_bias=False,
         kernel_init=_conv_init,
         dtype=dtype,
+        conv_general_dilated=convolution,
         name=name,
     )
 
