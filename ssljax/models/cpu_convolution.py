@@ -63,9 +63,9 @@ class Surroundings(NamedTuple):
 # The gradient of a kernel sums over all pixels of all maps. XLA:CPU packs the whole sum
 # at once, which at C + O = 128 channels drops from 73 to 27 GFLOP/s above some 4000
 # pixels. Up to this many numbers of images and cotangents go into one sum.
-_NUMBERS_IN_A_SUM = 2**18
+_NUMBERS_IN_A_SUM = 2**19
 # More sums than this would take long to compile.
-_MOST_SUMS = 64
+_MOST_SUMS = 32
 # A 1x1 convolution's gradient is one product, 5 to 10 times as fast as XLA's form. Both
 # cores have work when it is split into sums of this many pixels.
 _PIXELS_IN_A_PRODUCT = 4096
@@ -113,7 +113,7 @@ def _divisor(images: int, parts: int, around: Surroundings) -> int:
     if rest:
         return 1
     parts = max(1, parts // around.devices)
-    possible = [d for d in range(1, own + 1) if own % d == 0]
+    possible = [d for d in range(1, 2 * parts + 1) if own % d == 0]
     return min(possible, key=lambda d: max(d / parts, parts / d))
 
 
