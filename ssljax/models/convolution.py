@@ -4,12 +4,12 @@ Accelerators compile what `jax.lax.conv_general_dilated` compiles, forward and b
 XLA:CPU runs some convolutions, above all the gradient of a kernel, at a tenth of the
 speed of matrix products; `ssljax.models.cpu_convolution` has other forms of them.
 
-A convolution y of images x with a kernel w, and its two gradients, are the three partial
-derivatives of one trilinear function, the inner product of y with a cotangent g. Each is
-a primitive here that is linear in either operand, and its transposes are the other two.
-So forward mode, reverse mode and derivatives of any order stay among the three, which a
-`custom_vjp` would not allow. Which form a primitive takes is decided when it is lowered
-for a platform, from shapes and type alone.
+A convolution y of images x with a kernel w, and its two gradients, are the partial
+derivatives of one trilinear function: the inner product of y with a cotangent g. Each
+is a primitive here that is linear in either operand, and its transposes are the other
+two. So forward mode, reverse mode and derivatives of any order stay among the three,
+which a `custom_vjp` would not allow. Which form a primitive takes is decided when it is
+lowered for a platform, from shapes and type alone.
 """
 
 import functools
@@ -122,7 +122,9 @@ def _in_channels_last(lhs: jax.Array, rhs: jax.Array, dimension_numbers: Any) ->
 def _explicitly_sharded(array: jax.Array) -> bool:
     """Return whether JAX would ask how the result is to be placed."""
     sharding: Any = jax.typeof(array).sharding
-    return any(kind == jax.sharding.AxisType.Explicit for kind in sharding.mesh.axis_types)
+    return any(
+        kind == jax.sharding.AxisType.Explicit for kind in sharding.mesh.axis_types
+    )
 
 
 def _varying_together(*arrays: jax.Array) -> list[jax.Array]:
@@ -167,8 +169,8 @@ class _Rules(NamedTuple):
     """The cotangent of either operand, from the result's and the other operand."""
 
 
-# Operands are images [N, H, W, C], kernels [h, w, C, O] and maps [N, H', W', O], all with
-# a further axis in front where both were mapped by `jax.vmap`.
+# Operands are images [N, H, W, C], kernels [h, w, C, O] and maps [N, H', W', O], all
+# with a further axis in front where both were mapped by `jax.vmap`.
 _RULES = (
     _Rules(
         FORWARD,
@@ -259,14 +261,18 @@ def _over_mapped(function: Any) -> Any:
     return apply
 
 
-def _lower_for_cpu(context: Any, a: Any, b: Any, *, rules: _Rules, geometry: Geometry) -> Any:
+def _lower_for_cpu(
+    context: Any, a: Any, b: Any, *, rules: _Rules, geometry: Geometry
+) -> Any:
     around = Surroundings(
         # Inside of `jax.shard_map` and `jax.pmap` nothing is left to split.
         devices=getattr(context.module_context.axis_context, "num_devices", 1),
         mapped=context.avals_in[0].ndim == 5,
     )
     form = _over_mapped(functools.partial(rules.cpu, around=around))
-    return mlir.lower_fun(form, multiple_results=False)(context, a, b, geometry=geometry)
+    return mlir.lower_fun(form, multiple_results=False)(
+        context, a, b, geometry=geometry
+    )
 
 
 for _rules in _RULES:

@@ -158,30 +158,42 @@ TRANSFORMATIONS = {
     "checkpoint": lambda f: jax.grad(jax.checkpoint(f), (0, 1)),
     "hessian of the kernel": lambda f: jax.hessian(f, 1),
     "mixed, reverse over reverse": lambda f: jax.jacrev(jax.grad(f, 1), 0),
-    "mixed, forward over forward": lambda f: lambda x, w: jax.jvp(
-        lambda x: jax.jvp(lambda w: f(x, w), (w,), (w + 1,))[1], (x,), (x - 1,)
+    "mixed, forward over forward": lambda f: (
+        lambda x, w: jax.jvp(
+            lambda x: jax.jvp(lambda w: f(x, w), (w,), (w + 1,))[1], (x,), (x - 1,)
+        )
     ),
-    "Hessian-vector product": lambda f: lambda x, w: jax.jvp(
-        jax.grad(f, (0, 1)), (x, w), (x + 1, w - 1)
+    "Hessian-vector product": lambda f: (
+        lambda x, w: jax.jvp(jax.grad(f, (0, 1)), (x, w), (x + 1, w - 1))
     ),
-    "third derivative": lambda f: lambda x, w: jax.grad(
-        lambda w: jnp.sum(jax.jvp(jax.grad(f), (x, w), (x, w))[1])
-    )(w),
-    "per-example gradients": lambda f: lambda x, w: jax.vmap(
-        lambda x: jax.grad(f, 1)(x[None], w)
-    )(x),
-    "gradient of an ensemble's sum": lambda f: lambda x, w: jax.grad(
-        lambda w: jax.vmap(f)(stacked(x, 0), w).sum()
-    )(stacked(w, 0)),
-    "two levels, apart": lambda f: lambda x, w: jax.vmap(
-        jax.vmap(jax.grad(f, (0, 1)), (0, None)), (None, 0)
-    )(stacked(x, 0), stacked(w, 0)),
-    "two levels, together": lambda f: lambda x, w: jax.vmap(
-        jax.vmap(jax.grad(f, (0, 1)))
-    )(stacked(stacked(x, 0), 1), stacked(stacked(w, 0), 1)),
-    "scan": lambda f: lambda x, w: jax.lax.scan(
-        lambda w, _: (w - 0.1 * jax.grad(f, 1)(x, w), None), w, None, length=2
-    )[0],
+    "third derivative": lambda f: (
+        lambda x, w: jax.grad(
+            lambda w: jnp.sum(jax.jvp(jax.grad(f), (x, w), (x, w))[1])
+        )(w)
+    ),
+    "per-example gradients": lambda f: (
+        lambda x, w: jax.vmap(lambda x: jax.grad(f, 1)(x[None], w))(x)
+    ),
+    "gradient of an ensemble's sum": lambda f: (
+        lambda x, w: jax.grad(lambda w: jax.vmap(f)(stacked(x, 0), w).sum())(
+            stacked(w, 0)
+        )
+    ),
+    "two levels, apart": lambda f: (
+        lambda x, w: jax.vmap(jax.vmap(jax.grad(f, (0, 1)), (0, None)), (None, 0))(
+            stacked(x, 0), stacked(w, 0)
+        )
+    ),
+    "two levels, together": lambda f: (
+        lambda x, w: jax.vmap(jax.vmap(jax.grad(f, (0, 1))))(
+            stacked(stacked(x, 0), 1), stacked(stacked(w, 0), 1)
+        )
+    ),
+    "scan": lambda f: (
+        lambda x, w: jax.lax.scan(
+            lambda w, _: (w - 0.1 * jax.grad(f, 1)(x, w), None), w, None, length=2
+        )[0]
+    ),
     "cond": lambda f: jax.grad(
         lambda x, w: jax.lax.cond(jnp.sum(x) > 1e9, lambda x, w: 0.0, f, x, w), (0, 1)
     ),
