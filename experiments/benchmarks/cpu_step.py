@@ -23,7 +23,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 # Encoder, width and batch.
-CASES = (("resnet18", 1.0, 64), ("resnet18", 0.25, 128), ("resnet_tiny", 1.0, 256))
+CASES = (("resnet18", 1.0, 32), ("resnet18", 0.25, 128), ("resnet_tiny", 1.0, 256))
 
 
 def serve(arch: str, width: float, batch: int, dtype: Any, native: bool) -> None:
