@@ -64,8 +64,8 @@ def measure(
 ) -> dict[str, Any]:
     """Measure one layer's forms in turn."""
     images, size, channels, features, kernel, stride = layer
-    pad = (kernel // 2,) * 2
-    geometry = Geometry((size, size), (kernel, kernel), (stride,) * 2, (pad, pad))
+    pad = (kernel // 2, kernel // 2)
+    geometry = Geometry((size, size), (kernel, kernel), (stride, stride), (pad, pad))
     rng = np.random.default_rng(0)
     x, w, g = (
         jnp.asarray(rng.normal(size=s), dtype)

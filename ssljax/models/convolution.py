@@ -98,7 +98,7 @@ def convolution(
             precision,
             preferred_element_type,
         )
-    image, kernel = lhs.shape[1:3], rhs.shape[:2]
+    image, kernel = (lhs.shape[1], lhs.shape[2]), (rhs.shape[0], rhs.shape[1])
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(image, kernel, window_strides, padding)
     (top, bottom), (left, right) = padding
