@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.config.checks import nearest
+from ssljax.models.convolution import convolution
 
 STEMS = ("small", "medium", "large")
 
@@ -152,9 +153,8 @@ class ResNet(nn.Module):
         )
         x = x.astype(self.dtype)
         kernel, stride = (7, 2) if self.stem == "large" else (3, self.stem_stride)
-        x = conv(self.stage_widths[0], kernel, stride, self.stem_padding, name="conv1")(
-            x
-        )
+        first = self.stage_widths[0]
+        x = conv(first, kernel, stride, self.stem_padding, name="conv1")(x)
         x = nn.relu(norm(name="bn1")(x))
         if self.stem != "small":
             pad: Any = ((1, 1), (1, 1))  # flax annotates str, and takes pairs too
@@ -173,8 +173,7 @@ class ResNet(nn.Module):
                     name=f"layer{stage}_{index}",
                 )(x)
         # A bfloat16 mean over the map would lose digits of every feature.
-        wide = jnp.promote_types(x.dtype, jnp.float32)
-        return x.astype(wide).mean(axis=(1, 2))
+        return x.astype(jnp.promote_types(x.dtype, jnp.float32)).mean(axis=(1, 2))
 
 
 def resnet(
@@ -285,6 +284,7 @@ def _conv(
         use_bias=False,
         kernel_init=_conv_init,
         dtype=dtype,
+        conv_general_dilated=convolution,
         name=name,
     )
 
