@@ -1,7 +1,6 @@
 """`ssljax bench RECIPE`: how fast a recipe trains on this device."""
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -134,14 +133,7 @@ def _check(asked: Any) -> None:
 
 
 def _limit_threads(count: int) -> None:
-    """Let JAX and PyTorch use the same few processors.
-
-    Raises:
-        ConfigError: if JAX has started its threads already.
-    """
-    jax: Any = sys.modules.get("jax")
-    if jax is not None and jax.extend.backend.backends_are_initialized():
-        raise ConfigError("--threads must be set before JAX starts; use a new process")
+    """Let JAX and PyTorch use the same few processors; neither has started yet."""
     os.environ["NPROC"] = str(count)  # which XLA's pool of threads follows
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
