@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssljax.benchmark.flops import matrix_flops
 from ssljax.benchmark.pytorch.twin import Twin, close
 from ssljax.benchmark.table import Row, row
 from ssljax.benchmark.timing import spread
@@ -43,12 +44,12 @@ def compare(
     ours = sum(x.size for x in jax.tree.leaves(trainer.state.params))
     note = f"{twin.parameters():,} in PyTorch"
     rows = [row("parameters", "parameters", float(ours), "count", note)]
-    theirs = twin.flops()
-    ratio = theirs / trainer.program.matrix_flops
-    note = "PyTorch's counter over ours, matrix FLOPs of a step"
+    run, flops = _on_views(trainer)
+    ratio = twin.flops() / flops
+    note = "PyTorch's counter over ours, matrix FLOPs on given views"
     rows.append(row("flops_ratio", "FLOPs, ratio", ratio, "ratio", note))
     about: dict[str, Any] = twin.describe()
-    times = interleaved(_on_views(trainer), twin.run, blocks=blocks, steps=each)
+    times = interleaved(run, twin.run, blocks=blocks, steps=each)
     rows += _rows("step", "step on given views", times, about["setup"])
     batches = None
     try:
@@ -69,7 +70,6 @@ def compare(
         workers = trainer.config.data.workers
         note = f"{about['transforms']}, {workers} workers"
         rows += _rows("end_to_end", "end to end", times, note)
-    rows.append(row("torch_loss", "PyTorch's loss", None, "ratio", about["loss"]))
     peak = twin.peak_memory()
     if peak is not None:
         note = "allocated by PyTorch's tensors"
@@ -105,8 +105,8 @@ def interleaved(
     return pairs[1:]
 
 
-def _on_views(trainer: Trainer) -> Callable[[int], float]:
-    """Return our step on fixed views of noise, like PyTorch's, as a timed block."""
+def _on_views(trainer: Trainer) -> tuple[Callable[[int], float], float]:
+    """Return our step on fixed views of noise, as a timed block, and its FLOPs."""
     setup = trainer.setup
     step: Any = jax.jit(partial(step_on_views, setup=setup), donate_argnums=0)
     rng = np.random.default_rng(0)
@@ -127,7 +127,8 @@ def _on_views(trainer: Trainer) -> Callable[[int], float]:
         jax.block_until_ready(trainer.state)
         return (time.perf_counter() - start) / steps
 
-    return run
+    flops = matrix_flops(step.trace(trainer.state, views, labels).jaxpr)
+    return run, flops
 
 
 def _rows(

@@ -246,7 +246,8 @@ def _events(planes: Iterable[Any]) -> Iterable[tuple[str, float, float]]:
                 elif event.name.startswith("end: "):
                     ends[event.name.removeprefix("end: ")].append(stop)
                 elif on_device and (named or line.name.startswith("Stream")):
-                    found.append((event.name, start, stop))
+                    name = event.name.partition(" = ")[0].lstrip("%")
+                    found.append((name, start, stop))
     return _until_their_ends(found, ends)
 
 

@@ -75,7 +75,8 @@ def benchmark(
         from ssljax.benchmark.compare import compare
 
         compared, about = compare(trainer, steps=steps, threads=threads)
-        tables.append((f"against PyTorch {about['torch']}", list(cells(compared))))
+        heading = f"against PyTorch {about['torch']}, {about['loss']}"
+        tables.append((heading, list(cells(compared))))
         record["against"] = {"rows": as_objects(compared), **about}
     record["config"] = flatten(trainer.config)
     record["environment"] = this_launch(words).as_object()

@@ -129,7 +129,7 @@ def _check(asked: Any) -> None:
     ):
         why = None if path is None else why_unwritable(path, folder=folder)
         if why is not None:
-            raise ConfigError(f"{flag} {path}: {why}")
+            raise ConfigError(f"{flag} {path} cannot be written: {why}")
 
 
 def _limit_threads(count: int) -> None:

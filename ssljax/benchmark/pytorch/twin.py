@@ -109,8 +109,9 @@ class Twin:
             config.method.name, options, lightly=lightly_module("loss")
         )
         self.optimizers, self.optimizer_note = self._optimizers()
-        average = torch.optim.swa_utils.get_ema_multi_avg_fn(setup.target_momentum)
-        self._average = partial(average, num_averaged=1)
+        self._average = torch.optim.swa_utils.get_ema_multi_avg_fn(
+            setup.target_momentum
+        )
         self.loss = torch.compile(self._loss) if self.compiled else self._loss
         self.views, self.labels = self._fixed_batch()
 
@@ -175,7 +176,7 @@ class Twin:
             online = [self.network[k] for k in ("encoder", "projector")]
             of_online = [p.detach() for part in online for p in part.parameters()]
             with self.torch.no_grad():
-                self._average(list(self.target.parameters()), of_online)
+                self._average(list(self.target.parameters()), of_online, 1)
         return loss
 
     def parameters(self) -> int:
