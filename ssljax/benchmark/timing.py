@@ -99,11 +99,11 @@ class Compilations:
         jax.monitoring.unregister_event_duration_listener(self._timed)
         jax.monitoring.unregister_event_listener(self._seen)
 
-    def _timed(self, name: str, seconds: float, **_: Any) -> None:
-        self.count += name == _COMPILED
+    def _timed(self, event: str, duration_secs: float, **_: Any) -> None:
+        self.count += event == _COMPILED
 
-    def _seen(self, name: str, **_: Any) -> None:
-        self.cached += name == _CACHE_HIT
+    def _seen(self, event: str, **_: Any) -> None:
+        self.cached += event == _CACHE_HIT
 
 
 def step_seconds(

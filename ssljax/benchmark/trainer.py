@@ -202,4 +202,6 @@ def _compile(
 
 def _first(cost: Any) -> dict[str, float]:
     """Return the cost of one device; backends differ in whether they list it."""
-    return (cost[0] if isinstance(cost, list | tuple) and cost else cost) or {}
+    if isinstance(cost, list | tuple):
+        cost = cost[0] if cost else None
+    return dict(cost or {})

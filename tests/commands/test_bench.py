@@ -73,8 +73,10 @@ def test_the_help_without_and_with_a_recipe(capsys):
 @pytest.mark.slow
 def test_a_benchmark_from_end_to_end(answered, elsewhere):
     file, folder = elsewhere / "bench.json", elsewhere / "trace"
-    words = "--smoke --steps 3 --devices.count 1 --batch-size 32".split()
-    out = answered("bench", RECIPE, *words, "--json", file, "--profile", folder)
+    words = "--smoke --steps 3 --devices.count 1 --batch-size 32 --model.width 0.25"
+    words += " --monitor.examples 64 --monitor.knn-examples 64"
+    words += " --monitor.knn-test-examples 64 --data.examples 512"
+    out = answered("bench", RECIPE, *words.split(), "--json", file, "--profile", folder)
     record = json.loads(file.read_text())
     rows = {row["key"]: row for row in record["rows"]}
     value = {key: row["value"] for key, row in rows.items()}
