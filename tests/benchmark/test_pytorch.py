@@ -17,13 +17,16 @@ from ssljax.benchmark.pytorch.network import (  # noqa: E402
     resnet,
     torch_network,
 )
+from ssljax.benchmark.pytorch.twin import Twin  # noqa: E402
 from ssljax.benchmark.pytorch.views import lightly_module  # noqa: E402
 from ssljax.benchmark.timing import Laps  # noqa: E402
 from ssljax.benchmark.trainer import start  # noqa: E402
+from ssljax.config import MethodConfig  # noqa: E402
 from ssljax.data.augment import make_views  # noqa: E402
 from ssljax.models import MLP, Network  # noqa: E402
 from ssljax.models import resnet as flax_resnet  # noqa: E402
 from ssljax.recipes import load_recipe  # noqa: E402
+from ssljax.runs.setup import load_split, prepare  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -77,6 +80,12 @@ def test_losses_have_the_values_of_the_package(name, own):
     np.testing.assert_allclose(loss(first, second).item(), expected, rtol=2e-4)
 
 
+def heads(name):
+    """A method with narrow heads; a predictor only where the method has one."""
+    predictor = "16-8" if name == "byol" else None
+    return MethodConfig(name, projector="16-8", predictor=predictor)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["simclr", "byol"])
 def test_a_run_and_its_twin_take_turns(name):
@@ -84,7 +93,7 @@ def test_a_run_and_its_twin_take_turns(name):
     config = methods.resolve(
         replace(
             config,
-            method=replace(config.method, name=name, options={}, projector="16-8"),
+            method=heads(name),
             data=replace(config.data, examples=64, workers=0),
             model=replace(config.model, width=0.25),
             devices=replace(config.devices, count=1),
@@ -125,3 +134,32 @@ def test_views_have_the_same_moments():
     assert theirs.shape == (200, 3, 32, 32)
     assert abs(theirs.mean() - np.mean(ours)) < 0.03
     assert abs(theirs.std() - np.std(ours)) < 0.03
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", METHODS)
+def test_the_twin_trains_every_method(name, dtype):
+    config = load_recipe("shapes/quickstart", smoke=True)
+    config = methods.resolve(
+        replace(
+            config,
+            method=heads(name),
+            data=replace(config.data, examples=32),
+            model=replace(config.model, width=0.25, dtype=dtype),
+            batch_size=16,
+        )
+    )
+    source = load_split(config, train=True)
+    twin = Twin(prepare(config, source), source, threads=1)
+    before = [p.detach().clone() for p in twin.network.parameters()]
+    start = twin.train(twin.views, twin.labels).item()
+    for _ in range(10):
+        last = twin.train(twin.views, twin.labels).item()
+    assert last < start
+    moved = zip(before, twin.network.parameters(), strict=True)
+    assert all((p != old).any() for old, p in moved)
+    if name == "byol":
+        online = dict(twin.network["encoder"].named_parameters())
+        for key, p in twin.target["encoder"].named_parameters():
+            assert 0 < (p - online[key]).abs().max()
+    assert twin.run(1) > 0
