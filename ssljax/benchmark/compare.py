@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.benchmark.flops import matrix_flops
-from ssljax.benchmark.pytorch.twin import Twin, close
+from ssljax.benchmark.pytorch.twin import Twin
 from ssljax.benchmark.table import Row, row
 from ssljax.benchmark.timing import spread
 from ssljax.benchmark.trainer import Trainer
@@ -66,7 +66,6 @@ def compare(
             blocks=blocks,
             steps=each,
         )
-        close(batches)
         workers = trainer.config.data.workers
         note = f"{about['transforms']}, {workers} workers"
         rows += _rows("end_to_end", "end to end", times, note)

@@ -178,11 +178,11 @@ def _work_rows(trainer: Trainer, speed: Speed) -> Iterator[Row]:
     note = "all operations, counted by XLA" if program.xla_flops else _PARTS
     yield row("xla_flops", "FLOPs by XLA", program.xla_flops, "FLOP", note)
     rate = flops / seconds
-    yield row("flops_per_second", "achieved", rate, "FLOP/s", "matrix FLOPs")
+    yield row("flops_per_second", "achieved FLOP/s", rate, "FLOP/s", "matrix FLOPs")
     moved = program.xla_bytes
     rate = None if moved is None else moved / seconds
     note = "bytes accessed, counted by XLA" if moved else _PARTS
-    yield row("bytes_per_second", "achieved", rate, "B/s", note)
+    yield row("bytes_per_second", "achieved bytes/s", rate, "B/s", note)
 
 
 _PARTS = "not counted: the step is several programs"
@@ -193,13 +193,13 @@ def _ceiling_rows(trainer: Trainer, speed: Speed, best: Ceilings) -> Iterator[Ro
     note = f"measured, {best.dtype} {best.matmul_size} x {best.matmul_size}"
     yield row("matmul_ceiling", "matmul ceiling", best.matmul, "FLOP/s", note)
     share = trainer.program.matrix_flops / seconds / count / best.matmul
-    yield row("matmul_share", "share of it", share, "share")
+    yield row("matmul_share", "share of matmul ceiling", share, "share")
     note = f"measured, {best.copy_bytes / 2**20:.0f} MiB read and written"
     yield row("copy_ceiling", "copy ceiling", best.copy, "B/s", note)
     moved = trainer.program.xla_bytes
     share = None if moved is None else moved / seconds / count / best.copy
     note = "above 100 % where caches serve" if moved else _PARTS
-    yield row("copy_share", "share of it", share, "share", note)
+    yield row("copy_share", "share of copy ceiling", share, "share", note)
 
 
 def _device(trainer: Trainer) -> str:

@@ -59,8 +59,10 @@ _TARGET = re.compile(r'custom_call_target="([^"]*)"')
 # Names of kernels, for those that a trace does not connect with the program.
 _BY_NAME = (
     ("collective", r"nccl|all.?reduce|all.?gather|reduce.?scatter"),
-    ("convolution", r"conv|fprop|dgrad|wgrad|cudnn"),
-    ("matmul", r"gemm|cublas|cutlass|matmul|\bdot"),
+    # cuDNN's changes of layout, before what else has its name.
+    ("copy/transpose", r"nchwToNhwc|nhwcToNchw"),
+    ("convolution", r"conv(?!ert)|fprop|dgrad|wgrad|winograd|cudnn"),
+    ("matmul", r"gemm|cublas|cutlass|nvjet|matmul|\bdot"),
     ("copy/transpose", r"memcpy|memset|copy|transpose|concatenate|slice"),
     ("reduction", r"reduc"),
     ("elementwise", r"fusion|elementwise|loop"),

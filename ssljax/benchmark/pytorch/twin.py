@@ -4,7 +4,6 @@ On a GPU: channels-last memory, bfloat16 by autocast, ``torch.compile``, the fus
 optimizer, and a loader with workers and pinned memory.
 """
 
-import contextlib
 import copy
 import importlib.util
 import time
@@ -287,12 +286,3 @@ def _device(torch: Any) -> str:
         f"JAX uses {platform}, which PyTorch {torch.__version__} does not see; install "
         "a PyTorch for it, or set JAX_PLATFORMS=cpu to compare on the CPU"
     )
-
-
-def close(batches: Batches | None) -> None:
-    """End the worker processes of a loader."""
-    loader = getattr(batches, "loader", None)
-    iterator = getattr(loader, "_iterator", None)
-    with contextlib.suppress(AttributeError):
-        if iterator is not None:
-            iterator._shutdown_workers()
