@@ -54,6 +54,9 @@ def run(words: list[str]) -> int:
         check_installed()
         # Otherwise JAX takes three quarters of a GPU's memory when it starts.
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.45")
+        # PyTorch's threads spin while they wait, which is ruinous where another program
+        # has the processor: 13 times slower on two busy cores.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from ssljax.benchmark.report import benchmark
 
     result = benchmark(

@@ -6,6 +6,7 @@ optimizer, and a loader with workers and pinned memory.
 
 import copy
 import importlib.util
+import os
 import time
 from functools import partial
 from typing import Any
@@ -205,7 +206,8 @@ class Twin:
             parts.append("bfloat16 autocast")
         parts.append("torch.compile" if self.compiled else "eager")
         if self.device == "cpu":
-            parts.append(f"{self.torch.get_num_threads()} threads")
+            policy = os.environ.get("OMP_WAIT_POLICY", "active")
+            parts.append(f"{self.torch.get_num_threads()} threads, {policy} waiting")
         return {
             "torch": self.torch.__version__,
             "device": self.device,
