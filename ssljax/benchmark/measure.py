@@ -1,5 +1,6 @@
 """Measure a recipe: the numbers of one benchmark, in the order of its table."""
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,6 +93,11 @@ def _start_rows(trainer: Trainer, laps: Laps) -> Iterator[Row]:
             cached = name == "compile" and trainer.program.from_cache
             note = "from JAX's compilation cache" if cached else ""
             yield row(f"{name}_time", f"{name} time", value, "s", note)
+    if hasattr(os, "getloadavg"):
+        note = f"processes that want to run, of the last minute; {os.cpu_count()} CPUs"
+        yield row(
+            "load_average", "load of the machine", os.getloadavg()[0], "ratio", note
+        )
 
 
 def _speed_rows(trainer: Trainer, speed: Speed, steps: int) -> Iterator[Row]:
@@ -185,7 +191,7 @@ def _work_rows(trainer: Trainer, speed: Speed) -> Iterator[Row]:
     yield row("bytes_per_second", "achieved bytes/s", rate, "B/s", note)
 
 
-_PARTS = "not counted: the step is several programs"
+_PARTS = "only for devices.engine jit, without devices.microbatch"
 
 
 def _ceiling_rows(trainer: Trainer, speed: Speed, best: Ceilings) -> Iterator[Row]:

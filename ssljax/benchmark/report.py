@@ -97,7 +97,7 @@ def _title(trainer: Trainer) -> str:
 
 def _profile_rows(traced: Profile | None) -> list[Row]:
     if traced is None:
-        note = "not available: the step is several programs; see the trace"
+        note = "only for devices.engine jit, without devices.microbatch"
         return [row("busy", "device busy", None, "share", note)]
     rows = [
         Row(

@@ -40,7 +40,7 @@ class Program:
     memory: float | None
     """Bytes per device of arguments, results and temporaries."""
     text: str | None
-    """The compiled program, None if the step is several programs."""
+    """The compiled program, None where the step is not one program of jit."""
     from_cache: bool
     """Whether JAX's compilation cache had it."""
 
@@ -107,7 +107,7 @@ class Trainer:
             steps: number of steps.
 
         Returns:
-            None if the step is several programs.
+            None where the step is not one program of jit.
         """
         folder.mkdir(parents=True, exist_ok=True)
         options = jax.profiler.ProfileOptions()
@@ -163,7 +163,7 @@ def _compile(
     setup: Setup, step: Any, state: Any, inputs: Any, count: int, laps: Laps
 ) -> Program:
     if not hasattr(step, "trace"):
-        # In parts the step is several programs; its work is that of the whole step.
+        # In microbatches, or under pmap; its work is that of the step under jit.
         batch = {
             "image": jax.ShapeDtypeStruct(
                 (setup.config.batch_size, *setup.image_shape), jnp.uint8
