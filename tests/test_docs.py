@@ -44,6 +44,7 @@ def test_a_new_method_trains(tmp_path, monkeypatch):
 def test_settings_that_the_pages_name_exist():
     # Of the commands themselves; README's test runs them.
     commands = {"dry_run", "help", "out", "protocol", "smoke", "workdir"}
+    commands |= {"against", "json", "profile", "steps", "threads"}
     options = {option for method in METHODS.values() for option in method.options}
     options.add("decorrelation_weight")  # of the page's own method
     known = flatten(Config()).keys() | commands

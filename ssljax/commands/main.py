@@ -43,6 +43,7 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
         "pretrain",
         "evaluate",
         "report",
+        "bench",
         "theory",
         "data",
         "list",
@@ -56,6 +57,7 @@ _USAGE = """usage: ssljax COMMAND ...
   pretrain RECIPE --workdir DIR [--KEY VALUE ...] [--dry-run] [--smoke]
   evaluate DIR [--protocol knn linear spectrum]
   report DIR
+  bench RECIPE [--KEY VALUE ...] [--against torch] [--profile DIR] [--json FILE]
   theory list | theory NAME [--items N ...] [--out DIR] [--json FILE] | theory all
   theory map LOSS --x NAME [--y NAME] [--out DIR]
   data list | data prepare NAME

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from ssljax.data import Source, batch_indices, batches, process_share
+from ssljax.data import Source
 from ssljax.runs import errors, processes
 from ssljax.runs.checkpoint import Checkpoints
 from ssljax.runs.failed_step import save_failure
+from ssljax.runs.feed import Feed
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.monitor import Monitor
 from ssljax.runs.preemption import Preempted, Preemption
 from ssljax.runs.progress import Progress
 from ssljax.runs.unreadable_images import SkippedImages
 from ssljax.runs.writers import DelayedMetrics, MetricWriter
-from ssljax.training import devices, engines
+from ssljax.training import devices
 from ssljax.training.state import Setup, TrainState, creator
 
 
@@ -118,14 +118,16 @@ class Session:
         panel_every = max(1, round(config.monitor.every_epochs * self._epoch))
         # A collapse must be found within two epochs, however rare the panels are.
         early = {round(self._epoch * halves / 2) for halves in (1, 2, 3, 4)}
-        step_fn, feed = self._feed()
+        feed = Feed(self.setup, self.source, self.mesh)
+        step_fn = feed.compile()
+        batches = feed.inputs(self.start, total, on_replaced=self.skipped.add)
         progress = Progress(
             total, self.start, batch_size=config.batch_size, quiet=self.quiet
         )
         with progress:
             for step in range(self.start, total):
                 waited = time.perf_counter()
-                inputs = next(feed)
+                inputs = next(batches)
                 progress.waited(time.perf_counter() - waited)
                 # A hidden host transfer would stall every step, so it is an error.
                 with jax.transfer_guard("disallow"):
@@ -171,50 +173,6 @@ class Session:
         if not self.quiet:
             print(f"resuming {self.folder.path} at step {start}")
         return state, start
-
-    def _feed(self):
-        config, source = self.setup.config, self.source
-        resident = source.images is not None
-        step = engines.compiled_step(self.setup, self.mesh, resident=resident)
-        if resident:
-            labels = source.labels
-            if labels is None:
-                labels = np.full(source.size, -1, np.int32)
-            data = devices.place(
-                {"image": source.images, "label": labels}, self.replicated
-            )
-            return step, self._resident(data)
-        stream = batches(
-            source,
-            seed=config.seed,
-            batch_size=config.batch_size,
-            start_step=self.start,
-            stop_step=self.setup.total_steps,
-            workers=config.data.workers,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            on_replaced=self.skipped.add,
-        )
-        return step, ((self._place(batch),) for batch in stream)
-
-    def _resident(self, data: Any):
-        config = self.setup.config
-        for step in range(self.start, self.setup.total_steps):
-            indices = batch_indices(
-                config.seed, step, size=self.source.size, batch_size=config.batch_size
-            )
-            mine = process_share(
-                indices,
-                process_index=jax.process_index(),
-                process_count=jax.process_count(),
-            )
-            yield data, self._place(mine)
-
-    def _place(self, rows: Any) -> Any:
-        settings = self.setup.config.devices
-        return engines.place_rows(
-            rows, self.mesh, engine=settings.engine, size=settings.microbatch
-        )
 
     def _flush(self, progress: Progress) -> None:
         held = self.delayed.pop()

@@ -77,8 +77,9 @@ class Monitor:
         scalars = {name: x.item() for name, x in values.items() if x.ndim == 0}
         record = {f"spectrum/{name}": x for name, x in (values | scalars).items()}
         self.history.append(scalars)
-        if knn and self._knn is not None:
-            record["knn_accuracy"] = 100.0 * self._knn_accuracy(state)
+        accuracy = self.knn_accuracy(state) if knn else None
+        if accuracy is not None:
+            record["knn_accuracy"] = 100.0 * accuracy
         record["monitor_seconds"] = time.perf_counter() - start
         return record
 
@@ -86,8 +87,10 @@ class Monitor:
         """Return the collapse that the panels so far show, or None."""
         return diagnose(self.history)
 
-    def _knn_accuracy(self, state: TrainState) -> float:
-        assert self._knn is not None
+    def knn_accuracy(self, state: TrainState) -> float | None:
+        """Return the share of test images that kNN classifies, None where it is off."""
+        if self._knn is None:
+            return None
         bank_x, bank_y, test_x, test_y = self._knn
 
         def run(images: np.ndarray) -> jax.Array:

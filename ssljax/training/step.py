@@ -46,10 +46,30 @@ def train_step(
         own = batch["label"].shape[0]
         rows = jax.lax.axis_index(axis) * own, jax.lax.axis_size(axis) * own
     views = view_batch(state.step, batch, setup=setup, rows=rows)
+    return step_on_views(state, views, batch["label"], setup=setup, axis=axis)
+
+
+def step_on_views(
+    state: TrainState,
+    views: list[jax.Array],
+    labels: jax.Array,
+    *,
+    setup: Setup,
+    axis: str | None = None,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Take `train_step` on views that are made already.
+
+    Args:
+        state: the state.
+        views: normalised, ``[N, S, S, C]`` each, as from `view_batch`.
+        labels: int32 ``[N]``, -1 where unknown.
+        setup: static parts.
+        axis: as for `train_step`.
+    """
 
     def loss_of(params: Any):
         outputs, new_stats = run_networks(
-            params, state, views, batch["label"], setup, axis=axis
+            params, state, views, labels, setup, axis=axis
         )
         loss = setup.loss(outputs).astype(jnp.float32)
         # Every device computes the whole loss. Averaging both loss and gradients is

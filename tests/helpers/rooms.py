@@ -21,7 +21,7 @@ PACKAGE = "ssljax"
 FLOORS = (
     ("commands",),
     ("recipes",),
-    ("reports",),
+    ("reports", "benchmark"),
     ("runs",),
     ("training",),
     ("methods",),

@@ -1,0 +1,1 @@
+"""How fast a recipe trains here: time, memory, FLOPs, and the same work in PyTorch."""

@@ -1,0 +1,92 @@
+"""The inputs of a run's compiled step, in the order of the steps.
+
+Small data sets live on the devices, and only the indices of a batch travel; the batches
+of larger ones are decoded ahead and placed as they come.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ssljax.data import Source, batch_indices, batches, process_share
+from ssljax.data.source import warn_about_replacement
+from ssljax.training import devices, engines
+from ssljax.training.state import Setup
+
+
+class Feed:
+    """Place the batches of a data set for the step that `compile` returns.
+
+    Args:
+        setup: static parts of the run.
+        source: the training images; those in memory are put on the devices now.
+        mesh: the devices.
+    """
+
+    def __init__(self, setup: Setup, source: Source, mesh: Mesh):
+        self.setup, self.source, self.mesh = setup, source, mesh
+        self.resident = source.images is not None
+        self._data: Any = None
+        if self.resident:
+            labels = source.labels
+            if labels is None:
+                labels = np.full(source.size, -1, np.int32)
+            self._data = devices.place(
+                {"image": source.images, "label": labels}, devices.replicated(mesh)
+            )
+
+    def compile(self) -> Callable[..., Any]:
+        """Return the run's step, ``step(state, *inputs)``; the state is donated."""
+        return engines.compiled_step(self.setup, self.mesh, resident=self.resident)
+
+    def inputs(
+        self,
+        start: int,
+        stop: int,
+        *,
+        on_replaced: Callable[[str, str], None] = warn_about_replacement,
+    ) -> Iterator[tuple[Any, ...]]:
+        """Iterate over the inputs of the steps ``start`` to ``stop - 1``.
+
+        Args:
+            start: first step, counted from 0.
+            stop: the step after the last one.
+            on_replaced: called with the name and the reason of every damaged image.
+        """
+        if self.resident:
+            return self._from_devices(start, stop)
+        config = self.setup.config
+        stream = batches(
+            self.source,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            start_step=start,
+            stop_step=stop,
+            workers=config.data.workers,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            on_replaced=on_replaced,
+        )
+        return ((self._place(batch),) for batch in stream)
+
+    def _from_devices(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
+        config = self.setup.config
+        for step in range(start, stop):
+            indices = batch_indices(
+                config.seed, step, size=self.source.size, batch_size=config.batch_size
+            )
+            mine = process_share(
+                indices,
+                process_index=jax.process_index(),
+                process_count=jax.process_count(),
+            )
+            yield self._data, self._place(mine)
+
+    def _place(self, rows: Any) -> Any:
+        settings = self.setup.config.devices
+        return engines.place_rows(
+            rows, self.mesh, engine=settings.engine, size=settings.microbatch
+        )
