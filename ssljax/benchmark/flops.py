@@ -10,6 +10,15 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from ssljax.models.convolution import FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT
+
+# Where the maps of a convolution and its kernel are among operands and result.
+OWN_CONVOLUTIONS = {
+    FORWARD: (lambda e: e.outvars[0], lambda e: e.invars[1]),
+    INPUT_GRADIENT: (lambda e: e.invars[0], lambda e: e.invars[1]),
+    KERNEL_GRADIENT: (lambda e: e.invars[1], lambda e: e.outvars[0]),
+}
+
 
 def matrix_flops(jaxpr: Any) -> float:
     """Count multiplications and additions of all products in a program.
@@ -34,6 +43,8 @@ def matrix_flops(jaxpr: Any) -> float:
             total += _product(equation)
         elif name == "conv_general_dilated":
             total += _convolution(equation)
+        elif equation.primitive in OWN_CONVOLUTIONS:
+            total += _own_convolution(equation)
         elif name == "cond":
             total += max(map(matrix_flops, equation.params["branches"]))
         else:
@@ -57,6 +68,13 @@ def _product(equation: Any) -> float:
     left = equation.invars[0].aval.shape
     out = math.prod(equation.outvars[0].aval.shape)
     return 2.0 * out * math.prod(left[axis] for axis in contracted)
+
+
+def _own_convolution(equation: Any) -> float:
+    """Count a convolution of `ssljax.models.convolution`, or a gradient of it."""
+    find_map, find_kernel = OWN_CONVOLUTIONS[equation.primitive]
+    maps, kernel = find_map(equation).aval.shape, find_kernel(equation).aval.shape
+    return 2.0 * math.prod(maps) * math.prod(kernel[-4:-1])
 
 
 def _convolution(equation: Any) -> float:

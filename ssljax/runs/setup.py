@@ -17,8 +17,8 @@ from ssljax.runs.build import (
     warmup_steps,
 )
 from ssljax.training import devices
+from ssljax.training.global_step import traced_once
 from ssljax.training.state import Setup, init_state
-from ssljax.training.step import traced_once
 
 
 def load_split(

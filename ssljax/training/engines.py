@@ -15,9 +15,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ssljax.training import devices
+from ssljax.training.global_step import global_step, resident_step
 from ssljax.training.microbatch import microbatched_step
 from ssljax.training.state import Setup
-from ssljax.training.step import global_step, resident_step, train_step
+from ssljax.training.step import train_step
 
 AXIS = "data"
 

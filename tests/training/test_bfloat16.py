@@ -27,7 +27,7 @@ from ssljax.config import (
 from ssljax.data import load
 from ssljax.runs.setup import prepare
 from ssljax.training.state import init_state
-from ssljax.training.step import resident_step
+from ssljax.training.step import take, train_step
 
 STEPS, BATCH = 200, 512
 # Options for a width of 32, because the defaults are for real widths.
@@ -97,7 +97,7 @@ def shared_step(names):
             loss=loss,
             predictors=None if setups[0].predictors is None else predictors,
         )
-        return resident_step(state, data, indices, setup=shared)
+        return train_step(state, take(data, indices), setup=shared)
 
     return step, setups[0]
 
