@@ -4,6 +4,7 @@ Command:  none; `cpu_step.py --peer PYTHON` starts it with a Python that has tor
           torchvision and lightly. It imports nothing of this package.
 """
 
+# pyright: reportMissingImports=false
 import argparse
 import sys
 import time
