@@ -18,6 +18,7 @@ RESUMABLE = (
     "devices.count",
     "devices.engine",
     "devices.distributed",
+    "devices.compilation_cache",
     "devices.coordinator",
     "devices.process",
     "devices.timeout",

@@ -94,7 +94,9 @@ class CustomRule:
 
 def _wide(operands: Sequence[Any]) -> Any:
     """Keep float64, which a caller's default may have ended by the time of lowering."""
-    wide = any(jnp.result_type(x).itemsize == 8 for x in operands)
+    # Not by `jnp.result_type`, which says float32 of a float64 in a narrow caller.
+    kinds = [getattr(x, "dtype", None) for x in operands]
+    wide = any(kind is not None and kind.itemsize == 8 for kind in kinds)
     return jax.enable_x64(wide or jax.config.jax_enable_x64)  # type: ignore[attr-defined]
 
 
@@ -149,8 +151,15 @@ def _batch(operands, axes, *, code, of, levels):
     return found, [0] * len(found)
 
 
+def _lower(context, *operands, **parameters):
+    # Also what the program is made of is lowered here, some of it from Python.
+    with _wide(context.avals_in):
+        lower = mlir.lower_fun(_compute, multiple_results=True)
+        return lower(context, *operands, **parameters)
+
+
 _rule.def_impl(_compute)
 _rule.def_abstract_eval(_abstract)
 ad.primitive_jvps[_rule] = _differentiate
 batching.primitive_batchers[_rule] = _batch
-mlir.register_lowering(_rule, mlir.lower_fun(_compute, multiple_results=True))
+mlir.register_lowering(_rule, _lower)

@@ -97,9 +97,11 @@ def draw(picture: "Picture") -> "Figure":
                 axes.set_ylabel(textwrap.fill(panel.y_label, _WIDEST - 8))
         words = [axes.get_legend_handles_labels()[1] for axes in figure.axes]
         alike = len(panels) > 1 and all(labels == words[0] for labels in words)
-        bottom = caption_below(figure, picture.caption)
+        # Constrained layout leaves no room for a label that it has not placed itself.
+        room = 0.2 if small else 0.0
+        bottom = caption_below(figure, picture.caption, label=room)
         if small:
-            place = {"y": bottom + 0.01} if picture.caption else {}
+            place = {"y": bottom} if picture.caption else {}
             figure.supxlabel(panels[0].x_label, fontsize=8.5, **place)
             figure.supylabel(panels[0].y_label, fontsize=8.5)
         if small or alike:

@@ -55,8 +55,13 @@ def shared_legend(figure: "Figure") -> None:
         )
 
 
-def caption_below(figure: "Figure", caption: str) -> float:
+def caption_below(figure: "Figure", caption: str, *, label: float = 0.0) -> float:
     """Write a caption under everything else, and make the figure that much higher.
+
+    Args:
+        figure: what to write under.
+        caption: nothing is written if it is empty.
+        label: room for a label of all axes between them and the caption, in inches.
 
     Returns:
         The share of the new height that the caption takes.
@@ -68,14 +73,15 @@ def caption_below(figure: "Figure", caption: str) -> float:
     characters = int(0.96 * width / (_CHARACTER * inches))
     lines = textwrap.wrap(caption, characters)
     room = (len(lines) + 1) * _LINE * inches
-    figure.set_size_inches(width, height + room)
-    share = room / (height + room)
+    total = height + room + label
+    figure.set_size_inches(width, total)
+    share, above = room / total, (room + label) / total
     engine = figure.get_layout_engine()
     assert engine is not None
-    engine.set(rect=(0.0, share, 1.0, 1.0 - share))  # pyright: ignore[reportCallIssue]
+    engine.set(rect=(0.0, above, 1.0, 1.0 - above))  # pyright: ignore[reportCallIssue]
     figure.text(
         0.02,
-        0.6 * _LINE * inches / (height + room),
+        0.6 * _LINE * inches / total,
         "\n".join(lines),
         fontsize=_CAPTION_SIZE,
         color="0.25",

@@ -74,12 +74,20 @@ def test_arguments_that_are_no_arrays():
 
 
 def test_float64_inside_of_a_caller_in_float32():
-    with jax.enable_x64(True):
-        x = jnp.asarray(0.7)
+    @CustomRule
+    def place_of_largest(x):
+        return jnp.argmax(x), jnp.sum(x)  # an integer of 64 bits inside
 
-        def slope(x):
-            return jax.grad(in_scan(exponential))(x)
+    @place_of_largest.defjvp
+    def _(primals, tangents):
+        place, total = place_of_largest(*primals)
+        return (place, total), (jnp.zeros_like(place), jnp.sum(tangents[0]))
 
-        found = jax.jit(slope)(x)
-    assert found.dtype == jnp.float64
-    np.testing.assert_allclose(np.asarray(found), np.exp(0.7), rtol=1e-14)
+    def wide(x):
+        with jax.enable_x64(True):
+            found = jax.vmap(place_of_largest)(x.astype(jnp.float64))[1]
+            return found.astype(jnp.float32)
+
+    # Compiled after the block has ended, where float64 is off.
+    found = jax.jit(wide)(jnp.arange(6.0).reshape(2, 3))
+    assert found.dtype == jnp.float32 and found.tolist() == [3.0, 12.0]

@@ -32,7 +32,7 @@ def no_work(monkeypatch):
 
     for module in (evaluations, reports):
         monkeypatch.setattr(module, "restore", started)
-    monkeypatch.setattr("ssljax.commands.theory.check", started)
+    monkeypatch.setattr("ssljax.commands.theory._queue", started)
 
 
 def read_only(monkeypatch):
