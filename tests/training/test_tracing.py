@@ -1,21 +1,26 @@
 """A step is traced once: for the check of its settings and for every compiled step."""
 
+import json
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 from small_runs import BATCH, setup_of, source
 
-from ssljax import methods
 from ssljax.runs.setup import prepare
 from ssljax.training import devices, engines, step
 from ssljax.training.state import init_state
+
+# One method for each file of recipes.
+RECORD = Path(__file__).with_name("step_programs.json")
 
 
 @pytest.mark.parametrize(
     "name",
     [
         pytest.param(name, marks=() if name == "byol" else pytest.mark.slow)
-        for name in methods.METHODS
+        for name in json.loads(RECORD.read_text())["families"]
     ],
 )
 def test_the_step_is_traced_once(name, monkeypatch):
