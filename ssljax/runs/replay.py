@@ -1,11 +1,13 @@
 """Replay a failed step from the state in which it failed."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from ssljax.config import DevicesConfig
 from ssljax.config.checks import ConfigError
 from ssljax.data import Source, batch_indices
 from ssljax.runs.failed_step import load_failure
@@ -39,6 +41,8 @@ def replay(workdir: str | Path, *, train: Source | None = None) -> dict[str, flo
             "loss or gradient that is not finite has one"
         )
     source = train if train is not None else load_split(config, train=True)
+    # On one device, whatever the run had: the step is the same.
+    config = replace(config, devices=DevicesConfig(count=1))
     setup = prepare(config, source)
     mesh = devices.make_mesh(count=1, batch_size=config.batch_size)
     place = devices.replicated(mesh)

@@ -1,5 +1,6 @@
 """A stopped and resumed run gives the losses of a run that was not stopped."""
 
+import json
 import os
 import shutil
 import signal
@@ -88,3 +89,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_can_be_replayed(tmp_path):
     assert result["step"] == step
     bad_gradients = [name for name in result if name.startswith("nonfinite/")]
     assert bad_gradients or not np.isfinite(result["loss"])
+    # Also of a run on more devices than there are here.
+    file = tmp_path / "run" / "config.json"
+    settings = json.loads(file.read_text())
+    settings["devices"]["count"] = 64
+    file.write_text(json.dumps(settings))
+    np.testing.assert_equal(replay(tmp_path / "run", train=images()), result)
