@@ -93,17 +93,10 @@ def _dry_run(config: Config, workdir: Path | None) -> int:
     from ssljax.runs.folder import RunFolder
     from ssljax.runs.setup import load_split, prepare
     from ssljax.runs.writers import check_loggers
-    from ssljax.training import devices
 
     config = methods.resolve(config)
     source = load_split(config, train=True)
     setup = prepare(config, source)
-    # Refuses a batch that the devices cannot share.
-    devices.make_mesh(
-        count=config.devices.count,
-        batch_size=config.batch_size,
-        microbatch=config.devices.microbatch,
-    )
     # What the run itself would refuse.
     check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
     if workdir is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ssljax.commands.theory_tasks import one_line
 from ssljax.config.checks import ConfigError
 from ssljax.runs.files import plain
 
@@ -93,8 +94,7 @@ def check_seeds(
                 found.missing = str(reason)
                 break
             except Exception as error:
-                line = " ".join(str(error).split())
-                found.errors[seed] = f"{type(error).__name__}: {line}"
+                found.errors[seed] = one_line(error)
         found.seconds = time.perf_counter() - began
         return found
 

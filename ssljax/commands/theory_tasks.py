@@ -93,7 +93,7 @@ def measure(name: str, number: str, seed: int, images: np.ndarray | None) -> Fou
     try:
         verdict = run_item(item, Given(seed=seed, images=images))
     except Exception as error:
-        return Found(error=_one_line(error), seconds=time.perf_counter() - start)
+        return Found(error=one_line(error), seconds=time.perf_counter() - start)
     return Found(verdict.findings, verdict.missing, None, verdict.seconds)
 
 
@@ -118,7 +118,7 @@ def draw(
     except NotHere as reason:
         drawn.lines.append(f"figures not drawn: {reason}")
     except Exception as error:
-        drawn.error = _one_line(error)
+        drawn.error = one_line(error)
         drawn.lines.append(f"figures FAILED: {drawn.error}")
     drawn.seconds = time.perf_counter() - start
     return drawn
@@ -142,5 +142,6 @@ def _fingerprint(seed: int, out: Path | None, drawn: Drawn) -> Sequence:
     return [fingerprint_picture(found)]
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Return an exception's type and message without line breaks."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax.extend import core
 from jax.interpreters import ad, batching, mlir
 
+from ssljax.losses.levels import mapped, next_level, sizes_in_front
+
 _rule = core.Primitive("custom_rule")
 _rule.multiple_results = True
 
@@ -100,25 +102,15 @@ def _wide(operands: Sequence[Any]) -> Any:
     return jax.enable_x64(wide or jax.config.jax_enable_x64)  # type: ignore[attr-defined]
 
 
-def _mapped(function: Callable, levels: tuple[tuple[bool, ...], ...]) -> Callable:
-    for level in levels:  # the innermost vmap first
-        function = jax.vmap(function, tuple(0 if mapped else None for mapped in level))
-    return function
-
-
 def _compute(*operands, code, of, levels):
     del of
     with _wide(operands):
-        return _mapped(core.jaxpr_as_fun(code), levels)(*operands)
+        return mapped(core.jaxpr_as_fun(code), levels)(*operands)
 
 
 def _abstract(*operands, code, of, levels):
     del of
-    sizes = []
-    for k, level in enumerate(levels):
-        i = level.index(True)
-        sizes.append(operands[i].shape[sum(later[i] for later in levels[k + 1 :])])
-    front = tuple(reversed(sizes))
+    front = sizes_in_front([x.shape for x in operands], levels)
     return [x.update(shape=(*front, *x.shape)) for x in code.out_avals]
 
 
@@ -136,18 +128,14 @@ def _differentiate(primals, tangents, *, code, of, levels):
 
     doubled = tuple((*level, *level) for level in levels)
     with _wide(primals):
-        found = _mapped(rule, doubled)(*primals, *tangents)
+        found = mapped(rule, doubled)(*primals, *tangents)
     half = len(found) // 2
     return found[:half], found[half:]
 
 
 def _batch(operands, axes, *, code, of, levels):
-    mask = tuple(axis is not None for axis in axes)
-    moved = [
-        x if axis is None else jnp.moveaxis(x, axis, 0)
-        for x, axis in zip(operands, axes, strict=True)
-    ]
-    found = _rule.bind(*moved, code=code, of=of, levels=(*levels, mask))
+    moved, level = next_level(operands, axes)
+    found = _rule.bind(*moved, code=code, of=of, levels=(*levels, level))
     return found, [0] * len(found)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from ssljax.losses.levels import mapped, next_level, sizes_in_front
 from ssljax.losses.numerics import matmul
 
 _form = Primitive("matrix_derivative")
@@ -64,9 +65,7 @@ def _compute(matrix, values, vectors, *directions, g, levels):
             return matmul(vectors * _pointwise(g, 0, values)[None, :], vectors.T)
         return _along(g, values, vectors, directions)
 
-    for level in levels:  # the innermost vmap first
-        one = jax.vmap(one, in_axes=tuple(0 if batched else None for batched in level))
-    return one(matrix, values, vectors, *directions)
+    return mapped(one, levels)(matrix, values, vectors, *directions)
 
 
 def _along(g, values, vectors, directions):
@@ -85,14 +84,8 @@ def _along(g, values, vectors, directions):
 
 
 def _abstract(*operands, g, levels):
-    shape = operands[2].shape[-2:]
-    for k, level in enumerate(levels):
-        size = next(
-            x.shape[sum(inner[i] for inner in levels[k + 1 :])]
-            for i, x in enumerate(operands)
-            if level[i]
-        )
-        shape = (size, *shape)
+    shapes = [x.shape for x in operands]
+    shape = (*sizes_in_front(shapes, levels), *shapes[2][-2:])
     whole = [x for x in (operands[0], *operands[3:]) if x.shape == shape]
     # Of an operand, where one has all axes: it carries how shard_map varies it.
     return whole[0] if whole else jax.core.ShapedArray(shape, operands[2].dtype)
@@ -143,12 +136,8 @@ def _transpose(cotangent, matrix, values, vectors, *directions, g, levels):
 
 
 def _batch(operands: Sequence[Any], axes: Sequence[int | None], *, g, levels):
-    mask = tuple(axis is not None for axis in axes)
-    moved = [
-        x if axis is None else jnp.moveaxis(x, axis, 0)
-        for x, axis in zip(operands, axes, strict=True)
-    ]
-    return _form.bind(*moved, g=g, levels=(*levels, mask)), 0
+    moved, level = next_level(operands, axes)
+    return _form.bind(*moved, g=g, levels=(*levels, level)), 0
 
 
 _form.def_impl(_compute)

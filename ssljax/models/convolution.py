@@ -211,10 +211,6 @@ _RULES = (
 )
 
 
-def _evaluate(a: Any, b: Any, *, primitive: Primitive, geometry: Geometry) -> Any:
-    return _compiled(a, b, primitive=primitive, geometry=geometry)
-
-
 @functools.partial(jax.jit, static_argnames=("primitive", "geometry"))
 def _compiled(a: Any, b: Any, *, primitive: Primitive, geometry: Geometry) -> Any:
     return primitive.bind(a, b, geometry=geometry)
@@ -277,7 +273,7 @@ def _lower_for_cpu(
 
 for _rules in _RULES:
     _primitive = _rules.primitive
-    _primitive.def_impl(functools.partial(_evaluate, primitive=_primitive))
+    _primitive.def_impl(functools.partial(_compiled, primitive=_primitive))
     _primitive.def_abstract_eval(functools.partial(_abstract, rules=_rules))
     ad.defbilinear(_primitive, *_rules.transposes)
     batching.primitive_batchers[_primitive] = functools.partial(_mapped, rules=_rules)

@@ -96,7 +96,7 @@ def by_lanczos(c: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     def unfinished(carry):
         k, _, _, _, residual = carry
-        # Written so that NaN goes on to the end.
+        # Written so that the loop continues with NaN.
         return (k < _MOST_STEPS) & ~(residual <= rounding)
 
     def more(carry):
