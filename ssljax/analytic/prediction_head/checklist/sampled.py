@@ -30,7 +30,7 @@ from ssljax.analytic.prediction_head.checklist.setup import (
 )
 from ssljax.analytic.simulate import Simulation
 
-DRAWS = 3
+STEPS, EVERY = 5000, 20
 
 
 def descend_on_samples(
@@ -68,41 +68,42 @@ def descend_on_samples(
 @in_float64
 def sampled(given: Given) -> list[Finding]:
     """Compare ``L = sum_j 1 - corr(sum_r E_jr f_r, f_j)`` on drawn samples."""
-    # When the weak feature wins is a matter of luck at this batch size (step 2500 to
-    # 6100 in nine runs), so that what is known of the end holds for the median run.
+    # When the weak feature wins is a matter of luck: 0.68 to 1.32 times the moments'
+    # step at seeds 0 to 19, and a factor of 2.5 with batches of a quarter.
     several = descend_on_samples(
-        given.seed, 8000, every=20, samples=1024, dimension=16, draws=DRAWS
+        given.seed, STEPS, every=EVERY, samples=4096, dimension=4, draws=1
     )
-    ends = jnp.median(aligned(several.params)[:, 0], axis=0)
-    peak = jnp.median(several.values.head[:, 0, :, 1, 0].max(axis=1))
     runs = jax.tree.map(lambda x: x[0], several)
-    frozen = aligned(runs.params)[1]
     loss = population_loss(jax.tree.map(lambda x: x[0], runs.params), DATA)
-    path = aligned(runs.values)[0]
+    path, frozen = aligned(runs.values)
     # Moments, without samples, for longer than any sampled run needs to catch up.
     ratios = jnp.array([RATIO, 0.0])
-    theory = simulate(12_000, every=20, ratio=ratios, loss=expected_loss).values
+    theory = simulate(12_000, every=EVERY, ratio=ratios, loss=expected_loss).values
     smooth, collapsed = aligned(theory)
     won, expected_won = (int(jnp.argmax(a[:, 3] > 0.5)) for a in (path, smooth))
-    after = len(path) - 1 - won
+    end = expected_won + len(path) - 1 - won
+    # The head's entry is nearly at its peak's value for hundreds of steps.
+    peaks = [h[0, :, 1, 0].max() for h in (runs.values.head, theory.head)]
     return [
-        near("step at which a_22 passes 1/2", 20 * won, 4250, 2750),
+        near(
+            "step at which a_22 passes 1/2, over that of the moments",
+            won / expected_won,
+            1.0,
+            0.6,
+        ),
         at_most(
             "alignments with a head, as long after it",
-            abs(path[-1] - smooth[expected_won + after]).max(),
-            0.04,
+            abs(path[-1] - smooth[end]).max(),
+            0.02,
         ),
-        at_most(
-            f"alignments with a head, at the last step, median of {DRAWS} runs",
-            abs(ends - jnp.array([0.765, 0.06, 0.065, 0.862])).max(),
-            0.03,
-        ),
-        near(f"peak of E_21, median of {DRAWS} runs", peak, 0.205, 0.025),
+        near("peak of E_21, over that of the moments", peaks[0] / peaks[1], 1.0, 0.2),
         at_most("off-diagonal of E", abs(runs.params.head[0] - jnp.eye(2)).max(), 0.01),
         at_most("expected loss of the result", loss, 0.505),
-        at_least("frozen head: a_21, the strong feature", frozen[2], 0.7),
-        at_most("frozen head: a_22, the weak one", frozen[3], 0.08),
+        at_least("frozen head: a_21, the strong feature", frozen[-1, 2], 0.7),
+        at_most("frozen head: a_22, the weak one", frozen[-1, 3], 0.08),
         at_most(
-            "frozen head against moments", abs(frozen - collapsed[400]).max(), 0.03
+            "frozen head against moments, at the end",
+            abs(frozen[-1] - collapsed[len(frozen) - 1]).max(),
+            0.03,
         ),
     ]
