@@ -67,7 +67,8 @@ class DataConfig:
             refuse("data.image_size", self.image_size, f"1 to {LARGEST_SIDE} pixels")
         if self.path is not None:
             # A run resumed from another directory must read the same images.
-            object.__setattr__(self, "path", os.path.abspath(self.path))
+            path = os.path.abspath(os.path.expanduser(self.path))
+            object.__setattr__(self, "path", path)
 
 
 @dataclass(frozen=True)

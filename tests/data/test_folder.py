@@ -153,7 +153,7 @@ def test_unreadable_files_are_listed_and_never_fatal(classes, store):
     train.mkdir()
     for name in ("ant", "bee", "cat"):
         (classes / name).rename(train / name)
-    write(classes / "test" / "ant" / "x.png")
+    write(classes / "test" / "ant" / "x.png", 200)
     (train / "ant" / "empty.png").write_bytes(b"")
     (train / "ant" / "text.jpg").write_text("not an image")
     whole = (train / "bee" / "03.png").read_bytes()
