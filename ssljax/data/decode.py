@@ -3,13 +3,19 @@
 import errno
 import io
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 SIDES = (32, 64, 96, 224)  # target sizes of data sets whose image sizes vary
-MAX_PIXELS = 89_478_485  # Pillow's own limit for decompression bombs
+# Where Pillow itself refuses, at twice the size at which it warns of a bomb: photos and
+# panoramas have up to 180 megapixels.
+MAX_PIXELS = 178_956_970
+_TEXT_BYTES = 64 * 2**20  # of a PNG's text and colour profile
+# One line for each such photo would drown a run's own; it is read without orientation.
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning, r"PIL\.")
 
 
 class UnreadableImage(ValueError):
@@ -71,18 +77,13 @@ def decode(
         UnreadableImage: if the image cannot be decoded; `Unreachable` if its file
             cannot be opened.
     """
-    from PIL import Image, ImageOps
-
     try:
-        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
-            _check_header(image)
+        with _open(data) as image:
             if size is not None and image.format == "JPEG":
                 # The JPEG decoder may drop resolution that the resize would discard;
                 # twice the target leaves the rest to the antialiasing filter.
                 image.draft(None, (2 * size, 2 * size))
-            # in_place avoids a copy in the common case, no orientation.
-            ImageOps.exif_transpose(image, in_place=True)
-            plain = _eight_bit(image, "RGB" if channels == 3 else "L")
+            plain = _eight_bit(_upright(image), "RGB" if channels == 3 else "L")
     except Exception as error:  # Pillow's plugins raise almost anything
         raise _unreadable(error) from error
     if size is not None:
@@ -103,32 +104,76 @@ def header_size(data: bytes | str | Path) -> tuple[int, int]:
 def probe(path: str | Path) -> tuple[int, int]:
     """Read ``(width, height)`` of a file and check that the file is complete.
 
-    Truncated JPEG, PNG and WebP files are found by their ends, without decoding.
+    A JPEG, PNG or WebP file that ends as its format demands is complete. Any other end,
+    of a motion photo or after padding, is a reason to decode it, which decides.
 
     Raises:
         UnreadableImage: if it is not an image, too large, empty or truncated.
     """
     width, height, kind = _header(path)
     if not _is_whole(Path(path), kind):
-        raise UnreadableImage("truncated file")
+        # At a small size, which a JPEG need not be decoded in full for.
+        decode(path, size=SIDES[0])
     return width, height
 
 
 def _header(data: bytes | str | Path) -> tuple[int, int, str | None]:
-    from PIL import Image
-
     try:
-        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
-            _check_header(image)
+        with _open(data) as image:
             width, height = image.size
             # Pillow decodes a whole PNG to look for EXIF data behind the pixels.
             cheap = image.format != "PNG" or "exif" in image.info
-            # EXIF tag 274: images of orientations 5 to 8 lie on their side.
-            if cheap and image.getexif().get(274, 1) >= 5:
+            if cheap and _orientation(image) >= 5:  # it lies on its side
                 width, height = height, width
             return width, height, image.format
     except Exception as error:  # Pillow's plugins raise almost anything
         raise _unreadable(error) from error
+
+
+def _open(data: bytes | str | Path):
+    """Open an image whose header is fine; Pillow's limits are set to those here."""
+    from PIL import Image, PngImagePlugin
+
+    # Both are Pillow's for the whole process; they are only ever raised.
+    PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, _TEXT_BYTES)
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
+    image = Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
+    try:
+        _check_header(image)
+    except UnreadableImage:
+        image.close()
+        raise
+    return image
+
+
+def _orientation(image) -> int:
+    """Return EXIF's orientation, 1 to 8; what cannot be understood means none."""
+    try:
+        found = image.getexif().get(274, 1)
+        found = found[0] if isinstance(found, tuple | bytes) else found
+        found = int(found)
+    except Exception:  # damaged metadata raise almost anything, the pixels are fine
+        return 1
+    return found if 1 <= found <= 8 else 1
+
+
+def _upright(image):
+    """Turn an image as its EXIF orientation asks."""
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    image.load()  # a PNG may have its EXIF data behind the pixels
+    turn = turns.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
 
 
 def choose_size(shorter_sides: list[int]) -> int:
@@ -167,7 +212,7 @@ def _check_header(image) -> None:
 
 
 def _is_whole(path: Path, kind: str | None) -> bool:
-    """Check that a file ends as its format demands."""
+    """Check whether a file ends as its format demands."""
     length = path.stat().st_size
     with open(path, "rb") as file:
         if kind == "WEBP":
@@ -175,8 +220,7 @@ def _is_whole(path: Path, kind: str | None) -> bool:
             return length >= int.from_bytes(file.read(8)[4:], "little") + 8
         if kind not in ("JPEG", "PNG"):
             return True
-        # Cameras append padding and thumbnails, so the marker may sit a little earlier.
-        file.seek(max(0, length - 65_536))
+        file.seek(max(0, length - 32))
         tail = file.read()
     return (b"\xff\xd9" if kind == "JPEG" else b"IEND") in tail
 
@@ -229,6 +273,8 @@ def _unreadable(error: Exception) -> UnreadableImage:
     # Pillow's own OSErrors have no number, and damaged offsets give "invalid argument".
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
         return Unreachable(error.strerror or "input/output error")
+    if type(error).__name__.startswith("DecompressionBomb"):
+        return UnreadableImage(f"decompression bomb: more than {MAX_PIXELS:,} pixels")
     # Pillow's message has the buffer's address, which differs from run to run.
     text = str(error).splitlines()[0] if str(error) else "damaged image"
     unknown = text.startswith("cannot identify")

@@ -108,6 +108,11 @@ def _drawn(
     items = _under(folder, items) if folder else items
     sides = decode.parallel_map(lambda item: _side(root / item[0]), items)
     files = [item for item, side in zip(items, sides, strict=True) if side == split]
+    if items and not files and split == "train":
+        raise DataError(
+            f"all {len(items)} images in {str(root)!r} are held out, because they are "
+            "copies of a few; add others, or a folder test"
+        )
     notes = [*notes, "one image in ten is held out as the test split"]
     return Listing(files, classes, notes)
 
@@ -138,6 +143,11 @@ def _without_copies(
             f"{held_out}, such as {min(copies)}"
         )
     files = [item for item in train.files if item[0] not in copies]
+    if copies and not files:
+        raise DataError(
+            f"every training image in {str(root)!r} is a copy of one in {held_out}; "
+            f"remove {held_out} to draw a test split, or hold out others"
+        )
     return Listing(files, train.classes, train.notes)
 
 
