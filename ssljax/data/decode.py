@@ -6,8 +6,11 @@ import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+
+from ssljax.data.depth import Extremes, Levels, extremes, is_deep, to_eight_bits
 
 SIDES = (32, 64, 96, 224)  # target sizes of data sets whose image sizes vary
 # Where Pillow itself refuses, at twice the size at which it warns of a bomb: photos and
@@ -56,7 +59,11 @@ def parallel_map(function, items) -> list:
 
 
 def decode(
-    data: bytes | str | Path, *, size: int | None, channels: int = 3
+    data: bytes | str | Path,
+    *,
+    size: int | None,
+    channels: int = 3,
+    levels: Levels | None = None,
 ) -> np.ndarray:
     """Decode one image of any format.
 
@@ -69,6 +76,7 @@ def decode(
         size: side of the result: the shorter side is resized to it with antialiased
             bicubic interpolation, then the centre is cropped. None keeps the size.
         channels: 3 for RGB or 1 for grey.
+        levels: which value is white in images of more than 8 bits.
 
     Returns:
         uint8 ``[H, W, channels]``.
@@ -83,7 +91,9 @@ def decode(
                 # The JPEG decoder may drop resolution that the resize would discard;
                 # twice the target leaves the rest to the antialiasing filter.
                 image.draft(None, (2 * size, 2 * size))
-            plain = _eight_bit(_upright(image), "RGB" if channels == 3 else "L")
+            plain = _eight_bit(image, "RGB" if channels == 3 else "L", levels)
+            # Afterwards, as a PNG may have its EXIF data behind the pixels.
+            plain = _upright(plain, _orientation(image))
     except Exception as error:  # Pillow's plugins raise almost anything
         raise _unreadable(error) from error
     if size is not None:
@@ -98,11 +108,20 @@ def header_size(data: bytes | str | Path) -> tuple[int, int]:
     Raises:
         UnreadableImage: if it is not an image, too large or of size zero.
     """
-    return _header(data)[:2]
+    return _header(data)[0][:2]
 
 
-def probe(path: str | Path) -> tuple[int, int]:
-    """Read ``(width, height)`` of a file and check that the file is complete.
+class Header(NamedTuple):
+    """What the header of an image file says."""
+
+    width: int
+    height: int
+    deep: bool
+    """More than 8 bits per channel."""
+
+
+def probe(path: str | Path) -> Header:
+    """Read the header of a file and check that the file is complete.
 
     A JPEG, PNG or WebP file that ends as its format demands is complete. Any other end,
     of a motion photo or after padding, is a reason to decode it, which decides.
@@ -110,14 +129,27 @@ def probe(path: str | Path) -> tuple[int, int]:
     Raises:
         UnreadableImage: if it is not an image, too large, empty or truncated.
     """
-    width, height, kind = _header(path)
+    header, kind = _header(path)
     if not _is_whole(Path(path), kind):
         # At a small size, which a JPEG need not be decoded in full for.
         decode(path, size=SIDES[0])
-    return width, height
+    return header
 
 
-def _header(data: bytes | str | Path) -> tuple[int, int, str | None]:
+def extremes_of(path: str | Path) -> Extremes | None:
+    """Read an image's smallest and largest value; None if it has 8 bits or less.
+
+    Raises:
+        UnreadableImage: if the image cannot be decoded.
+    """
+    try:
+        with _open(path) as image:
+            return extremes(image) if is_deep(image) else None
+    except Exception as error:  # Pillow's plugins raise almost anything
+        raise _unreadable(error) from error
+
+
+def _header(data: bytes | str | Path) -> tuple[Header, str | None]:
     try:
         with _open(data) as image:
             width, height = image.size
@@ -125,7 +157,7 @@ def _header(data: bytes | str | Path) -> tuple[int, int, str | None]:
             cheap = image.format != "PNG" or "exif" in image.info
             if cheap and _orientation(image) >= 5:  # it lies on its side
                 width, height = height, width
-            return width, height, image.format
+            return Header(width, height, is_deep(image)), image.format
     except Exception as error:  # Pillow's plugins raise almost anything
         raise _unreadable(error) from error
 
@@ -158,8 +190,8 @@ def _orientation(image) -> int:
     return found if 1 <= found <= 8 else 1
 
 
-def _upright(image):
-    """Turn an image as its EXIF orientation asks."""
+def _upright(image, orientation: int):
+    """Turn an image as an EXIF orientation asks."""
     from PIL.Image import Transpose
 
     turns = {
@@ -171,8 +203,7 @@ def _upright(image):
         7: Transpose.TRANSVERSE,
         8: Transpose.ROTATE_90,
     }
-    image.load()  # a PNG may have its EXIF data behind the pixels
-    turn = turns.get(_orientation(image))
+    turn = turns.get(orientation)
     return image if turn is None else image.transpose(turn)
 
 
@@ -225,33 +256,17 @@ def _is_whole(path: Path, kind: str | None) -> bool:
     return (b"\xff\xd9" if kind == "JPEG" else b"IEND") in tail
 
 
-def _eight_bit(image, mode: str):
+def _eight_bit(image, mode: str, levels: Levels | None):
     """Convert an image of any mode to ``"RGB"`` or ``"L"``, on white."""
     from PIL import Image
 
-    if image.mode.startswith(("I", "F")):
-        image = _from_high_depth(image)
+    if is_deep(image):
+        image = to_eight_bits(image, levels)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
     return image.convert(mode)
-
-
-def _from_high_depth(image):
-    """Scale 16-bit and float images to 8 bits; Pillow's convert would clip them."""
-    from PIL import Image
-
-    values = np.asarray(image).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise UnreadableImage("pixels are not finite")
-    if image.mode == "F":
-        scale = 255.0 if values.max(initial=0.0) <= 1.0 else 1.0
-    else:
-        # Mode I;16 is 16-bit by definition; mode I (32 bits) may contain 8-bit values.
-        deep = image.mode.startswith("I;16") or values.max(initial=0.0) > 255
-        scale = 255 / 65535 if deep else 1.0
-    return Image.fromarray(np.clip(np.rint(values * scale), 0, 255).astype(np.uint8))
 
 
 def _fit(image, size: int):

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from ssljax.data import decode
+from ssljax.data.depth import Extremes, Levels, choose_levels, levels_note
 from ssljax.data.reader import Reader, chosen_size_note, make_source
 from ssljax.data.source import DataError, Source
 from ssljax.data.split_files import files_of_split
@@ -88,7 +89,7 @@ def load_folder(
         if isinstance(header, str)
     )
     good = [
-        (item, min(header))
+        (item, min(header.width, header.height))
         for item, header in zip(files, headers, strict=True)
         if not isinstance(header, str)
     ]
@@ -97,6 +98,7 @@ def load_folder(
             f"none of the {len(files)} images in {path!r} can be read; "
             f"the first is {skipped[0][0]}: {skipped[0][1]}"
         )
+    levels = _levels(root, listing.everything, notes)
     if image_size is None:
         sample = subset_indices(len(good), min(_SAMPLE, len(good)), seed=0)
         sides = [good[i][1] for i in sample]
@@ -115,6 +117,7 @@ def load_folder(
         root=str(root),
         paths=tuple(relative for relative, _ in kept),
         labels=labels,
+        levels=levels,
     )
     return make_source(
         reader,
@@ -131,8 +134,27 @@ def load_folder(
     )
 
 
-def _probe(path: Path) -> tuple[int, int] | str:
-    """Return the size of an image, or the reason why it cannot be read."""
+def _levels(root: Path, files: list[str], notes: list[str]) -> Levels | None:
+    """Choose the scale of images of more than 8 bits, from a sample of all splits."""
+    chosen = subset_indices(len(files), min(_SAMPLE, len(files)), seed=0)
+    found = decode.parallel_map(lambda i: _extremes(root / files[i]), chosen)
+    deep = [each for each in found if each is not None]
+    if not deep:
+        return None
+    levels = choose_levels(deep, str(root))
+    notes.append(levels_note(levels, len(deep)))
+    return levels
+
+
+def _extremes(path: Path) -> Extremes | None:
+    try:
+        return decode.extremes_of(path)
+    except decode.UnreadableImage:
+        return None  # it is listed with its reason
+
+
+def _probe(path: Path) -> decode.Header | str:
+    """Return the header of an image, or the reason why it cannot be read."""
     try:
         return decode.probe(path)
     except decode.UnreadableImage as error:

@@ -5,7 +5,7 @@ Labels are numbered over all splits. No exact copy of an image is on both sides.
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ssljax.data import decode
@@ -20,16 +20,43 @@ _MOST_COMPARED = 200_000
 
 @dataclass
 class Listing:
-    """The files of a split, ``(path relative to root, label)``, and what to say."""
+    """The files of a split.
+
+    Attributes:
+        files: ``(path relative to root, label)``.
+        classes: names in label order, None without.
+        notes: lines for the user.
+        everything: the files of all splits, for what must be the same in each.
+    """
 
     files: list[tuple[str, int]]
     classes: tuple[str, ...] | None
     notes: list[str]
+    everything: list[str] = field(default_factory=list)
 
 
 def files_of_split(root: Path, split: str) -> Listing:
-    """Return the files of a split in order, and the class names."""
+    """Return the files of a split in order, and the class names.
+
+    Args:
+        root: folder of the data set.
+        split: ``train``, ``test``, or another split folder by name.
+
+    Raises:
+        DataError: if there is no such split, or its folders cannot be told apart.
+    """
     layout = read_layout(root)
+    listing = _listing(layout, root, split)
+    folders = sorted(layout.splits.values()) or [""]
+    listing.everything = [
+        f"{folder}/{file}" if folder else file
+        for folder in folders
+        for file in layout.images(folder)
+    ]
+    return listing
+
+
+def _listing(layout: Layout, root: Path, split: str) -> Listing:
     notes = list(layout.notes)
     said = passed_over_note(list(layout.found.values()))
     if said is not None:
