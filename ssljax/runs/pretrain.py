@@ -9,6 +9,7 @@ from ssljax import methods
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
 from ssljax.data import Source
+from ssljax.data.script import check_script
 from ssljax.runs import errors, processes
 from ssljax.runs.describe import describe
 from ssljax.runs.folder import RunFolder
@@ -68,6 +69,8 @@ def pretrain(
     quiet = quiet or not processes.is_first()
     given = train is not None
     source = train if given else load_split(config, train=True)
+    if source.images is None and config.data.workers:
+        check_script()  # before the minutes of compiling
     monitored = config.monitor.every_epochs and config.monitor.knn_examples
     wanted, bank = test is None and not given and bool(monitored), None
     # Decoding the test images takes about as long as tracing the step.
