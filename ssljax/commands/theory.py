@@ -202,7 +202,7 @@ def _queue(
         )
         for item in items
     ]
-    # The table of all losses is what one who names the fingerprint asks for.
+    # Naming the fingerprint asks for the table of all losses.
     wanted = asked.out is not None or asked.name == FINGERPRINT
     drawn = None
     if wanted and not asked.items:

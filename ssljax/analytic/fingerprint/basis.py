@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-# Sign changes tried for a basis that has no bent function.
+# Sign changes tried on a basis without a bent function.
 _TRIES = 256
 
 
@@ -51,7 +51,7 @@ def _hartley(modes: int) -> np.ndarray:
     angle = 2.0 * np.pi * np.outer(np.arange(modes), np.arange(modes)) / modes
     matrix = (np.cos(angle) + np.sin(angle)) / np.sqrt(modes)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (_TRIES, modes))
-    # A mode's share of the channels' mean, in units of 1 / M: best is 1 for all modes.
+    # Each mode's share of the channels' mean, in units of 1 / M; ideally 1 for all.
     shares = (signs @ matrix) ** 2
     best = np.argmin(np.ptp(shares, axis=1))
     return signs[best][:, None] * matrix

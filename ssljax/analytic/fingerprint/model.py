@@ -28,7 +28,7 @@ from ssljax.analytic.text import short
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 BASES = ("spread", "axes")
-# Numbers in an array of inputs: half a GiB.
+# Largest number of entries in an array of inputs: half a GiB.
 _MOST_NUMBERS = 2**26
 
 
