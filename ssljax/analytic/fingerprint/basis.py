@@ -21,8 +21,8 @@ def spread_basis(modes: int) -> np.ndarray:
     a channel's share of a mode lies between 0 and 2 / M and is 1 / M on average only,
     so that channels differ in variance where modes do, and a loss that looks at single
     channels (VICReg's hinge, Barlow Twins' standardisation) moves modes of one size
-    and one correlation at slightly different rates. Losses that see rotations of the
-    embedding only do not tell.
+    and one correlation at slightly different rates. Losses that do not depend on the
+    embedding's rotation are unaffected.
 
     Args:
         modes: number M of modes and channels, >= 1.

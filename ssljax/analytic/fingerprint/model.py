@@ -42,7 +42,7 @@ class TwoViews(NamedTuple):
     source: jax.Array
     """``[N, M]``: the part shared by the views; white together with ``noise``."""
     noise: jax.Array
-    """``[N, M]``: what they do not share."""
+    """``[N, M]``: the part in which the views differ."""
     basis: jax.Array
     """``[M, M]``, orthogonal: channels in rows, modes in columns."""
 
