@@ -13,7 +13,7 @@ import numpy as np
 
 F = TypeVar("F", bound=Callable)
 
-# Known by name, so that a version of JAX with other ones loses a message and no more.
+# Looked up by name, so that a JAX without some of them only loses a message.
 _TRACES = (
     "DynamicJaxprTrace",
     "JVPTrace",
@@ -21,9 +21,9 @@ _TRACES = (
     "JaxprTrace",
     "BatchTrace",
 )
-# Those whose derivatives or programs are made after a context manager has ended.
+# Transformations that differentiate or compile after a context manager has ended.
 _REVERSED = frozenset({"LinearizeTrace", "DynamicJaxprTrace", "JaxprTrace"})
-# Whether float64 was entered while a `jax.jit` in float32 was being traced.
+# Whether float64 began while a float32 `jax.jit` was being traced.
 _narrowly_compiled = contextvars.ContextVar("narrowly_compiled", default=False)
 
 
@@ -85,11 +85,11 @@ def _with_rules(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
 
     inputs = [leaves[i] for i in traced]
     with jax.enable_x64(True):
-        # Traced values that the arguments close over become arguments as well.
+        # Traced values in the arguments' closures become arguments, too.
         closed, hidden = jax.closure_convert(of_traced, *widen(inputs))
 
     def narrow(*values: Any) -> list[jax.Array]:
-        # Where they are not traced any more, numbers arrive as Python's.
+        # Once they are no longer traced, numbers arrive as Python numbers.
         values = tuple(jnp.float64(x) if isinstance(x, float) else x for x in values)
         given, rest = values[: len(inputs)], values[len(inputs) :]
         return [_cast(x) for x in closed(*widen(given), *rest)]
@@ -221,7 +221,7 @@ def _run(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 
 def _is_function(result: Any) -> bool:
-    # Not a pytree of arrays that can be called, as a `Solution` is.
+    # But not a callable pytree of arrays, such as a `Solution`.
     return callable(result) and jax.tree_util.all_leaves([result])
 
 

@@ -28,8 +28,8 @@ def nearest(name: str, allowed: typing.Iterable[str]) -> str:
 def similar(name: str, allowed: typing.Iterable[str], *, count: int = 1) -> list[str]:
     """Return up to ``count`` allowed names that a misspelt one may have meant.
 
-    A name that only shares a few letters with one is no misspelling, and a hint at it
-    would mislead.
+    A name that shares only a few letters is not a misspelling: suggesting it would
+    mislead.
 
     >>> similar("barlow", ["byol", "barlow_twins"]), similar("foo", ["byol"])
     (['barlow_twins'], [])

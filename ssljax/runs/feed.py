@@ -55,7 +55,7 @@ class Feed:
             pmap it is compiled at its first call, as without a thread.
         """
         config, step = self.setup.config, self.compile()
-        if config.devices.engine != "jit" or config.devices.microbatch is not None:
+        if config.devices.engine != "jit" or not hasattr(step, "lower"):
             unchanged: Future[Callable[..., Any]] = Future()
             unchanged.set_result(step)
             return unchanged

@@ -20,7 +20,7 @@ def write(path, value=0, size=(40, 36), **options):
 
 @pytest.fixture
 def classes(tmp_path):
-    """Thirty images per class; the value of the pixels tells them apart."""
+    """Thirty images per class, each with pixels of a value of its own."""
     for c, name in enumerate(["cat", "ant", "bee"]):
         for i in range(30):
             write(tmp_path / name / f"{i:02}.png", 60 * c + i)

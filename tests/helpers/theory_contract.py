@@ -40,7 +40,7 @@ def measure(case: Case) -> dict[str, float | str]:
         scalar, weights = _scalar(call, inputs)
         gradient = jax.grad(scalar, _all(inputs))
 
-        # One program for all of them: compiling is what a row costs.
+        # One program for all of them, since compiling is most of a row's cost.
         @jax.jit
         def everything(inputs: tuple, shifts: jax.Array) -> dict[str, Any]:
             def at(h: jax.Array) -> tuple[jax.Array, jax.Array]:
