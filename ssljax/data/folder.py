@@ -31,7 +31,7 @@ from ssljax.data.reader import Reader, chosen_size_note, make_source
 from ssljax.data.source import DataError, Source
 from ssljax.data.split_files import files_of_split
 from ssljax.data.subsets import subset_indices
-from ssljax.data.walk import SUFFIXES
+from ssljax.data.walk import SUFFIXES, shown
 
 _SAMPLE = 200  # images whose median shorter side decides the size
 
@@ -45,7 +45,7 @@ class FolderReader(Reader):
     labels: np.ndarray
 
     def describe(self, index: int) -> str:
-        return self.paths[index]
+        return shown(self.paths[index])
 
     def fetch(self, indices: np.ndarray) -> list[tuple[bytes | str, int]]:
         return [
@@ -84,7 +84,7 @@ def load_folder(
         )
     headers = decode.parallel_map(lambda item: _probe(root / item[0]), files)
     skipped = tuple(
-        (item[0], header)
+        (shown(item[0]), header)
         for item, header in zip(files, headers, strict=True)
         if isinstance(header, str)
     )
@@ -121,16 +121,16 @@ def load_folder(
     )
     return make_source(
         reader,
-        name=f"folder:{root.resolve().name}",
+        name=f"folder:{shown(root.resolve().name)}",
         split=split,
         image_shape=(image_size, image_size, 3),
         store=store,
         labels=labels if labelled else None,
         labelled=labelled,
-        class_names=classes,
+        class_names=None if classes is None else tuple(map(shown, classes)),
         num_classes=len(classes) if classes else None,
         skipped=skipped,
-        note="; ".join(notes),
+        note=shown("; ".join(notes)),
     )
 
 

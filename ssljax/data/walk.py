@@ -94,6 +94,15 @@ def passed_over_note(found: list[Found]) -> str | None:
     return f"passed over: {', '.join(parts)}" if parts else None
 
 
+def shown(name: str) -> str:
+    r"""Return a file's name as it can be printed; what is not UTF-8 is replaced.
+
+    >>> shown("caf\udce9.jpg")
+    'caf\ufffd.jpg'
+    """
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
 def _refuse(error: OSError) -> None:
     raise DataError(
         f"folder {error.filename!r} cannot be listed ({error.strerror}); its images "

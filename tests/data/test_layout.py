@@ -8,6 +8,7 @@ import pytest
 from in_memory import images_of, labels_of
 from PIL import Image
 
+from ssljax.config import DataConfig
 from ssljax.data import DataError, load
 from ssljax.data.layout import role
 
@@ -168,3 +169,27 @@ def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refused)
     with pytest.raises(DataError, match="b' cannot be listed .Permission denied."):
         folder(tmp_path)
+
+
+def test_names_that_are_not_utf8_can_be_printed(tmp_path):
+    for name in (b"caf\xe9", b"b"):
+        for i in range(20):
+            write(
+                tmp_path / "train" / os.fsdecode(name) / f"{i}.png", 10 * i + len(name)
+            )
+    write(tmp_path / "test" / "b" / "0.png", 255)
+    odd = tmp_path / "train" / os.fsdecode(b"caf\xe9")
+    (odd / os.fsdecode(b"\xff.png")).write_bytes(b"no image")
+    source = folder(tmp_path, store="stream")
+    assert source.class_names == ("b", "caf\ufffd")
+    source.take(np.arange(source.size))
+    for text in (repr(source), source.note, source.read.describe(source.size - 1)):
+        text.encode()
+    assert [name for name, _ in source.skipped] == ["train/caf\ufffd/\ufffd.png"]
+
+
+def test_the_home_folder_is_expanded(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    fill(tmp_path / "photos", "a", "b", count=20)
+    assert DataConfig("folder", path="~/photos").path == str(tmp_path / "photos")
+    assert folder("~/photos").class_names == ("a", "b")
