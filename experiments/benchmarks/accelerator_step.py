@@ -13,8 +13,8 @@ Result:   a table of the step by kind of work: operations, memory traffic, FLOPs
 
 Nothing runs and nothing is timed. The time at the peak is a lower bound, and the cycles
 are the compiler's estimates, not measurements. H100 programs are compiled without
-autotuning, which needs the card: layouts, fusions and traffic are the card's, the choice
-of kernels is not.
+autotuning, which needs the card: layouts, fusions and traffic are as on the card, the
+choice of kernels is not.
 """
 
 import argparse

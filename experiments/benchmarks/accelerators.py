@@ -28,8 +28,8 @@ class Peak(NamedTuple):
     """Bytes per second to its memory."""
 
 
-# TPUs by the family of a slice such as v5e:2x4 (cloud.google.com/tpu/docs), and NVIDIA's
-# data sheet of the H100 SXM.
+# TPUs by the family of a slice such as v5e:2x4 (cloud.google.com/tpu/docs), and the
+# H100 SXM from NVIDIA's data sheet.
 PEAKS = {
     "v5e": Peak(197e12, 819e9),
     "v5p": Peak(459e12, 2765e9),

@@ -5,22 +5,16 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from hlo import KINDS, elements_of, size_of
+from hlo_text import Instruction, Program, called_by, inside, parse, trips_of
 
-_HEAD = re.compile(r"^(?P<entry>ENTRY )?%?(?P<name>[\w.-]+) \(.*\{\s*$")
-_INSTRUCTION = re.compile(
-    r"^\s+(?:ROOT )?%?(?P<name>[\w.-]+) = (?P<type>[^=%\"]+?) (?P<opcode>[a-z][\w-]*)\("
-)
-_CALLED = re.compile(
-    r"(?:calls|body|to_apply|true_computation|false_computation)=%?([\w.-]+)"
-)
-_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
-_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _SOURCE = re.compile(r'op_name="([^"]*)"')
 _LABELS = re.compile(r"dim_labels=(\w+)_(\w+)->(\w+)")
 _WINDOW = re.compile(r"window=\{([^}]*)\}")
 _CONTRACTED = re.compile(r"lhs_contracting_dims=\{([\d,]*)\}")
 _ARRAY = re.compile(r"\w+\[([\d,]*)\]")
+# A TPU's arrays in space 1 and above are on the chip, in front of its main memory.
+_ON_CHIP = re.compile(r"\w+\[[\d,]*\]\{[^}]*S\([1-9]\)[^}]*\}")
 # These move nothing: names for what is in memory already, and ends of what was started.
 _FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"}
 _MOVES = {"copy", "copy-start", "transpose", "slice-start"}
@@ -54,19 +48,6 @@ class Work(NamedTuple):
     cycles: int
 
 
-class _Instruction(NamedTuple):
-    name: str
-    type: str
-    opcode: str
-    operands: list[str]
-    line: str
-
-
-class _Program(NamedTuple):
-    computations: dict[str, list[_Instruction]]
-    entry: str
-
-
 def operations(hlo: str) -> list[Operation]:
     """Return the scheduled operations of a compiled program.
 
@@ -89,7 +70,7 @@ def operations(hlo: str) -> list[Operation]:
     >>> one.bytes, one.flops
     (224, 128)
     """
-    program = _parse(hlo)
+    program = parse(hlo)
     return list(_scheduled(program, program.entry, 1))
 
 
@@ -147,19 +128,18 @@ def kind_of(source: str, *, convolves: bool = False, multiplies: bool = False) -
     return "convolution, other" if convolves else "other"
 
 
-def _scheduled(program: _Program, name: str, times: int) -> Iterator[Operation]:
+def _scheduled(program: Program, name: str, times: int) -> Iterator[Operation]:
     body = program.computations[name]
     types = {one.name: one.type for one in body}
     for one in body:
         if one.opcode in _FREE or one.opcode.endswith(("-done", "-update")):
             continue
         if one.opcode in _LOOPS:
-            trips = _TRIPS.search(one.line)
-            often = times * (int(trips[1]) if trips else 1)
-            for called in _called(one):
+            often = times * trips_of(program, one)
+            for called in called_by(one):
                 yield from _scheduled(program, called, often)
             continue
-        inner = list(_inside(program, one))
+        inner = list(inside(program, one))
         parts = [(one, types), *inner]
         flops = sum(_flops(part, of) for part, of in parts)
         opcodes = {one.opcode, *(part.opcode for part, _ in inner)}
@@ -172,18 +152,22 @@ def _scheduled(program: _Program, name: str, times: int) -> Iterator[Operation]:
         elif _only_moves(one, [part for part, _ in inner]):
             kind = "copies and layout changes"
         cycles = _CYCLES.search(one.line)
-        read = sum(size_of(types[operand]) for operand in one.operands)
+        read = sum(_in_memory(types[operand]) for operand in one.operands)
         yield Operation(
             kind=kind,
             times=times,
-            bytes=read + size_of(_result(one)),
+            bytes=read + _in_memory(_result(one)),
             flops=flops,
             cycles=int(cycles[1]) if cycles else 0,
             source=source,
         )
 
 
-def _result(one: _Instruction) -> str:
+def _in_memory(text: str) -> int:
+    return size_of(_ON_CHIP.sub("", text))
+
+
+def _result(one: Instruction) -> str:
     """Return the type of what an operation writes."""
     if one.opcode.endswith("-start") and one.type.lstrip().startswith("("):
         # A start returns operands, results and a context; its operand is read above.
@@ -191,33 +175,14 @@ def _result(one: _Instruction) -> str:
     return one.type
 
 
-def _only_moves(one: _Instruction, inner: list[_Instruction]) -> bool:
+def _only_moves(one: Instruction, inner: list[Instruction]) -> bool:
     if one.opcode in _MOVES:
         return True
     opcodes = {part.opcode for part in inner} - _UNCHANGED
     return one.opcode == "fusion" and bool(opcodes) and opcodes <= _MOVES
 
 
-def _inside(
-    program: _Program, one: _Instruction
-) -> Iterator[tuple[_Instruction, dict[str, str]]]:
-    """Yield the instructions that an operation is fused of, with the types there."""
-    for name in _called(one):
-        body = program.computations.get(name, [])
-        types = {part.name: part.type for part in body}
-        for part in body:
-            yield part, types
-            yield from _inside(program, part)
-
-
-def _called(one: _Instruction) -> list[str]:
-    names = _CALLED.findall(one.line)
-    for group in _BRANCHES.findall(one.line):
-        names += [name.strip().lstrip("%") for name in group.split(",")]
-    return names
-
-
-def _flops(one: _Instruction, types: dict[str, str]) -> int:
+def _flops(one: Instruction, types: dict[str, str]) -> int:
     if one.opcode == "dot":
         lhs, contracted = _shape(types[one.operands[0]]), _CONTRACTED.search(one.line)
         assert contracted is not None
@@ -264,34 +229,3 @@ def _product(sides: list[int]) -> int:
     for side in sides:
         result *= side
     return result
-
-
-def _parse(hlo: str) -> _Program:
-    computations: dict[str, list[_Instruction]] = {}
-    entry, body = "", None
-    for raw in hlo.splitlines():
-        # Long tuples number their elements in comments.
-        line = re.sub(r"/\*.*?\*/", "", raw)
-        head = _HEAD.match(line)
-        if head is not None and " = " not in line.split("->")[0]:
-            body = computations.setdefault(head["name"], [])
-            entry = head["name"] if head["entry"] else entry
-            continue
-        match = _INSTRUCTION.match(line)
-        if match is not None and body is not None:
-            operands = re.findall(
-                r"%([\w.-]+)", _inside_parentheses(line[match.end() :])
-            )
-            body.append(
-                _Instruction(*match.group("name", "type", "opcode"), operands, line)
-            )
-    return _Program(computations, entry)
-
-
-def _inside_parentheses(text: str) -> str:
-    depth = 1
-    for i, letter in enumerate(text):
-        depth += (letter == "(") - (letter == ")")
-        if depth == 0:
-            return text[:i]
-    return text
