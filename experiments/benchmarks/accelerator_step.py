@@ -2,7 +2,7 @@
 
 Command:  python experiments/benchmarks/accelerator_step.py RECIPE [--target h100]
               [--devices N] [--batch N] [--set model.stem-padding=None ...]
-              [--text DIR] [--json FILE]
+              [--views-only] [--text DIR] [--json FILE]
 Needs:    for a slice of TPUs such as --target v5e:2x4     pip install libtpu
           for --target h100     pip install jax-cuda12-plugin jax-cuda12-pjrt, of the
                                 version of the installed jaxlib
@@ -18,6 +18,7 @@ choice of kernels is not.
 """
 
 import argparse
+import functools
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -43,6 +44,7 @@ from ssljax.runs.files import write_json
 from ssljax.runs.setup import assemble
 from ssljax.training import devices, engines
 from ssljax.training.state import Setup, init_state
+from ssljax.training.step import view_batch
 
 # Side of the stored images, classes and number of images, for the recipes' data sets.
 DATA = {
@@ -92,8 +94,8 @@ def setup_of(recipe: str, batch: int, changes: list[str]) -> Setup:
     )
 
 
-def compiled_step(setup: Setup, mesh: Mesh) -> Any:
-    """Return the compiled step of a setup, from shapes alone."""
+def compiled_step(setup: Setup, mesh: Mesh, *, views_only: bool) -> Any:
+    """Return the compiled step of a setup, or its views alone, from shapes."""
     rows = devices.over_batch(mesh)
     state = devices.abstract(
         jax.eval_shape(lambda: init_state(setup)), devices.replicated(mesh)
@@ -101,8 +103,12 @@ def compiled_step(setup: Setup, mesh: Mesh) -> Any:
     size = setup.config.batch_size
     image = jax.ShapeDtypeStruct((size, *setup.image_shape), jnp.uint8, sharding=rows)
     label = jax.ShapeDtypeStruct((size,), jnp.int32, sharding=rows)
-    step = engines.compiled_step(setup, mesh, resident=False)
-    lowered = step.lower(state, {"image": image, "label": label})
+    if views_only:
+        views = jax.jit(functools.partial(view_batch, setup=setup))
+        lowered = views.lower(state.step, {"image": image})
+    else:
+        step = engines.compiled_step(setup, mesh, resident=False)
+        lowered = step.lower(state, {"image": image, "label": label})
     on_gpu = mesh.devices.flat[0].platform in ("gpu", "cuda")
     return lowered.compile(compiler_options=_FAST_COMPILE if on_gpu else None)
 
@@ -138,7 +144,7 @@ def measure(arguments: argparse.Namespace, recipe: str) -> dict[str, Any]:
     mesh = Mesh(np.array(found), ("data",), axis_types=(AxisType.Auto,))
     setup = setup_of(recipe, arguments.batch * mesh.size, arguments.set)
     start = time.process_time()
-    compiled = compiled_step(setup, mesh)
+    compiled = compiled_step(setup, mesh, views_only=arguments.views_only)
     text, memory = compiled.as_text(), compiled.memory_analysis()
     if arguments.text is not None:
         name = f"{recipe}_{arguments.target}".replace("/", "_").replace(":", "_")
@@ -152,6 +158,7 @@ def measure(arguments: argparse.Namespace, recipe: str) -> dict[str, Any]:
         "device": found[0].device_kind,
         "devices": mesh.size,
         "batch_per_device": arguments.batch,
+        "views_only": arguments.views_only,
         "compile_cpu_seconds": round(time.process_time() - start, 1),
         "compiler_counts": {
             name: counted[name]
@@ -199,6 +206,7 @@ def main() -> int:
     parser.add_argument("--devices", type=int, help="default: one H100, a whole slice")
     parser.add_argument("--batch", type=int, default=512, help="images per device")
     parser.add_argument("--set", nargs="*", default=[], help="settings, NAME=VALUE")
+    parser.add_argument("--views-only", action="store_true", help="compile no network")
     parser.add_argument("--text", type=Path, help="keep the programs in this folder")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()

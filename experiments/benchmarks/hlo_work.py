@@ -111,10 +111,7 @@ def kind_of(source: str, *, convolves: bool = False, multiplies: bool = False) -
     if re.search(r"\bviews\b", source):
         return "views: jitter" if "/while" in source else "views: the rest"
     if "Network" in source:
-        if "/target/" in source or "(target)" in source:
-            way = "target"
-        else:
-            way = "backward" if "transpose(" in source else "forward"
+        way = "backward" if "transpose(" in source else "forward"
         what = "BatchNorm and elementwise"
         if convolves:
             what = "convolution"
