@@ -54,7 +54,7 @@ DATA = {
     "imagenet2012": (256, 1000, 1_281_167),
 }
 # For H100: the machine code is not read, so it need not be fast.
-_FAST_COMPILE = {"xla_backend_optimization_level": 0}
+_FAST_COMPILE: dict[str, Any] = {"xla_backend_optimization_level": 0}
 
 
 @dataclass(frozen=True)

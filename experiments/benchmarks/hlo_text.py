@@ -66,9 +66,8 @@ def parse(hlo: str) -> Program:
             operands = re.findall(
                 r"%([\w.-]+)", _inside_parentheses(line[match.end() :])
             )
-            body.append(
-                Instruction(*match.group("name", "type", "opcode"), operands, line)
-            )
+            name, type_, opcode = match["name"], match["type"], match["opcode"]
+            body.append(Instruction(name, type_, opcode, operands, line))
     return Program(computations, entry)
 
 
