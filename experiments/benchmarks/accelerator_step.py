@@ -210,14 +210,13 @@ def main() -> int:
     parser.add_argument("--text", type=Path, help="keep the programs in this folder")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
-    try:
-        peak_of(arguments.target)
-    except ValueError as error:
-        parser.error(str(error))
     made = this_launch(["python", *sys.argv])
     rows = []
     for recipe in arguments.recipes:
-        rows.append(measure(arguments, recipe))
+        try:
+            rows.append(measure(arguments, recipe))
+        except ValueError as error:  # of which a ConfigError is one
+            parser.error(str(error))
         print(table(rows[-1]), end="\n\n", flush=True)
         if arguments.json is not None:
             write_json(arguments.json, {"made": made, "rows": rows})

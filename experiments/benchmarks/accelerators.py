@@ -1,5 +1,6 @@
 """Accelerators to compile for on a machine that has none."""
 
+import importlib.util
 import os
 from typing import Any, NamedTuple
 
@@ -35,6 +36,14 @@ PEAKS = {
     "v5p": Peak(459e12, 2765e9),
     "v6e": Peak(918e12, 1640e9),
     "h100": Peak(989e12, 3.35e12),
+}
+# The module that has the compiler, and the packages that bring it.
+_COMPILERS = {
+    "h100": (
+        "jax_cuda12_plugin",
+        "jax-cuda12-plugin jax-cuda12-pjrt, of jaxlib's version",
+    ),
+    "tpu": ("libtpu", "libtpu"),
 }
 # What XLA asks a GPU about itself (xla/stream_executor/device_description.proto).
 _H100 = """
@@ -77,7 +86,7 @@ def peak_of(target: str) -> Peak:
     family = target.split(":")[0]
     if family not in PEAKS:
         raise ValueError(
-            f"unknown target {target!r}; use h100 or a slice of {', '.join(PEAKS)} "
+            f"unknown target {target!r}; use h100 or a slice of v5e, v5p or v6e "
             "such as v5e:2x4"
         )
     return PEAKS[family]
@@ -92,9 +101,13 @@ def devices_of(target: str, count: int | None = None) -> list[Any]:
         count: how many; None for one H100 or the whole slice.
 
     Raises:
-        ValueError: for an unknown target, or more devices than the slice has.
+        ValueError: for an unknown target, one whose compiler is not installed, or more
+            devices than the slice has.
     """
     peak_of(target)
+    module, packages = _COMPILERS["h100" if target == "h100" else "tpu"]
+    if importlib.util.find_spec(module) is None:
+        raise ValueError(f"no compiler for {target}: pip install {packages}")
     from jax.experimental import topologies
 
     if target == "h100":
