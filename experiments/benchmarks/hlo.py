@@ -67,9 +67,9 @@ def collectives(hlo: str) -> list[Collective]:
         kind, result = match["kind"], match["type"]
         if match["start"] and kind != "all-reduce":
             # A start returns (operands, results, ...); that of all-reduce the results.
-            result = _elements(result)[1]
+            result = elements_of(result)[1]
         source = _SOURCE.search(line)
-        found.append(Collective(kind, _bytes(result), source[1] if source else ""))
+        found.append(Collective(kind, size_of(result), source[1] if source else ""))
     return found
 
 
@@ -91,8 +91,8 @@ def totals(found: Iterable[Collective]) -> dict[str, Total]:
     return {kind: Total(len(all_), sum(all_)) for kind, all_ in sizes.items() if all_}
 
 
-def _bytes(text: str) -> int:
-    """Return the bytes of a type, an array or a tuple."""
+def size_of(text: str) -> int:
+    """Return the bytes in main memory of a type, an array or a tuple."""
     size = 0
     for name, bits, shape in _ARRAY.findall(text):
         count = 1
@@ -102,7 +102,7 @@ def _bytes(text: str) -> int:
     return size
 
 
-def _elements(text: str) -> list[str]:
+def elements_of(text: str) -> list[str]:
     """Return the outermost elements of a tuple type."""
     parts, depth = [""], 0
     for letter in text.strip()[1:-1]:

@@ -16,7 +16,7 @@ from ssljax.config import Config, MethodConfig
 from ssljax.config.checks import ConfigError, nearest
 from ssljax.methods.table import METHODS, Method, Option
 from ssljax.models import Outputs
-from ssljax.models.predictors import direct_predictor, update_covariance
+from ssljax.models.predictors import direct_predictors, update_covariance
 
 _PREDICTOR_OPTIONS = ("exponent", "epsilon", "convention")
 # The values in the code of implicit-var-reg. With a target network (True) the
@@ -139,15 +139,15 @@ def bind_predictors(
     def predictors(
         covariance: jax.Array, projections: Any
     ) -> tuple[list[jax.Array], jax.Array]:
-        made = []
-        # As in the code of implicit-var-reg, each view's predictor is computed after
-        # that view has updated the covariance, and before the next view does.
+        after = []
+        # As in the code of implicit-var-reg, each view's predictor is that of the
+        # covariance after this view has updated it, and before the next view does.
         for z in projections:
             covariance = update_covariance(
                 covariance, z, momentum=options["covariance_momentum"]
             )
-            made.append(direct_predictor(covariance, **chosen))
-        return made, covariance
+            after.append(covariance)
+        return direct_predictors(after, **chosen), covariance
 
     return predictors
 

@@ -5,6 +5,9 @@ recomputed at every step from a running covariance, see `update_covariance`. Pre
 that are trained are in `ssljax.models.linear_heads`.
 """
 
+from collections.abc import Sequence
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -101,6 +104,48 @@ def direct_predictor(
     w = matmul(u * eigenvalues[None, :], u.T)
     # The product is symmetric only up to rounding.
     return jax.lax.stop_gradient(0.5 * (w + w.T))
+
+
+def direct_predictors(
+    covariances: Sequence[jax.Array],
+    *,
+    exponent: float = 0.5,
+    epsilon: float = 0.0,
+    convention: str = "fmi",
+) -> list[jax.Array]:
+    """Compute `direct_predictor` of several matrices, on accelerators in one call.
+
+    cuSOLVER and the TPU decompose a batch of matrices in little more time than one
+    (see docs/performance.md). On a CPU they follow each other, and DirectCopy, which
+    decomposes nothing, takes them one by one everywhere.
+
+    Args:
+        covariances: ``[D, D]`` each.
+        exponent: as for `direct_predictor`, and so the rest.
+        epsilon: regulariser.
+        convention: "fmi" or "luckmatters".
+
+    Returns:
+        A predictor ``[D, D]`` for each.
+
+    >>> first, second = direct_predictors([jnp.eye(2), jnp.diag(jnp.array([1.0, 4.0]))])
+    >>> [round(float(x), 4) for x in jnp.diagonal(second)]
+    [0.5, 1.0]
+    """
+    one = partial(
+        direct_predictor, exponent=exponent, epsilon=epsilon, convention=convention
+    )
+
+    def in_turn(*each: jax.Array) -> tuple[jax.Array, ...]:
+        return tuple(one(c) for c in each)
+
+    def at_once(*each: jax.Array) -> tuple[jax.Array, ...]:
+        return tuple(jax.vmap(one)(jnp.stack(each)))
+
+    if exponent == 1 or len(covariances) == 1:
+        return list(in_turn(*covariances))
+    made = jax.lax.platform_dependent(*covariances, cpu=in_turn, default=at_once)
+    return list(made)
 
 
 def update_covariance(

@@ -69,7 +69,8 @@ def step_on_views(
         outputs, new_stats = run_networks(
             params, state, views, labels, setup, axis=axis
         )
-        loss = setup.loss(outputs).astype(jnp.float32)
+        with jax.named_scope("loss"):
+            loss = setup.loss(outputs).astype(jnp.float32)
         # Every device computes the whole loss. Averaging both loss and gradients is
         # correct whichever way JAX transposes a sum over devices.
         return _mean_over(axis, loss), (new_stats, outputs)
@@ -86,6 +87,7 @@ def take(data: Batch, indices: jax.Array) -> Batch:
     return {name: jnp.take(values, indices, axis=0) for name, values in data.items()}
 
 
+@jax.named_scope("views")
 def view_batch(
     step: jax.Array,
     batch: Batch,
@@ -218,7 +220,8 @@ def collect_outputs(
     """
     predictors, covariance = [], state.covariance
     if setup.predictors is not None:
-        predictors, covariance = setup.predictors(covariance, embedded.projections)
+        with jax.named_scope("loss"):
+            predictors, covariance = setup.predictors(covariance, embedded.projections)
     outputs = Outputs(
         projections=embedded.projections,
         predictions=embedded.predictions,

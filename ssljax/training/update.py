@@ -12,6 +12,7 @@ from ssljax.training.probe import update_probe
 from ssljax.training.state import Setup, TrainState
 
 
+@jax.named_scope("update")
 def update(
     state: TrainState,
     loss: jax.Array,
