@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from ssljax.analytic.inputs import check_between, check_positive, check_whole
 from ssljax.analytic.ode import Params, Simulation, integrate
-from ssljax.analytic.precision import in_float64, refuse_narrow_jit, widen
+from ssljax.analytic.precision import in_float64, widen
 from ssljax.analytic.program import open_stop_gradients
 
 Transform = Callable[[Params, Params], Params]
@@ -117,14 +117,12 @@ def gradient_descent(
 
     Raises:
         ValueError: if ``steps`` is not a positive multiple of ``every``, for a rate
-            that is not positive or a momentum outside [0, 1), and inside of `jax.jit`
-            while float64 is off.
+            that is not positive or a momentum outside [0, 1).
 
     >>> path = gradient_descent(lambda w: 0.5 * w**2, jnp.array(2.0), 2, 0.5)
     >>> path.values.tolist(), path.times.tolist()
     ([2.0, 1.0, 0.5], [0.0, 0.5, 1.0])
     """
-    refuse_narrow_jit("gradient_descent")
     if check_whole("steps", steps, 1) % check_whole("every", every, 1):
         raise ValueError(
             f"steps must be a positive multiple of every, got {steps} and {every}"
