@@ -14,10 +14,8 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.core
 import jax.numpy as jnp
-import numpy as np
-from jax.interpreters import ad, batching, mlir
-
 from jax.extend import core
+from jax.interpreters import ad, batching, mlir
 
 _primitive = core.Primitive("derivable")
 _primitive.multiple_results = True
@@ -27,8 +25,10 @@ Shapes = tuple[tuple[tuple[int, ...], Any], ...]
 class Source(Protocol):
     """What a function is made from; hashable."""
 
-    compiled: bool
-    """Whether to compile it where it is not inside of a `jax.jit`."""
+    @property
+    def compiled(self) -> bool:
+        """Return whether to compile it where it is not inside of a `jax.jit`."""
+        ...
 
     def build(self, modes: tuple[str, ...]) -> Callable[..., Sequence[jax.Array]]:
         """Return the function, fit for ``"jvp"`` and ``"vjp"``, the innermost first."""
@@ -61,7 +61,7 @@ class _Derivative(NamedTuple):
 
 
 class _Map(NamedTuple):
-    """A function mapped over these axes of its operands, and the first of its results."""
+    """A function mapped over these axes of its operands; its results' are in front."""
 
     axes: tuple[int | None, ...]
 
@@ -90,9 +90,7 @@ def call(source: Source, shapes: Shapes, *operands: Any) -> list[jax.Array]:
     ('vjp', 'jvp')
     12.0
     """
-    return _primitive.bind(
-        *operands, source=source, steps=(), shapes=shapes, linear=0
-    )
+    return _primitive.bind(*operands, source=source, steps=(), shapes=shapes, linear=0)
 
 
 def _apply(source: Source, steps: tuple) -> Callable:
@@ -152,7 +150,9 @@ def _transpose(cotangents, *operands, source, steps, shapes, linear):
     fixed = len(operands) - linear
     vectors = operands[fixed:]
     asked = [ad.is_undefined_primal(x) for x in vectors]
-    avals = [x.aval if a else jax.typeof(x) for x, a in zip(vectors, asked)]
+    avals = [
+        x.aval if a else jax.typeof(x) for x, a in zip(vectors, asked, strict=True)
+    ]
     # Tangents along an input have as their transpose cotangents of it, and vice versa;
     # maps around them stay.
     last = max(i for i, step in enumerate(steps) if isinstance(step, _Derivative))
@@ -169,16 +169,18 @@ def _transpose(cotangents, *operands, source, steps, shapes, linear):
         shapes=tuple((x.shape, x.dtype) for x in avals),
         linear=len(shapes),
     )
-    return [None] * fixed + [x if a else None for x, a in zip(found, asked)]
+    return [None] * fixed + [
+        x if a else None for x, a in zip(found, asked, strict=True)
+    ]
 
 
 def _batch(operands, axes, *, source, steps, shapes, linear):
     fixed = len(operands) - linear
-    (size,) = {x.shape[a] for x, a in zip(operands, axes) if a is not None}
+    (size,) = {x.shape[a] for x, a in zip(operands, axes, strict=True) if a is not None}
     # Vectors are mapped in any case, so that a sum over shared ones is left to JAX.
     vectors = [
-        jnp.broadcast_to(x, (size, *x.shape)) if a is None else jnp.moveaxis(x, a, 0)
-        for x, a in zip(operands[fixed:], axes[fixed:])
+        batching.bdim_at_front(x, axis, size)
+        for x, axis in zip(operands[fixed:], axes[fixed:], strict=True)
     ]
     step = _Map((*axes[:fixed], *(0 for _ in vectors)))
     found = _primitive.bind(

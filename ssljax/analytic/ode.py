@@ -19,6 +19,7 @@ from ssljax.analytic.inputs import (
     check_positive,
     check_times,
     check_whole,
+    floating,
 )
 from ssljax.analytic.precision import in_float64, known, widen
 from ssljax.analytic.program import Program, trace
@@ -103,10 +104,16 @@ def integrate(
     check_whole("max_steps", max_steps, 1)
     check_positive("rtol", rtol)
     check_positive("atol", atol)
-    state = jax.tree.map(jnp.asarray, widen(state))
+    state = jax.tree.map(floating, widen(state))
     times = check_times("times", times)
-    field = trace(velocity, state)
-    keep = trace((lambda x: x) if record is None else record, state)
+    try:
+        field = trace(velocity, state)
+        keep = trace((lambda x: x) if record is None else record, state)
+    except jax.errors.TracerArrayConversionError as error:
+        raise ValueError(
+            "velocity, loss and record must compute with jax.numpy, not with NumPy"
+        ) from error
+    _check_field(field, state)
     solver = _Solver(_Code(field), _Code(keep), max_steps, stiff, adjoint)
     count, until = len(times), _padded(times)
     inputs = (jax.tree.leaves(state), field.constants, keep.constants, until)
@@ -126,6 +133,21 @@ def integrate(
         jax.tree.unflatten(jax.tree.structure(state), last),
         error,
     )
+
+
+def _check_field(field: Program, state: Params) -> None:
+    """Raise unless a velocity has the shapes of the state."""
+    wanted = [x.shape for x in jax.tree.leaves(state)]
+    found = [x.aval.shape for x in field.code.outvars]  # type: ignore[attr-defined]
+    if field.out_tree != jax.tree.structure(state) or found != wanted:
+        raise ValueError(
+            f"velocity must return what the state is, arrays {_lists(wanted)}, "
+            f"got {_lists(found)}"
+        )
+
+
+def _lists(shapes: list[tuple[int, ...]]) -> str:
+    return ", ".join(str(list(shape)) for shape in shapes)
 
 
 def _padded(times: jax.Array) -> jax.Array:

@@ -11,10 +11,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ssljax.analytic.inputs import check_between, check_positive, check_whole
+from ssljax.analytic.inputs import check_between, check_positive, check_whole, floating
 from ssljax.analytic.ode import Params, Simulation, integrate
-from ssljax.analytic.precision import in_float64, widen
+from ssljax.analytic.precision import in_float64, known, widen
 from ssljax.analytic.program import open_stop_gradients
 
 Transform = Callable[[Params, Params], Params]
@@ -117,7 +118,8 @@ def gradient_descent(
 
     Raises:
         ValueError: if ``steps`` is not a positive multiple of ``every``, for a rate
-            that is not positive or a momentum outside [0, 1).
+            that is not positive or a momentum outside [0, 1), and for a descent that
+            diverges; where JAX traces it, its last parameters are not finite instead.
 
     >>> path = gradient_descent(lambda w: 0.5 * w**2, jnp.array(2.0), 2, 0.5)
     >>> path.values.tolist(), path.times.tolist()
@@ -130,7 +132,7 @@ def gradient_descent(
     check_positive("learning_rate", learning_rate)
     check_between("momentum", momentum, 0, 1, "[)")
     keep = (lambda x: x) if record is None else record
-    params = jax.tree.map(jnp.asarray, widen(params))
+    params = jax.tree.map(floating, widen(params))
 
     @open_stop_gradients
     def slope(params: Params, *given: Any) -> Params:
@@ -157,5 +159,25 @@ def gradient_descent(
         keep(params),
         values,
     )
+    _require_finite(params, last, values, every)
     times = learning_rate * jnp.arange(0, steps + 1, every, dtype=jnp.float64)
     return Simulation(times, values, last, jnp.zeros(()))
+
+
+def _require_finite(start: Params, last: Params, values: Any, every: int) -> None:
+    """Raise one line for a descent that leaves the finite numbers."""
+    if not all(known(x) for x in jax.tree.leaves((start, last, values))):
+        return
+    if _finite(last) or not _finite(start):
+        return
+    records = jax.tree.leaves(values)
+    finite = [_finite([x[i] for x in records]) for i in range(len(records[0]))]
+    where = "after the last record"
+    if False in finite:
+        first = finite.index(False)
+        where = f"between steps {max(first - 1, 0) * every} and {first * every}"
+    raise ValueError(f"the descent diverges {where}; use a smaller learning_rate")
+
+
+def _finite(tree: Any) -> bool:
+    return all(np.isfinite(np.asarray(x)).all() for x in jax.tree.leaves(tree))

@@ -42,7 +42,10 @@ QUICK = [("compiled", "hessian"), ("map", "hessian"), ("scan", "reverse twice")]
 
 @pytest.mark.parametrize(
     "place, twice",
-    [*QUICK, *(pytest.param(*c, marks=pytest.mark.slow) for c in ALL if c not in QUICK)],
+    [
+        *QUICK,
+        *(pytest.param(*c, marks=pytest.mark.slow) for c in ALL if c not in QUICK),
+    ],
 )
 def test_second_derivatives_are_those_inside_of_float64(place, twice):
     found = jax.jit(TWICE[twice](PLACES[place](times)))(AT)
@@ -133,7 +136,9 @@ def test_flows_inside_of_a_jit_have_second_derivatives(twice, wide):
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name, other", [("reverse", "forward"), ("forward", "reverse")])
+@pytest.mark.parametrize(
+    "name, other", [("reverse", "forward"), ("forward", "reverse")]
+)
 def test_a_named_adjoint_without_these_derivatives_is_one_line(name, other):
     def end(x):
         return integrate(lambda x: -x, x, np.array([0.0, 1.0]), adjoint=name).values[-1]
