@@ -13,7 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.analytic.fitting import Fit, fit
-from ssljax.analytic.inputs import check_choice, check_rate, check_real, check_times
+from ssljax.analytic.inputs import (
+    check_choice,
+    check_finite,
+    check_not_negative,
+    check_real,
+    check_times,
+)
 from ssljax.analytic.ode import ADJOINTS, Simulation
 from ssljax.analytic.pictures import data_frame, draw_modes, draw_points
 from ssljax.analytic.precision import in_float64
@@ -70,7 +76,8 @@ class Solution:
             ValueError: for times that are not real, finite and >= 0.
         """
         t = check_real("t", t)
-        check_rate("t", t)
+        check_not_negative("t", t)
+        check_finite("t", t)
         # Of no times the value at one still has the shape.
         flat = t.ravel() if t.size else jnp.zeros(1)
         order = jnp.argsort(flat)

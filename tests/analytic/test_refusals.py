@@ -85,10 +85,14 @@ SKEW = np.array([[1.0, 0.5], [0.0, 1.0]])
             lambda: spectral_transformation.solve_alignment_flow(ONE, ONE, power=0.1)(
                 -1.0
             ),
-            "t must be finite and >= 0, got -1",
+            "t must be >= 0, got -1",
         ),
-        (lambda: GROWN(np.inf), "t must be finite and >= 0, got inf"),
-        (lambda: GROWN(np.nan), "t must be finite and >= 0, got nan"),
+        (lambda: GROWN(np.inf), "t must be finite, got inf"),
+        (lambda: GROWN(np.nan), "t must be >= 0, got nan"),
+        (
+            lambda: implicit_variance.predictor_eigenvalues(SMALL, np.inf),
+            "t must be finite, got inf",
+        ),
         (lambda: GROWN(1j), "t must be an array of real numbers, got complex128"),
         (lambda: GROWN("soon"), "t must be an array of real numbers, got a str"),
         (lambda: GROWN([[1.0, 2.0], [3.0]]), "array of real numbers, got a list"),
