@@ -159,24 +159,28 @@ def gradient_descent(
         keep(params),
         values,
     )
-    _require_finite(params, last, values, every)
     times = learning_rate * jnp.arange(0, steps + 1, every, dtype=jnp.float64)
+    _require_finite(params, last, values, times)
     return Simulation(times, values, last, jnp.zeros(()))
 
 
-def _require_finite(start: Params, last: Params, values: Any, every: int) -> None:
+def _require_finite(start: Params, last: Params, values: Any, times: jax.Array) -> None:
     """Raise one line for a descent that leaves the finite numbers."""
-    if not all(known(x) for x in jax.tree.leaves((start, last, values))):
+    if not all(known(x) for x in jax.tree.leaves((start, last, values, times))):
         return
     if _finite(last) or not _finite(start):
         return
-    records = jax.tree.leaves(values)
-    finite = [_finite([x[i] for x in records]) for i in range(len(records[0]))]
-    where = "after the last record"
-    if False in finite:
-        first = finite.index(False)
-        where = f"between steps {max(first - 1, 0) * every} and {first * every}"
-    raise ValueError(f"the descent diverges {where}; use a smaller learning_rate")
+    records = [np.asarray(x) for x in jax.tree.leaves(values)]
+    finite = [_finite([x[i] for x in records]) for i in range(len(times))]
+    first = finite.index(False) if False in finite else len(times)
+    since = "from the start"
+    if first:
+        sizes = [np.abs(x[first - 1]).max(initial=0.0) for x in records]
+        time, size = float(times[first - 1]), max(sizes, default=0.0)
+        since = f"after time {time:.4g}, where the largest record is {size:.3g}"
+    raise ValueError(
+        f"the descent is not finite {since}; lower the learning rate or check the loss"
+    )
 
 
 def _finite(tree: Any) -> bool:
