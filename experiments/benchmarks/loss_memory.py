@@ -11,7 +11,6 @@ Result:   for a batch of N pairs of D numbers, shared by the devices, the tempor
 import argparse
 import functools
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from hlo import collectives, totals
+from virtual_devices import add_option, answered, rows_on
 
 from ssljax import losses
 from ssljax.training import devices
@@ -81,19 +81,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--devices", nargs="+", type=int, default=[8, 64, 256])
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    add_option(parser)
     arguments = parser.parse_args()
-    if arguments.one is not None:
-        jax.config.update("jax_platforms", "cpu")
-        jax.config.update("jax_num_cpu_devices", arguments.one)
-        print(json.dumps(measure(arguments.one)))
+    if answered(arguments, measure):
         return 0
     rows = []
     for count in arguments.devices:
-        # In a process of its own, as the number of devices is set once.
-        command = [sys.executable, __file__, "--one", str(count)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        rows += json.loads(done.stdout.splitlines()[-1])
+        rows += rows_on(count, __file__)
         print(*map(line, rows[-len(CASES) :]), sep="\n", flush=True)
     if arguments.json is not None:
         measured = {"jax": jax.__version__, "rows": rows}

@@ -13,7 +13,6 @@ Result:   seconds and temporary memory of a loss with its gradient, for N from 6
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from hlo import collectives, totals
 from loss_throughput import loss_and_gradient, seconds
+from virtual_devices import add_option, answered, rows_on
 
 from ssljax import methods
 from ssljax.runs.environment import this_launch
@@ -156,12 +156,9 @@ def main() -> int:
     parser.add_argument("--figure", type=Path, help="draw them, as svg or png")
     parser.add_argument("--draw", type=Path, help="a file of --json, instead of runs")
     parser.add_argument("--longest", type=float, default=20.0, help="seconds")
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    add_option(parser)
     arguments = parser.parse_args()
-    if arguments.one is not None:
-        jax.config.update("jax_platforms", "cpu")
-        jax.config.update("jax_num_cpu_devices", arguments.one)
-        print(json.dumps(shared(arguments.one)))
+    if answered(arguments, shared):
         return 0
     if arguments.draw is not None:
         rows = json.loads(arguments.draw.read_text())["rows"]
@@ -171,12 +168,7 @@ def main() -> int:
         more, others = measure(SIZES, "size", arguments.longest)
         rows += more
         for count in DEVICES:
-            # In a process of its own, as the number of devices is set once.
-            command = [sys.executable, __file__, "--one", str(count)]
-            done = subprocess.run(
-                command, stdout=subprocess.PIPE, text=True, check=True
-            )
-            rows += json.loads(done.stdout.splitlines()[-1])
+            rows += rows_on(count, __file__)
         if arguments.json is not None:
             kept = {"made": made, "rows": rows, "left_out": left_out + others}
             write_json(arguments.json, kept)

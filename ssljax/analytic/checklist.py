@@ -1,4 +1,4 @@
-"""What a theory must show: numbered items, what they measured, and the verdicts."""
+"""Checklists of the theories: numbered items, their findings and verdicts."""
 
 import importlib
 import time
@@ -45,7 +45,7 @@ class Finding(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """Return the figure with as many digits as its interval can tell apart."""
+        """Return the figure with as many digits as its interval resolves."""
         if not np.isfinite([self.measured, self.low, self.high]).all():
             return f"{self.measured:.4g}"
         width, size = self.high - self.low, abs(self._middle)
@@ -158,7 +158,7 @@ class Verdict(NamedTuple):
 
 
 def run_item(item: Item, given: Given) -> Verdict:
-    """Measure what an item asks for.
+    """Run an item's measurement.
 
     >>> item = Item("1", "one is one", lambda given: [near("one", 1.0, 1.0, 0.0)])
     >>> run_item(item, Given()).passed

@@ -148,11 +148,11 @@ def compare(
             f"{len(times)} times do not fit"
         )
     expected, found = (x.reshape(len(times), -1) for x in (expected, found))
-    # A NaN must not pass for agreement.
+    # A NaN must not count as agreement.
     with np.errstate(invalid="ignore"):
         gaps = np.abs(expected - found)
     gaps = np.where(np.isfinite(gaps), gaps, np.inf)
-    # A mode's allowance is taken off before, so that one number is compared.
+    # Subtract each mode's allowance first, so that a single number is compared.
     excess = gaps - relative * np.abs(expected).max(axis=0, initial=0.0)
     overlap = chance = None
     if subspaces is not None:
@@ -214,7 +214,7 @@ def crossing_times(times: Any, values: Any, level: Any) -> np.ndarray:
 
 
 def subspace_overlap(a: Any, b: Any) -> tuple[float, float]:
-    """Return the overlap of two column spans and what chance would give.
+    """Return the overlap of two column spans, and that of random ones.
 
     Args:
         a: ``[N, d]``.

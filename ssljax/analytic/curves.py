@@ -96,7 +96,7 @@ def _mean_growth_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     return mean_growth(x), jnp.where(small, near, slope) * tangent
 
 
-# Taylor coefficients of the two slopes at zero, as far as float64 can see.
+# Taylor coefficients of the two slopes at zero, to float64 precision.
 _DECAY_SLOPE = [(-1.0) ** k * k / math.factorial(k + 1) for k in range(1, 18)]
 _GROWTH_SLOPE = [k / (k + 1.0) for k in range(1, 22)]
 
@@ -143,7 +143,7 @@ def lambert_gain(x0: jax.Array, tau: jax.Array) -> jax.Array:
 
     In closed form ``x = 1 / (1 + W(y0 exp(y0 - tau)))`` with ``y0 = 1/x0 - 1``.
     """
-    # A series where the mode still waits, so that derivatives are right at 0 too.
+    # A series while the mode still waits, so that derivatives at 0 are correct, too.
     waits = x0 * jnp.maximum(tau, 1.0) < 1e-6
     z = jnp.where(waits, x0, 0.0)
     start = jnp.where(waits, 0.5, x0)
@@ -182,7 +182,7 @@ def _odds(x0: jax.Array, tau: jax.Array) -> jax.Array:
 def log_lambert_start(c: jax.Array) -> jax.Array:
     """Find the root of ``exp(u) + u = c <= HUGE``, log W(exp(c)), to 0.01."""
     large = c > 1.0
-    # A start needs few digits, and the logarithm in float64 is the slowest part.
+    # A starting value needs few digits, and a float64 logarithm is the slowest part.
     rough = jnp.log(jnp.clip(c, 1.0, HUGE).astype(jnp.float32)).astype(c.dtype)
     u = jnp.where(large, rough, c)
     # Its exponential costs nothing where u = log(c).

@@ -19,7 +19,7 @@ from ssljax.analytic.inputs import (
 # Singular values of the scaled Jacobian below this share of the largest: a direction
 # in which the parameters do not change the values.
 _UNDETERMINED = 1e-8
-# In the place of a residual that is not finite, so that a step there is rejected.
+# Replaces a residual that is not finite, so that a step there is rejected.
 _FAR = 1e8
 # A sum of squares above this share of the values' own explains nothing.
 _NOTHING = 0.99
@@ -68,7 +68,7 @@ def fit(
         solution: a `Solution`; its parameters are the first guess, and those that are
             not free keep their values.
         times: ``[times]``, ascending, from 0 on.
-        values: what was measured, ``[times, modes]`` as ``solution(times)``; NaN where
+        values: measurements, ``[times, modes]`` as ``solution(times)``; NaN where
             a value is missing.
         free: names of parameters to fit; None takes all.
         noise: standard deviation of the values, a number or an array that broadcasts
@@ -181,7 +181,7 @@ def _values(solution: Any, free: dict[str, jax.Array], times: jax.Array) -> jax.
     return solution.replace(**free)(times)
 
 
-# Compiled once for all fits of one kind of solution: the law is a part of the pytree.
+# Compiled once for all fits of one kind of solution: the law is part of the pytree.
 _slopes = jax.jit(jax.jacfwd(_values, argnums=1))
 
 

@@ -1,6 +1,6 @@
 """Input checks for the theory functions, one name and message per kind.
 
-All raise a `ValueError` of one line: what is wrong, what is allowed. Shapes are always
+All raise a `ValueError` of one line: the fault and allowed values. Shapes are always
 known; values are checked unless JAX traces them, and traced ones are trusted.
 """
 

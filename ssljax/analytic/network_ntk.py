@@ -110,7 +110,7 @@ def network_ntk(
         paths = tuple(layer.path for layer in group)
         size = min(batch, len(samples))
         for start in range(0, len(samples), size):
-            # The last batch is filled up, so that all of them share a program.
+            # Pad the last batch, so that all batches share a program.
             part = samples[np.arange(start, start + size) % len(samples)]
             found = layer_signals(
                 network,
@@ -129,7 +129,7 @@ def network_ntk(
         for direction in vectors:
             parts = list(signals(group, direction))
             for layer in reversed(group):
-                # Taken out of the lists, so that every layer's signals are held once.
+                # Pop from the lists, so that every layer's signals are held once.
                 pairs = zip(*(part.pop() for part in parts), strict=True)
                 whole = Signals(*(jnp.concatenate(pair) for pair in pairs))
                 kernel += _layer_kernel(layer, variables, whole, rows, memory / 2)
@@ -146,7 +146,7 @@ def _layer_kernel(
 
     def products(a: Any) -> np.ndarray:
         a = np.asarray(a)
-        # NumPy sees that both are one array, and computes half of the products.
+        # NumPy notices that both are the same array, and computes half of the products.
         return a @ a.T if rows == len(a) else a[:rows] @ a[rows:].T
 
     if type(layer.module).__name__ == "Dense" and signals.input.ndim == 2:

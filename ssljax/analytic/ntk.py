@@ -119,7 +119,7 @@ def relu_ntk(
     fan_in = x.shape[1]
     covariance = x @ other.T / fan_in
     squares = jnp.sum(x**2, axis=1)[:, None] * jnp.sum(other**2, axis=1)[None, :]
-    # A zero input has no direction; its kernel with everything is 0.
+    # A zero input has no direction; its kernel with any input is 0.
     nowhere = squares == 0
     sizes = jnp.sqrt(jnp.where(nowhere, 1.0, squares)) / fan_in
     tangent = jnp.zeros_like(covariance)
@@ -181,7 +181,7 @@ def empirical_ntk(
     outputs = jax.eval_shape(apply, params, x[:1]).shape[-1]
     directions, average = ntk_directions(directions, outputs)
     size = max(1, 8 * sum(leaf.size for leaf in jax.tree.leaves(params)))
-    # Samples whose gradients fit.
+    # Number of samples whose gradients fit in memory.
     fitting = int(memory // size)
     block = max(1, min(block, fitting // 2))
     once = x_other is None and len(x) <= fitting
@@ -201,7 +201,7 @@ def empirical_ntk(
         return sum((p @ q.T for p, q in zip(a, b, strict=True)), empty)
 
     def above(mine: list[list[jax.Array]]) -> jax.Array:
-        # Below the diagonal the kernel is known from above it.
+        # The kernel is symmetric: copy the upper triangle to the lower one.
         return jnp.concatenate(
             [
                 jnp.concatenate(
@@ -255,7 +255,7 @@ def ntk_inputs(x: Any, x_other: Any) -> tuple[jax.Array, jax.Array]:
 
 
 def ntk_directions(directions: Any, outputs: int) -> tuple[jax.Array, float]:
-    """Return the directions ``[K, D]`` and what a sum over them is multiplied with."""
+    """Return the directions ``[K, D]`` and the factor of a sum over them."""
     if directions is None:
         return jnp.eye(outputs), 1.0 / outputs
     directions = check_shape("directions", directions, "K", outputs)
@@ -274,7 +274,7 @@ def _angle(cosine: jax.Array) -> jax.Array:
 
 @_angle.defjvp
 def _angle_jvp(primals, tangents):
-    # The kernel has a cone's tip where two inputs are parallel; 0 is its middle slope.
+    # The kernel has a kink where two inputs are parallel; 0 is the mean of its slopes.
     (cosine,), (tangent,) = primals, tangents
     rest = 1.0 - cosine**2
     inside = rest > 4.0 * jnp.finfo(cosine.dtype).eps

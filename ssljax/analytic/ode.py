@@ -264,7 +264,7 @@ def _compiled(
             throw=False,
         )
         values, last = found.ys  # type: ignore[misc]
-        # Times that were not reached are infinite, and so are the records there.
+        # Times not reached are infinite, and so are their records.
         reached = jnp.isfinite(found.ts[0])  # type: ignore[index]
 
         def or_nan(x: jax.Array) -> jax.Array:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-# Told apart in grey: dashes for modes, open markers for the simulation.
+# Distinguishable in grey: dashes for modes, open markers for the simulation.
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 TIME = "time (learning rate x step)"
@@ -22,7 +22,7 @@ def draw_modes(
 
         axes = pyplot.subplots(layout="constrained")[1]
     values = values.reshape(len(times), -1)
-    # Of many modes the first and the last are named.
+    # With many modes, label only the first and the last.
     named = set(range(len(labels)))
     if len(labels) > _MOST_LABELS:
         named = {0, len(labels) - 1}

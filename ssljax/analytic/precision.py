@@ -14,7 +14,7 @@ from ssljax.analytic.derivable import call
 
 F = TypeVar("F", bound=Callable)
 
-# Known by name, so that a version of JAX with other ones loses a message and no more.
+# Looked up by name, so that a JAX without some of them only loses a message.
 _TRACES = (
     "DynamicJaxprTrace",
     "JVPTrace",
@@ -22,7 +22,7 @@ _TRACES = (
     "JaxprTrace",
     "BatchTrace",
 )
-# Those whose derivatives or programs are made after a context manager has ended.
+# Transformations that differentiate or compile after a context manager has ended.
 _REVERSED = frozenset({"LinearizeTrace", "DynamicJaxprTrace", "JaxprTrace"})
 
 
@@ -167,7 +167,7 @@ def _run(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 
 def _is_function(result: Any) -> bool:
-    # Not a pytree of arrays that can be called, as a `Solution` is.
+    # But not a callable pytree of arrays, such as a `Solution`.
     return callable(result) and jax.tree_util.all_leaves([result])
 
 

@@ -18,7 +18,7 @@ from ssljax.analytic.inputs import check_shape
 from ssljax.analytic.precision import in_float64
 from ssljax.losses.custom_rule import CustomRule
 
-# Below this relative spread a Taylor series is more exact than differences.
+# Below this relative spread a Taylor series is more accurate than differences.
 _CLOSE = 3e-3
 
 
@@ -93,7 +93,7 @@ def _slope(
     matrix: jax.Array, power: jax.Array, direction: jax.Array, *, logs: int
 ) -> jax.Array:
     """Return the derivative of the power in a direction, ``[..., n, n]``."""
-    # Compiled code is made of this after the caller's context has ended.
+    # This is compiled after the caller's context has ended.
     with jax.enable_x64(True):
         slope = functools.partial(_slope_of_one, logs)
         for _ in range(matrix.ndim - 2):
@@ -196,7 +196,7 @@ def _pairs(x: jax.Array, power: jax.Array) -> jax.Array:
 def _pair(x: jax.Array, y: jax.Array, power: jax.Array) -> jax.Array:
     large, small = jnp.maximum(x, y), jnp.minimum(x, y)
     share = jnp.where(large == 0, 1.0, small / jnp.where(large == 0, 1.0, large))
-    # Numerator and denominator are made of one logarithm, so that its rounding cancels.
+    # Numerator and denominator use the same logarithm, so that its rounding cancels.
     log = jnp.log(jnp.maximum(share, 1e-300))
     equal = log == 0
     log = jnp.where(equal, -1.0, log)

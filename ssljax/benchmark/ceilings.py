@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-_LONG_ENOUGH = 0.05  # seconds of one call above which a larger size tells nothing new
+_LONG_ENOUGH = 0.05  # seconds of one call above which a larger size adds nothing
 
 
 @dataclass(frozen=True)

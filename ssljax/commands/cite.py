@@ -7,7 +7,7 @@ _SOFTWARE = "ssljax"
 
 
 def software_entry() -> str:
-    """Return the BibTeX entry of this package, with what CITATION.cff says of it."""
+    """Return the BibTeX entry of this package, with the fields of CITATION.cff."""
     from ssljax import __version__
 
     return (

@@ -1,4 +1,4 @@
-"""`ssljax pretrain RECIPE`: train, resume, or print what a run would do."""
+"""`ssljax pretrain RECIPE`: train, resume, or print the plan of a run."""
 
 import re
 from dataclasses import dataclass, replace

@@ -93,9 +93,10 @@ def run(words: list[str]) -> int:
     from ssljax.runs.programs import keep_programs
 
     keep_programs("auto")
+    loaded = _images([item for _, items in chosen for item in items])
     # Two processes take seconds to start, which many items are worth.
     with tasks.workers(separate=SEPARATE and len(chosen) > 1) as pool:
-        queued = [_queue(pool, theory, items, asked) for theory, items in chosen]
+        queued = [_queue(pool, *each, asked, loaded) for each in chosen]
         outcomes = [_collect(one) for one in queued]
     print(summary(outcomes, time.perf_counter() - start), flush=True)
     if asked.out is not None:
@@ -182,16 +183,21 @@ class _Queued(NamedTuple):
     theory: "Theory"
     items: Sequence["Item"]
     missing: str
-    """Why there are no images."""
+    """Why the images that its items need are missing, or ""."""
     found: Sequence[Future]
     drawn: Future | None
 
 
 def _queue(
-    pool: Executor, theory: "Theory", items: Sequence["Item"], asked: Options
+    pool: Executor,
+    theory: "Theory",
+    items: Sequence["Item"],
+    asked: Options,
+    loaded: tuple[np.ndarray | None, str],
 ) -> _Queued:
     """Hand in the items of a theory and its figures."""
-    images, missing = _images(items)
+    wants_images = any(item.images for item in items)
+    images, missing = loaded if wants_images else (None, "")
     found = [
         pool.submit(
             tasks.measure,
@@ -202,7 +208,7 @@ def _queue(
         )
         for item in items
     ]
-    # The table of all losses is what one who names the fingerprint asks for.
+    # Naming the fingerprint asks for the table of all losses.
     wanted = asked.out is not None or asked.name == FINGERPRINT
     drawn = None
     if wanted and not asked.items:

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import os
 import types
 import typing
 from typing import Any, Literal
@@ -27,8 +28,8 @@ def nearest(name: str, allowed: typing.Iterable[str]) -> str:
 def similar(name: str, allowed: typing.Iterable[str], *, count: int = 1) -> list[str]:
     """Return up to ``count`` allowed names that a misspelt one may have meant.
 
-    A name that only shares a few letters with one is no misspelling, and a hint at it
-    would mislead.
+    A name that shares only a few letters is not a misspelling: suggesting it would
+    mislead.
 
     >>> similar("barlow", ["byol", "barlow_twins"]), similar("foo", ["byol"])
     (['barlow_twins'], [])
@@ -165,6 +166,11 @@ def not_empty(config: Any, prefix: str, *names: str) -> None:
     for key, value in _values(config, prefix, names):
         if not value.strip():
             refuse(key, value, "layer widths such as 2048-2048-128, or none")
+
+
+def absolute(path: str) -> str:
+    """Return a path from the root of the file system; ``~`` is the home folder."""
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def _if_not_finite(value: float) -> str:

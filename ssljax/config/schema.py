@@ -5,11 +5,11 @@ carried out are in `ssljax.config.operation`.
 """
 
 import itertools
-import os
 from dataclasses import dataclass, field
 from typing import Literal
 
 from ssljax.config.checks import (
+    absolute,
     as_tuples,
     at_least,
     check_types,
@@ -67,7 +67,7 @@ class DataConfig:
             refuse("data.image_size", self.image_size, f"1 to {LARGEST_SIDE} pixels")
         if self.path is not None:
             # A run resumed from another directory must read the same images.
-            object.__setattr__(self, "path", os.path.abspath(self.path))
+            object.__setattr__(self, "path", absolute(self.path))
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,22 @@
 import errno
 import io
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from ssljax.data.depth import Extremes, Levels, extremes, is_deep, to_eight_bits
+
 SIDES = (32, 64, 96, 224)  # target sizes of data sets whose image sizes vary
-MAX_PIXELS = 89_478_485  # Pillow's own limit for decompression bombs
+# Where Pillow itself refuses, at twice the size at which it warns of a bomb: photos and
+# panoramas have up to 180 megapixels.
+MAX_PIXELS = 178_956_970
+_TEXT_BYTES = 64 * 2**20  # of a PNG's text and colour profile
+# One line for each such photo would drown a run's own; it is read without orientation.
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning, r"PIL\.")
 
 
 class UnreadableImage(ValueError):
@@ -50,7 +59,11 @@ def parallel_map(function, items) -> list:
 
 
 def decode(
-    data: bytes | str | Path, *, size: int | None, channels: int = 3
+    data: bytes | str | Path,
+    *,
+    size: int | None,
+    channels: int = 3,
+    levels: Levels | None = None,
 ) -> np.ndarray:
     """Decode one image of any format.
 
@@ -63,6 +76,7 @@ def decode(
         size: side of the result: the shorter side is resized to it with antialiased
             bicubic interpolation, then the centre is cropped. None keeps the size.
         channels: 3 for RGB or 1 for grey.
+        levels: which value is white in images of more than 8 bits.
 
     Returns:
         uint8 ``[H, W, channels]``.
@@ -71,18 +85,15 @@ def decode(
         UnreadableImage: if the image cannot be decoded; `Unreachable` if its file
             cannot be opened.
     """
-    from PIL import Image, ImageOps
-
     try:
-        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
-            _check_header(image)
+        with _open(data) as image:
             if size is not None and image.format == "JPEG":
                 # The JPEG decoder may drop resolution that the resize would discard;
                 # twice the target leaves the rest to the antialiasing filter.
                 image.draft(None, (2 * size, 2 * size))
-            # in_place avoids a copy in the common case, no orientation.
-            ImageOps.exif_transpose(image, in_place=True)
-            plain = _eight_bit(image, "RGB" if channels == 3 else "L")
+            plain = _eight_bit(image, "RGB" if channels == 3 else "L", levels)
+            # Afterwards, as a PNG may have its EXIF data behind the pixels.
+            plain = _upright(plain, _orientation(image))
     except Exception as error:  # Pillow's plugins raise almost anything
         raise _unreadable(error) from error
     if size is not None:
@@ -97,38 +108,103 @@ def header_size(data: bytes | str | Path) -> tuple[int, int]:
     Raises:
         UnreadableImage: if it is not an image, too large or of size zero.
     """
-    return _header(data)[:2]
+    return _header(data)[0][:2]
 
 
-def probe(path: str | Path) -> tuple[int, int]:
-    """Read ``(width, height)`` of a file and check that the file is complete.
+class Header(NamedTuple):
+    """What the header of an image file says."""
 
-    Truncated JPEG, PNG and WebP files are found by their ends, without decoding.
+    width: int
+    height: int
+    deep: bool
+    """More than 8 bits per channel."""
+
+
+def probe(path: str | Path) -> Header:
+    """Read the header of a file and check that the file is complete.
+
+    A JPEG, PNG or WebP file that ends as its format demands is complete. Any other end,
+    of a motion photo or after padding, is a reason to decode it, which decides.
 
     Raises:
         UnreadableImage: if it is not an image, too large, empty or truncated.
     """
-    width, height, kind = _header(path)
+    header, kind = _header(path)
     if not _is_whole(Path(path), kind):
-        raise UnreadableImage("truncated file")
-    return width, height
+        # At a small size, which a JPEG need not be decoded in full for.
+        decode(path, size=SIDES[0])
+    return header
 
 
-def _header(data: bytes | str | Path) -> tuple[int, int, str | None]:
-    from PIL import Image
+def extremes_of(path: str | Path) -> Extremes | None:
+    """Read an image's smallest and largest value; None if it has 8 bits or less.
 
+    Raises:
+        UnreadableImage: if the image cannot be decoded.
+    """
     try:
-        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
-            _check_header(image)
+        with _open(path) as image:
+            return extremes(image) if is_deep(image) else None
+    except Exception as error:  # Pillow's plugins raise almost anything
+        raise _unreadable(error) from error
+
+
+def _header(data: bytes | str | Path) -> tuple[Header, str | None]:
+    try:
+        with _open(data) as image:
             width, height = image.size
             # Pillow decodes a whole PNG to look for EXIF data behind the pixels.
             cheap = image.format != "PNG" or "exif" in image.info
-            # EXIF tag 274: images of orientations 5 to 8 lie on their side.
-            if cheap and image.getexif().get(274, 1) >= 5:
+            if cheap and _orientation(image) >= 5:  # it lies on its side
                 width, height = height, width
-            return width, height, image.format
+            return Header(width, height, is_deep(image)), image.format
     except Exception as error:  # Pillow's plugins raise almost anything
         raise _unreadable(error) from error
+
+
+def _open(data: bytes | str | Path):
+    """Open an image whose header is fine; Pillow's limits are set to those here."""
+    from PIL import Image, PngImagePlugin
+
+    # Both are Pillow's for the whole process; they are only ever raised.
+    PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, _TEXT_BYTES)
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
+    image = Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
+    try:
+        _check_header(image)
+    except UnreadableImage:
+        image.close()
+        raise
+    return image
+
+
+def _orientation(image) -> int:
+    """Return EXIF's orientation, 1 to 8; what cannot be understood means none."""
+    try:
+        found = image.getexif().get(274, 1)
+        found = found[0] if isinstance(found, tuple | bytes) else found
+        found = int(found)
+    except Exception:  # damaged metadata raise almost anything, the pixels are fine
+        return 1
+    return found if 1 <= found <= 8 else 1
+
+
+def _upright(image, orientation: int):
+    """Turn an image as an EXIF orientation asks."""
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    turn = turns.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def choose_size(shorter_sides: list[int]) -> int:
@@ -167,7 +243,7 @@ def _check_header(image) -> None:
 
 
 def _is_whole(path: Path, kind: str | None) -> bool:
-    """Check that a file ends as its format demands."""
+    """Check whether a file ends as its format demands."""
     length = path.stat().st_size
     with open(path, "rb") as file:
         if kind == "WEBP":
@@ -175,39 +251,22 @@ def _is_whole(path: Path, kind: str | None) -> bool:
             return length >= int.from_bytes(file.read(8)[4:], "little") + 8
         if kind not in ("JPEG", "PNG"):
             return True
-        # Cameras append padding and thumbnails, so the marker may sit a little earlier.
-        file.seek(max(0, length - 65_536))
+        file.seek(max(0, length - 32))
         tail = file.read()
     return (b"\xff\xd9" if kind == "JPEG" else b"IEND") in tail
 
 
-def _eight_bit(image, mode: str):
+def _eight_bit(image, mode: str, levels: Levels | None):
     """Convert an image of any mode to ``"RGB"`` or ``"L"``, on white."""
     from PIL import Image
 
-    if image.mode.startswith(("I", "F")):
-        image = _from_high_depth(image)
+    if is_deep(image):
+        image = to_eight_bits(image, levels)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
     return image.convert(mode)
-
-
-def _from_high_depth(image):
-    """Scale 16-bit and float images to 8 bits; Pillow's convert would clip them."""
-    from PIL import Image
-
-    values = np.asarray(image).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise UnreadableImage("pixels are not finite")
-    if image.mode == "F":
-        scale = 255.0 if values.max(initial=0.0) <= 1.0 else 1.0
-    else:
-        # Mode I;16 is 16-bit by definition; mode I (32 bits) may contain 8-bit values.
-        deep = image.mode.startswith("I;16") or values.max(initial=0.0) > 255
-        scale = 255 / 65535 if deep else 1.0
-    return Image.fromarray(np.clip(np.rint(values * scale), 0, 255).astype(np.uint8))
 
 
 def _fit(image, size: int):
@@ -229,6 +288,8 @@ def _unreadable(error: Exception) -> UnreadableImage:
     # Pillow's own OSErrors have no number, and damaged offsets give "invalid argument".
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
         return Unreachable(error.strerror or "input/output error")
+    if type(error).__name__.startswith("DecompressionBomb"):
+        return UnreadableImage(f"decompression bomb: more than {MAX_PIXELS:,} pixels")
     # Pillow's message has the buffer's address, which differs from run to run.
     text = str(error).splitlines()[0] if str(error) else "damaged image"
     unknown = text.startswith("cannot identify")

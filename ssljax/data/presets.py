@@ -7,7 +7,7 @@ Barlow Twins and solo-learn resample bicubically: the only deliberate difference
 import dataclasses
 import math
 
-from ssljax.data.names import nearest
+from ssljax.config.checks import nearest
 
 _SMALL = 96  # largest image, in pixels, that takes the small-image variant
 _TINY = 32  # up to this size no recipe blurs: three taps already erase the object
@@ -152,11 +152,9 @@ def preset(name: str, *, image_size: int) -> tuple[View, View]:
     if type(image_size) is not int or image_size < 1:
         raise ValueError(f"image_size must be an integer >= 1, got {image_size!r}")
     if name not in _PRESETS:
-        near = nearest(str(name), _PRESETS)
-        hint = f"; did you mean {near!r}?" if near else ""
         raise ValueError(
             f"unknown augmentation preset {name!r}; allowed: {', '.join(_PRESETS)}"
-            f"{hint}"
+            f"{nearest(str(name), _PRESETS)}"
         )
     return _PRESETS[name](image_size)
 

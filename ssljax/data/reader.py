@@ -1,10 +1,11 @@
 """Read encoded images by index, one batch at a time or the whole set into memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ssljax.data import decode
+from ssljax.data.depth import Levels
 from ssljax.data.source import MEMORY_LIMIT, ArrayReader, DataError, Examples, Source
 
 _CHUNK = 2048  # records fetched at once while a set is read into memory
@@ -18,11 +19,13 @@ class Reader:
         count: number of images.
         image_size: side to resize and crop to; None keeps each image's size.
         channels: 3 for RGB or 1 for grey.
+        levels: which value is white in images of more than 8 bits.
     """
 
     count: int
     image_size: int | None
     channels: int
+    levels: Levels | None = field(default=None, kw_only=True)
 
     def fetch(self, indices: np.ndarray) -> list[tuple[bytes | str, int]]:
         """Return the encoded bytes or path, and the label or -1, of every index."""
@@ -91,7 +94,12 @@ class Reader:
 
     def _try_decode(self, item):
         try:
-            return decode.decode(item[0], size=self.image_size, channels=self.channels)
+            return decode.decode(
+                item[0],
+                size=self.image_size,
+                channels=self.channels,
+                levels=self.levels,
+            )
         except decode.UnreadableImage as error:
             return error
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 # Above this many decoded bytes a set is streamed unless the caller says otherwise.
+_LARGEST_LABEL = 2**31 - 1
 MEMORY_LIMIT = 2 * 2**30
 
 
@@ -201,6 +202,11 @@ def from_arrays(
         raise DataError(
             f"images must be [N, H, W, C] or [N, H, W], got {images.ndim} dimensions"
         )
+    if images.shape[1] in (1, 3, 4) and images.shape[3] > 4 < images.shape[2]:
+        raise DataError(
+            f"shape {images.shape} looks like [N, C, H, W]; pass "
+            "images.transpose(0, 2, 3, 1)"
+        )
     if 0 in images.shape:
         raise DataError(f"images have size zero: shape {images.shape}")
     size, shape = len(images), images.shape[1:]
@@ -238,6 +244,13 @@ def _checked_labels(labels, size: int, class_names) -> np.ndarray:
     if labels.min() < -1:
         raise DataError(
             f"labels must be 0, 1, ... or -1 for unlabelled, got {labels.min()}"
+        )
+    most = int(labels.max())
+    # Labels that are identifiers would make a probe of as many outputs.
+    if most > _LARGEST_LABEL or not class_names and most >= 10 * max(size, 1000):
+        raise DataError(
+            f"{size} images have labels up to {most}; number the classes from 0 with "
+            "np.unique(labels, return_inverse=True)[1], or pass class_names"
         )
     if class_names and labels.max() >= len(class_names):
         raise DataError(

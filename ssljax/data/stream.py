@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ssljax.data.order import batch_indices, process_share, steps_per_epoch
+from ssljax.data.script import check_script
 from ssljax.data.source import Source, warn_about_replacement
 
 Batch = dict[str, np.ndarray]
@@ -78,7 +79,8 @@ def batches(
         it stops the workers.
 
     Raises:
-        ValueError: at the call, not at the first batch, if the numbers do not fit.
+        ValueError: at the call, not at the first batch, if the numbers do not fit, or
+            if workers would run an unguarded script again.
 
     >>> from ssljax.data import from_arrays
     >>> source = from_arrays(np.zeros((8, 4, 4, 3), np.uint8))
@@ -99,6 +101,8 @@ def batches(
     load = LoadStep(source, seed, batch_size, process_index, process_count)
     if source.images is not None or start_step == stop_step:
         return (load(step) for step in range(start_step, stop_step))
+    if workers:
+        check_script()
     return _prefetched(load, start_step, stop_step, workers, on_replaced)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ssljax.config.checks import similar
 from ssljax.data import decode
-from ssljax.data.names import nearest
 from ssljax.data.reader import Reader, chosen_size_note, make_source
 from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
@@ -163,8 +163,8 @@ def builder(name: str, folder: str, **options: Any) -> Any:
         if base in known:
             text = " ".join(str(error).split())
             raise DataError(f"cannot open data set {name!r}: {text}") from None
-        near = nearest(base, ["shapes", "folder", *known])
-        hint = f"did you mean {near!r}? " if near else ""
+        near = similar(base, ["shapes", "folder", *known])
+        hint = f"did you mean {near[0]!r}? " if near else ""
         raise DataError(
             f"no data set is called {name!r}; {hint}`ssljax data list` shows some"
         ) from None

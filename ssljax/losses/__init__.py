@@ -15,13 +15,13 @@ from ssljax.losses.asymmetric import (
 from ssljax.losses.contrastive import dcl, dclw, info_nce, nt_xent, spectral_contrastive
 from ssljax.losses.covariance import barlow_twins, linearized_barlow_twins, tcr
 from ssljax.losses.criteria import dimension_contrastive, sample_contrastive
-from ssljax.losses.intl_losses import intl, intl_ema, trace_loss
+from ssljax.losses.intl_family import intl, intl_ema, trace_loss
 from ssljax.losses.spectral_transforms import (
     iterative_normalization,
     spectral_transform,
     whiten,
 )
-from ssljax.losses.vicreg_variants import vicreg, vicreg_ctr, vicreg_exp
+from ssljax.losses.vicreg_family import vicreg, vicreg_ctr, vicreg_exp
 from ssljax.losses.whitening import cw_rgp, shuffled_dbn, w_mse
 
 __all__ = [

@@ -27,7 +27,7 @@ class CustomRule:
 
     Attributes:
         function: the function; its derivative is never taken.
-        static: positions of its arguments that are no arrays, but hashable.
+        static: positions of the arguments that are hashable and not arrays.
 
     >>> @CustomRule
     ... def constant(x):

@@ -1,7 +1,7 @@
 """Figures of theory against simulation: theory as lines, simulation as open markers.
 
-Everything is grey: modes are told apart by dashes and markers, so that a printed page
-says as much as the screen. The same data give the same bytes.
+Everything is grey, and modes differ by dashes and markers, so that a printed page
+shows as much as the screen. The same data give the same bytes.
 """
 
 import io

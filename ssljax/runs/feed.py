@@ -1,13 +1,15 @@
-"""The inputs of a run's compiled step, in the order of the steps.
+"""A run's compiled step and its inputs, in the order of the steps.
 
 Small data sets live on the devices, and only the indices of a batch travel; the batches
 of larger ones are decoded ahead and placed as they come.
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -41,6 +43,42 @@ class Feed:
     def compile(self) -> Callable[..., Any]:
         """Return the run's step, ``step(state, *inputs)``; the state is donated."""
         return engines.compiled_step(self.setup, self.mesh, resident=self.resident)
+
+    def compile_ahead(self, state: Any) -> "Future[Callable[..., Any]]":
+        """Compile the run's step in a thread, while this one makes the state.
+
+        Args:
+            state: shapes, types and shardings of the state, as of `devices.abstract`.
+
+        Returns:
+            The future of the step, ``step(state, *inputs)``. In microbatches and under
+            pmap it is compiled at its first call, as without a thread.
+        """
+        config, step = self.setup.config, self.compile()
+        if config.devices.engine != "jit" or not hasattr(step, "lower"):
+            unchanged: Future[Callable[..., Any]] = Future()
+            unchanged.set_result(step)
+            return unchanged
+        if self.resident:
+            inputs = next(iter(self.inputs(0, 1)))
+        else:
+            shape = (config.batch_size, *self.setup.image_shape)
+            batch = {
+                "image": jax.ShapeDtypeStruct(shape, jnp.uint8),
+                "label": jax.ShapeDtypeStruct(shape[:1], jnp.int32),
+            }
+            inputs = (devices.abstract(batch, devices.over_batch(self.mesh)),)
+        # Of this thread; another has the default.
+        wide = jnp.result_type(float) == jnp.float64
+
+        def run() -> Callable[..., Any]:
+            with jax.enable_x64(wide):
+                return step.lower(state, *inputs).compile()
+
+        pool = ThreadPoolExecutor(1, "compile")
+        compiled = pool.submit(run)
+        pool.shutdown(wait=False)
+        return compiled
 
     def inputs(
         self,

@@ -1,6 +1,7 @@
 """The training loop of one process: restore, step, log, monitor, save."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,11 @@ class Session:
 
     def _open(self, source: Source, test: Source | None, bank: Source | None) -> None:
         config, folder = self.setup.config, self.folder
-        self.state, self.start = self._restore()
+        self.feed = Feed(self.setup, source, self.mesh)
+        create = creator(self.setup, out_shardings=self.replicated)
+        wanted = devices.abstract(jax.eval_shape(create), self.replicated)
+        self.compiling = self.feed.compile_ahead(wanted)
+        self.state, self.start = self._restore(create, wanted)
         # Only the first process writes; the others take part in the computation alone.
         if processes.is_first():
             self.writer = MetricWriter(
@@ -118,9 +123,8 @@ class Session:
         panel_every = max(1, round(config.monitor.every_epochs * self._epoch))
         # A collapse must be found within two epochs, however rare the panels are.
         early = {round(self._epoch * halves / 2) for halves in (1, 2, 3, 4)}
-        feed = Feed(self.setup, self.source, self.mesh)
-        step_fn = feed.compile()
-        batches = feed.inputs(self.start, total, on_replaced=self.skipped.add)
+        step_fn = self.compiling.result()
+        batches = self.feed.inputs(self.start, total, on_replaced=self.skipped.add)
         progress = Progress(
             total, self.start, batch_size=config.batch_size, quiet=self.quiet
         )
@@ -160,9 +164,9 @@ class Session:
     def _epoch(self) -> int:
         return self.setup.steps_per_epoch
 
-    def _restore(self) -> tuple[TrainState, int]:
-        create = creator(self.setup, out_shardings=self.replicated)
-        wanted = devices.abstract(jax.eval_shape(create), self.replicated)
+    def _restore(
+        self, create: Callable[[], TrainState], wanted: Any
+    ) -> tuple[TrainState, int]:
         found = self.checkpoints.restore_latest(wanted)
         if found is None:
             return create(), 0

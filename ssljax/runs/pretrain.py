@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ssljax import methods
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
 from ssljax.data import Source
+from ssljax.data.script import check_script
 from ssljax.runs import errors, processes
 from ssljax.runs.describe import describe
 from ssljax.runs.folder import RunFolder
@@ -67,17 +69,23 @@ def pretrain(
     quiet = quiet or not processes.is_first()
     given = train is not None
     source = train if given else load_split(config, train=True)
-    setup = prepare(config, source)
+    if source.images is None and config.data.workers:
+        check_script()  # before the minutes of compiling
+    monitored = config.monitor.every_epochs and config.monitor.knn_examples
+    wanted, bank = test is None and not given and bool(monitored), None
+    # Decoding the test images takes about as long as tracing the step.
+    with ThreadPoolExecutor(1, "test images") as pool:
+        loading = pool.submit(_optional_test, config, source) if wanted else None
+        setup = prepare(config, source)
+    if loading is not None:
+        test = loading.result()
+        if test is not None and config.data.labelled_split is not None:
+            bank = load_split(config, train=True, labelled=True)
     mesh = devices.make_mesh(
         count=config.devices.count,
         batch_size=config.batch_size,
         microbatch=config.devices.microbatch,
     )
-    bank = None
-    if test is None and not given and config.monitor.knn_examples:
-        test = _optional_test(setup, source)
-        if test is not None and config.data.labelled_split is not None:
-            bank = load_split(config, train=True, labelled=True)
     check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
     folder = RunFolder(workdir)
     words = list(command or sys.argv)
@@ -137,11 +145,11 @@ def _check_same_data(folder: RunFolder, record: DataRecord) -> None:
             )
 
 
-def _optional_test(setup: Setup, source: Source) -> Source | None:
+def _optional_test(config: Config, source: Source) -> Source | None:
     if not source.labelled:
         return None
     try:
-        return load_split(setup.config, train=False, image_shape=source.image_shape)
+        return load_split(config, train=False, image_shape=source.image_shape)
     except ValueError as error:
         print(f"no kNN monitor: {error}")
         return None

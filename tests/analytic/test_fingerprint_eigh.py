@@ -77,7 +77,7 @@ def test_the_entropy_of_the_spectrum_by_eigh():
 
 
 def test_the_error_falls_with_the_square_of_the_split():
-    """So that the split is no offset: the mean over both orders loses first order."""
+    """So the split adds no offset: the mean over both orders drops first order."""
     spectrum = np.ones(4)
     expected = distance_rates(spectrum, 0.7)
     errors = []

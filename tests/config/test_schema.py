@@ -22,7 +22,6 @@ from ssljax.config import (
 )
 from ssljax.config.checks import ConfigError, nearest
 from ssljax.config.serialize import differences, flatten, from_json, to_json
-from ssljax.data.names import nearest as nearest_of_data
 
 UNUSUAL = Config(
     method=MethodConfig(
@@ -266,4 +265,3 @@ def test_a_number_that_is_too_large_names_the_limit(key, value, allowed):
 )
 def test_only_a_misspelling_gets_a_hint(name, allowed, meant):
     assert nearest(name, allowed) == (f"; did you mean {meant!r}?" if meant else "")
-    assert nearest_of_data(name, allowed) == meant

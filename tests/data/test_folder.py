@@ -20,7 +20,7 @@ def write(path, value=0, size=(40, 36), **options):
 
 @pytest.fixture
 def classes(tmp_path):
-    """Thirty images per class; the value of the pixels tells them apart."""
+    """Thirty images per class, each with pixels of a value of its own."""
     for c, name in enumerate(["cat", "ant", "bee"]):
         for i in range(30):
             write(tmp_path / name / f"{i:02}.png", 60 * c + i)
@@ -153,7 +153,7 @@ def test_unreadable_files_are_listed_and_never_fatal(classes, store):
     train.mkdir()
     for name in ("ant", "bee", "cat"):
         (classes / name).rename(train / name)
-    write(classes / "test" / "ant" / "x.png")
+    write(classes / "test" / "ant" / "x.png", 200)
     (train / "ant" / "empty.png").write_bytes(b"")
     (train / "ant" / "text.jpg").write_text("not an image")
     whole = (train / "bee" / "03.png").read_bytes()

@@ -69,6 +69,9 @@ def test_take_refuses_indices_outside(index):
         (images(), [0, 1], r"6 images need labels \[6\], got \(2,\)"),
         (images(), [0, 1, 2, 3, 4, -2], "got -2"),
         (images(), np.zeros(6), "integers, got float64"),
+        (images(side=9).transpose(0, 3, 1, 2), None, r"\[N, C, H, W\]; pass images.tr"),
+        (images(), [0, 1, 2, 3, 4, 2**31], "up to 2147483648; number the classes"),
+        (images(), [0, 1, 2, 3, 4, 10_000], "up to 10000; number the classes from 0"),
     ],
 )
 def test_wrong_arrays_are_named(pixels, labels, message):

@@ -26,8 +26,8 @@ FLOORS = (
     ("training",),
     ("methods",),
     ("analytic",),
-    ("models",),
-    ("losses", "data", "evaluation", "config"),
+    ("models", "data"),
+    ("losses", "evaluation", "config"),
 )
 # The front door imports from every floor; the floors may import these names of it.
 DOORS = ("__init__", "__main__")

@@ -1,21 +1,12 @@
-"""Functions of symmetric matrices: values, derivatives of every order, iterations."""
-
-import itertools
+"""Functions of symmetric matrices: values, and derivatives of every order."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from loss_inputs import rotation
+from matrices import SPECTRA, symmetric, with_spectrum
 
-from ssljax.losses.matrix_functions import (
-    cholesky,
-    coupled_iteration,
-    eigh,
-    iterated_inverse_root,
-    matrix_function,
-    plain_iteration,
-)
+from ssljax.losses.matrix_functions import eigh, matrix_function
 
 FUNCTIONS = {
     "inverse root": (lambda x: x**-0.5, lambda x: x**-0.5),
@@ -23,23 +14,7 @@ FUNCTIONS = {
     "logarithm": (jnp.log1p, np.log1p),
     "constant": (lambda x: 2.0, lambda x: 2.0 + 0 * x),
 }
-SPECTRA = {
-    "distinct": [0.3, 0.9, 1.7, 4.0],
-    "all equal": [2.0, 2.0, 2.0, 2.0],
-    "two pairs": [0.5, 0.5, 3.0, 3.0],
-    "nearly equal": [1.0, 1.0 + 1e-9, 1.0 + 1e-4, 2.0],
-}
 SINGULAR = {"two zeros": [0.0, 0.0, 1.0, 2.0], "three zeros": [0.0, 0.0, 0.0, 1.0]}
-
-
-def with_spectrum(values, seed=0):
-    q = rotation(len(values), seed)
-    return (q * np.asarray(values)) @ q.T
-
-
-def symmetric(n, seed):
-    a = np.random.default_rng(seed).normal(size=(n, n))
-    return a + a.T
 
 
 def inner_product(g, seed=1, n=4):
@@ -271,135 +246,6 @@ def test_vmap_agrees_with_the_plain_call(float64):
         np.testing.assert_allclose(gradients[i], gradient, rtol=1e-12, atol=1e-13)
 
 
-def test_eigh_has_a_derivative_where_the_eigenvalues_are_distinct(float64):
-    weight, direction, step = symmetric(4, 1), symmetric(4, 5), 1e-4
-    s = with_spectrum(SPECTRA["distinct"])
-
-    def f(s):
-        values, vectors = eigh(s)
-        return jnp.sum(weight * vectors) + jnp.sum(values**2)
-
-    @jax.jit
-    def found(s):
-        forward = jax.jvp(f, (s,), (jnp.asarray(direction),))[1]
-        return f(s), jnp.vdot(jax.grad(f)(s), direction), forward
-
-    ends = [found(s + k * step * direction)[0] for k in (1, -1)]
-    _, reverse, forward = found(s)
-    numeric = (ends[0] - ends[1]) / (2 * step)
-    np.testing.assert_allclose([reverse, forward], numeric, rtol=1e-5)
-
-
-def test_eigh_stays_finite_in_an_eigenspace_and_fixes_its_signs(float64):
-    s = np.diag([2.0, 2.0, 5.0])
-
-    @jax.jit
-    def found(s):
-        return *eigh(s), jax.grad(lambda s: jnp.sum(eigh(s)[1] ** 3))(s)
-
-    values, vectors, gradient = found(s)
-    np.testing.assert_allclose((vectors * values[None, :]) @ vectors.T, s, atol=1e-14)
-    assert np.isfinite(gradient).all()
-    matrices = [with_spectrum(SPECTRA["distinct"], seed) for seed in range(5)]
-    _, vectors = jax.jit(jax.vmap(eigh))(np.stack(matrices))
-    for matrix in np.asarray(vectors):
-        assert all(c[np.argmax(abs(c))] > 0 for c in matrix.T)
-
-
-@jax.jit
-def cholesky_and_gradient(s):
-    return cholesky(s), jax.grad(lambda s: jnp.sum(cholesky(s)))(s)
-
-
-def test_cholesky_is_exact_where_it_exists(float64):
-    s = with_spectrum([1e-6, 0.5, 2.0, 8.0])
-    lower, _ = cholesky_and_gradient(s)
-    np.testing.assert_allclose(lower, np.linalg.cholesky(s), rtol=1e-12)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_cholesky_of_a_singular_matrix_is_close_to_a_root(dtype, float64):
-    for values in ([0.0] * 4, [0.0, 0.0, 0.0, 2.0], [0.0, 1, 2, 3]):
-        s = with_spectrum(values).astype(dtype)
-        lower, gradient = cholesky_and_gradient(s)
-        assert lower.dtype == dtype
-        assert np.isfinite(gradient).all()
-        if max(values) > 0:
-            bound = 40 * float(np.finfo(dtype).eps) * max(values)
-            np.testing.assert_allclose(lower @ lower.T, s, atol=bound)
-        else:
-            np.testing.assert_allclose(lower, np.eye(4))
-
-
-ITERATIONS = {
-    iterate: jax.jit(iterate, static_argnums=1)
-    for iterate in (plain_iteration, coupled_iteration, iterated_inverse_root)
-}
-
-
-def test_the_two_iterations_are_the_same_map(float64):
-    s = with_spectrum([0.01, 0.1, 0.3, 0.59])
-    for steps in (0, 1, 4, 7):
-        plain, coupled, chosen = (f(s, steps) for f in ITERATIONS.values())
-        np.testing.assert_allclose(coupled, plain, rtol=0, atol=1e-12)
-        np.testing.assert_array_equal(chosen, plain)
-
-
-def test_many_steps_reach_the_inverse_root(float64):
-    # Twenty plain steps on this matrix would be lost in amplified rounding.
-    values = np.array([0.001, 0.1, 0.3, 0.599])
-    s, expected = with_spectrum(values), with_spectrum(values**-0.5)
-    found = ITERATIONS[iterated_inverse_root](s, 20)
-    np.testing.assert_allclose(found, expected, rtol=1e-10)
-    narrow = s.astype(np.float32)
-    errors = [
-        float(np.abs(ITERATIONS[f](narrow, 20) - expected).max())
-        / np.abs(expected).max()
-        for f in (plain_iteration, coupled_iteration)
-    ]
-    assert not errors[0] < 0.1 and errors[1] < 1e-3
-
-
-@pytest.mark.slow
-def test_the_stable_form_is_accurate_for_many_steps():
-    """Seven plain steps are exact, and eleven coupled ones; see item 18 for more."""
-    n = 256
-    # Condition 8.3e3. A dominant eigenvalue is what the plain recursion cannot bear.
-    values = np.arange(1.0, n + 1) ** -1.627
-    values /= values.sum()
-    matrix = with_spectrum(values)
-    exact, vectors = np.linalg.eigh(matrix)
-    for iterate, steps, bound in [
-        *((plain_iteration, steps, 1e-5) for steps in (4, 5, 7)),
-        *((coupled_iteration, steps, 1e-3) for steps in (8, 11, 15)),
-    ]:
-        f = np.ones_like(exact)
-        for _ in range(steps):
-            f = 1.5 * f - 0.5 * exact * f**3
-        reference = (vectors * f) @ vectors.T
-        gap = np.asarray(ITERATIONS[iterate](matrix.astype("f"), steps)) - reference
-        assert np.linalg.norm(gap) < bound * np.linalg.norm(reference)
-
-
-def test_the_gradient_of_the_iteration_is_symmetric_in_permutations(float64):
-    # A permutation of the axes permutes value and gradient alike.
-    s, weight = with_spectrum([0.1, 0.2, 0.3, 0.4]), symmetric(4, 1)
-    order = np.array([2, 0, 3, 1])
-    permuted = np.ix_(order, order)
-    for f, steps in itertools.product((plain_iteration, coupled_iteration), (2, 5)):
-
-        @jax.jit
-        @jax.grad
-        def gradient(s, w, f=f, steps=steps):
-            return jnp.sum(w * f(s, steps))
-
-        np.testing.assert_allclose(
-            gradient(s[permuted], weight[permuted]),
-            gradient(s, weight)[permuted],
-            rtol=1e-10,
-        )
-
-
 def inverse_root(s):
     return matrix_function(s + jnp.eye(3), lambda x: x**-0.5)
 
@@ -428,15 +274,3 @@ def test_derivatives_through_a_scan_are_those_of_a_vmap(order, root, float64):
 
     scanned, mapped = jax.jit(lambda b: [of(m, b) for m in (scan, jax.vmap)])(blocks)
     np.testing.assert_allclose(scanned, mapped, rtol=1e-9, atol=1e-12)
-
-
-def test_a_batch_of_batches_is_decomposed_as_each_matrix_alone(float64):
-    s = np.stack([symmetric(3, seed) for seed in range(6)]).reshape(2, 3, 3, 3)
-
-    def exponential(s):
-        return matrix_function(s, jnp.exp)
-
-    together = jax.jit(jax.vmap(jax.vmap(exponential)))(s)
-    alone = jax.jit(exponential)
-    each = [[alone(one) for one in row] for row in s]
-    np.testing.assert_allclose(together, np.array(each), rtol=1e-12)

@@ -1,38 +1,19 @@
+"""The report's page."""
+
 import html
 import html.parser
 import json
 import math
-import platform
 import re
-from dataclasses import replace
 
-import jax
 import numpy as np
 import pytest
-from faulty import TINY
-from interrupted import images
+from report_page import SECTIONS, Headings
 
-from ssljax.config import MonitorConfig
 from ssljax.reports import build_report, fonts
-from ssljax.reports.arrays import gather, principal_components
-from ssljax.reports.report import report
-from ssljax.runs.evaluate import evaluate
+from ssljax.reports.arrays import gather
 from ssljax.runs.folder import RunFolder
-from ssljax.runs.pretrain import pretrain
 
-SECTIONS = [
-    "What this run is",
-    "Evaluation",
-    "Alarms and warnings",
-    "Training curves",
-    "Spectrum",
-    "Eigenvalues",
-    "Contact sheet",
-    "Map of the test features",
-    "Confusion matrix",
-    "Configuration",
-    "Environment",
-]
 CLASSES = ["disc", "square", "ring", "cross"]
 
 
@@ -73,6 +54,8 @@ CONFIG = {
     # Of another version, which must not cost the settings that are known.
     "remark": "<script>alert(1)</script>",
 }
+
+
 LAUNCH = {
     "command": ["ssljax", "pretrain", "--remark", "two words"],
     "commit": "0123abc",
@@ -81,8 +64,14 @@ LAUNCH = {
     "versions": {"ssljax": "0.1.0", "jax": "0.10.2", "flax": "0.12.8"},
     "started": "2030-01-02T03:04:05+00:00",
 }
+
+
 LATER = LAUNCH | {"commit": "456def", "started": "2030-02-03T04:05:06+00:00"}
+
+
 ENVIRONMENT = {"launches": [LAUNCH, LAUNCH, LATER]}
+
+
 EVALUATION = {
     "step": 1950,
     "rows": [
@@ -146,26 +135,6 @@ def inputs():
         "labels": labels,
         "confusion": 40 * np.eye(4, dtype=int) + rng.integers(0, 5, (4, 4)),
     }
-
-
-class Headings(html.parser.HTMLParser):
-    def __init__(self, page):
-        super().__init__()
-        self.here, self.found, self.images = [], [], 0
-        self.feed(page)
-        assert self.here == []
-
-    def handle_starttag(self, tag, attrs):
-        self.images += tag == "img"
-        if tag not in ("meta", "img"):
-            self.here.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.here.pop() == tag
-
-    def handle_data(self, data):
-        if self.here and self.here[-1] == "h2":
-            self.found.append(data)
 
 
 def test_a_whole_run_becomes_one_page_and_six_pictures(run):
@@ -330,31 +299,6 @@ def test_an_alarm_in_the_metrics_keeps_the_numbers_of_its_record(tmp_path):
     assert (tmp_path / "report" / "spectrum.png").exists()
 
 
-@pytest.mark.parametrize("n, f", [(60, 5), (5, 60)])
-def test_principal_components_are_those_of_the_covariance(n, f):
-    rng = np.random.default_rng(3)
-    x = rng.normal(size=(n, f)) * np.linspace(3, 0.5, f)
-    points, explained = principal_components(x)
-    variances = np.linalg.eigvalsh(np.cov(x.T))[::-1]
-    np.testing.assert_allclose(points.var(axis=0, ddof=1), variances[:2], rtol=1e-5)
-    np.testing.assert_allclose(explained, variances[:2] / variances.sum(), rtol=1e-9)
-    assert abs(np.corrcoef(points.T)[0, 1]) < 1e-5
-
-
-@pytest.mark.parametrize("n, f", [(60, 5), (5, 60)])
-def test_the_sign_of_a_component_does_not_depend_on_the_order_of_rows(n, f):
-    x = np.random.default_rng(4).normal(size=(n, f)) * np.linspace(3, 0.5, f)
-    points, _ = principal_components(x)
-    turned, _ = principal_components(x[::-1])
-    np.testing.assert_allclose(turned[::-1], points, atol=1e-5)
-
-
-@pytest.mark.parametrize("x", [np.ones((4, 3)), np.ones((1, 3)), np.ones((4, 1))])
-def test_collapsed_features_map_to_the_origin(x):
-    points, explained = principal_components(x)
-    assert points.shape == (len(x), 2) and not points.any() and not explained.any()
-
-
 def test_features_that_are_not_finite_are_left_out_and_reported(tmp_path):
     given = inputs()
     given["features"][:3] = np.nan
@@ -407,61 +351,6 @@ def test_names_that_no_font_can_draw_are_in_the_caption(brief, monkeypatch):
     )
     # Below the map and the confusion matrix.
     assert page.count(caption) == 2
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory):
-    """A run of the program, resumed once, evaluated and reported."""
-    workdir = tmp_path_factory.mktemp("real") / "run"
-    config = replace(TINY, epochs=1, monitor=MonitorConfig(every_epochs=0))
-    words = ["ssljax", "pretrain", "a recipe.py"]
-    for _ in range(2):
-        pretrain(config, workdir, train=images(), command=words, quiet=True)
-    evaluate(workdir, protocols=("knn",), train=images(), test=images())
-    report(workdir, train=images(), test=images())
-    return workdir
-
-
-def test_a_real_run_says_what_it_was_made_with(real):
-    page = (real / "report.html").read_text("utf-8")
-    text = " ".join(html.unescape(re.sub("<[^>]*>", " ", page)).split())
-    first, second = RunFolder(real).load_environment().launches
-    assert first.commit and re.fullmatch("[0-9a-f]{40}(-dirty)?", first.commit)
-    for fact in (
-        "Command ssljax pretrain 'a recipe.py'",
-        f"Commit {first.commit}",
-        f"Device {jax.device_count()} x {jax.local_devices()[0].device_kind}",
-        f"jax {jax.__version__}",
-        f"numpy {np.__version__}",
-        f"Python {platform.python_version()}",
-        f"Started {first.started[:10]}",
-        "Resumed once, last",
-        "All 2 launches",
-        f"Launch 2, {second.started[:10]}",
-        "Data arrays (train), 64 images, 12x12x3, 3 classes Encoder micro (width 1",
-        "Method simclr (temperature 0.1)",
-        "Epochs 1 planned; last logged step 4",
-    ):
-        assert fact in text, fact
-    assert "not recorded" not in text
-    assert Headings(page).found == SECTIONS
-
-
-def test_a_real_run_has_its_evaluation_as_one_table(real):
-    page = (real / "report.html").read_text("utf-8")
-    (table,) = re.findall(r'<table class="scores">.*?</table>', page, re.DOTALL)
-    heads = re.findall(r'<th scope="col">(.*?)</th>', table)
-    assert heads == ["Representation", "knn k=1", "knn k=5", "knn k=20"]
-    names = re.findall(r'<th scope="row">(.*?)</th>', table)
-    assert names == ["encoder", "untrained network", "raw pixels", "majority class"]
-    cells = re.findall(r"<td.*?>(?:<strong>)?([0-9.]+)<", table)
-    rows = RunFolder(real).load_evaluation().rows
-    expected = [f"{row.accuracy:.2f}" for row in rows]
-    # The last row of the file is shown in every column.
-    assert cells == expected[:-1] + 3 * expected[-1:]
-    assert float(expected[-1]) == round(
-        100 * np.bincount(images().labels).max() / 64, 2
-    )
 
 
 def test_results_that_cannot_be_read_are_not_called_missing(brief):

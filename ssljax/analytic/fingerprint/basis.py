@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-# Sign changes tried for a basis that has no bent function.
+# Sign changes tried on a basis without a bent function.
 _TRIES = 256
 
 
@@ -21,8 +21,8 @@ def spread_basis(modes: int) -> np.ndarray:
     a channel's share of a mode lies between 0 and 2 / M and is 1 / M on average only,
     so that channels differ in variance where modes do, and a loss that looks at single
     channels (VICReg's hinge, Barlow Twins' standardisation) moves modes of one size
-    and one correlation at slightly different rates. Losses that see rotations of the
-    embedding only do not tell.
+    and one correlation at slightly different rates. Losses that do not depend on the
+    embedding's rotation are unaffected.
 
     Args:
         modes: number M of modes and channels, >= 1.
@@ -51,7 +51,7 @@ def _hartley(modes: int) -> np.ndarray:
     angle = 2.0 * np.pi * np.outer(np.arange(modes), np.arange(modes)) / modes
     matrix = (np.cos(angle) + np.sin(angle)) / np.sqrt(modes)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (_TRIES, modes))
-    # A mode's share of the channels' mean, in units of 1 / M: best is 1 for all modes.
+    # Each mode's share of the channels' mean, in units of 1 / M; ideally 1 for all.
     shares = (signs @ matrix) ** 2
     best = np.argmin(np.ptp(shares, axis=1))
     return signs[best][:, None] * matrix

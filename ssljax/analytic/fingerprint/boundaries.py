@@ -14,7 +14,7 @@ from ssljax.analytic.fingerprint.losses import FINGERPRINTED
 from ssljax.analytic.inputs import check_between, check_choice, check_positive
 from ssljax.analytic.precision import in_float64
 
-# Inside of VICReg's standard deviation.
+# The eps in VICReg's standard deviation.
 _EPS = 1e-4
 
 

@@ -105,7 +105,7 @@ def transformed_alignment(spectrum, correlation, variance: Callable) -> jax.Arra
 
 
 def _quarter_power(spectrum, correlation, kappa):
-    # The distance is a mean over N, the covariance one over N - 1.
+    # The distance divides by N, the covariance by N - 1.
     def variance(value):
         return (kappa * value) ** 0.5 / kappa
 

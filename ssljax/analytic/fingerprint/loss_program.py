@@ -9,9 +9,9 @@ from jax.extend import core
 
 # Decompositions whose derivative divides by differences of eigenvalues.
 _DECOMPOSITIONS = frozenset({"eigh", "eig", "svd", "schur"})
-# What has a derivative rule of its own answers for the decompositions inside.
+# A function with its own derivative rule is trusted with the decompositions inside.
 _RULED = ("custom_jvp_call", "custom_vjp_call", "custom_rule")
-# Results are fed back into the next turn, so that every argument reaches them all.
+# Results feed the next iteration, so every argument may reach every result.
 _LOOPS = ("scan", "while")
 # How a value depends on the embeddings: not at all, or at least through a
 # stop-gradient, or differentiably.
@@ -27,7 +27,7 @@ class LossProgram:
         decomposed: the gradient goes through a decomposition such as
             `jnp.linalg.eigh`, and is not finite where two eigenvalues are equal.
         decomposed_in_full: the same for derivatives of the gradient, which also go
-            through what stop-gradients hide from it.
+        through the parts behind stop-gradients.
 
     >>> with jax.enable_x64(True):
     ...     program = LossProgram(lambda a, b: jnp.linalg.eigh(a.T @ b)[0][0], (4, 2))

@@ -33,8 +33,8 @@ from ssljax.analytic.inputs import check_between, check_choice, check_whole
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.text import described
 
-# A drift below this share of the largest rate counts as none: an eps in a
-# standardisation sees a scale.
+# A drift below this share of the largest rate counts as none: the eps in a
+# standardisation depends on the scale.
 _NEGLIGIBLE = 1e-3
 
 
@@ -46,8 +46,8 @@ class Fingerprint(NamedTuple):
     scale: float
     """Eigenvalue at which an isotropic spectrum rests, NaN where there is none."""
     drift: float
-    """``d log lambda / dt`` of the isotropic spectrum at the reference: 0 at rest and
-    where the loss sees no scale, negative where everything shrinks."""
+    """``d log lambda / dt`` of the isotropic spectrum at the reference: 0 at a fixed
+    point or if the loss ignores scale, negative if everything shrinks."""
     reference: float
     """Eigenvalue of the other modes: ``scale``, or 1."""
     growth: float
@@ -97,7 +97,7 @@ class Fingerprint(NamedTuple):
 
     @property
     def size(self) -> str:
-        """Return what becomes of the scale: its fixed point, or a word."""
+        """Return the scale's fixed point, or a word for its fate without one."""
         if not np.isnan(self.scale):
             return f"{self.scale:.3g}"
         if abs(self.drift) <= _NEGLIGIBLE * self.force or self.force == 0:
@@ -116,7 +116,7 @@ def spectral_fingerprint(
     seed: int = 0,
     views: TwoViews | None = None,
 ) -> Fingerprint:
-    """Measure what a pure loss of two views does to each eigenvalue.
+    """Measure how a pure loss of two views changes each eigenvalue.
 
     One mode is moved through all sizes while the others stay where the loss itself
     holds an isotropic spectrum (at 1 where it does not). Rates are `jax.grad` of the
@@ -124,8 +124,8 @@ def spectral_fingerprint(
     stop-gradient is constant for the descent and not for the question asked here.
 
     Args:
-        loss: pure scalar function of two embeddings ``[N, M]``; what else it needs
-            (keys, predictors, weights) is closed over. See `FINGERPRINTED`.
+        loss: pure scalar function of two embeddings ``[N, M]``; it closes over all else
+        it needs (keys, predictors, weights). See `FINGERPRINTED`.
         correlation: of the two views in every mode, in (0, 1].
         modes: number M of modes and channels, see `gaussian_views`.
         samples: number of pairs; None takes about 256.

@@ -28,7 +28,7 @@ from ssljax.analytic.text import short
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 BASES = ("spread", "axes")
-# Numbers in an array of inputs: half a GiB.
+# Largest number of entries in an array of inputs: half a GiB.
 _MOST_NUMBERS = 2**26
 
 
@@ -42,7 +42,7 @@ class TwoViews(NamedTuple):
     source: jax.Array
     """``[N, M]``: the part shared by the views; white together with ``noise``."""
     noise: jax.Array
-    """``[N, M]``: what they do not share."""
+    """``[N, M]``: the part in which the views differ."""
     basis: jax.Array
     """``[M, M]``, orthogonal: channels in rows, modes in columns."""
 

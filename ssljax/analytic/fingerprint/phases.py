@@ -1,4 +1,4 @@
-"""Phase diagrams: what becomes of a mode, over two settings of a loss."""
+"""Phase diagrams: the fate of a mode, over two settings of a loss."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ from ssljax.analytic.text import short
 __all__ = ["REGIMES", "PhaseMap", "axes_of", "axis_range", "phase_map"]
 
 CORRELATION = "correlation"
-# Axes on which a few hundredths differ as much as a few units: drawn in logarithms.
+# Axes on which ratios matter, drawn with a logarithmic scale.
 # Below the least temperature the softmax has one term; an exponent of 2 is C^2.
 _RANGES = {
     CORRELATION: (0.02, 0.98),
@@ -229,7 +229,7 @@ def _boundary(
     others: float | None,
     shape: tuple[int, ...],
 ) -> np.ndarray | None:
-    """Return the formula's correlation per x; None where there is no formula."""
+    """Return the formula's correlation per x; None without a formula."""
     samples, modes = shape
     spread = modes == 1 << (modes.bit_length() - 1)
     known = isinstance(loss, str) and loss in BOUNDARIES and others not in (None, 1.0)

@@ -10,7 +10,7 @@ from ssljax.analytic.fingerprint.loss_program import checked_program
 from ssljax.analytic.fingerprint.model import Loss, TwoViews
 from ssljax.analytic.fingerprint.splitting import coincide, split_factors
 
-# Rates of spectra, and what of each may be rounding.
+# Rates of spectra, and the part of each that may be rounding.
 Rates = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 LEVELS = np.logspace(-4, 1, 16)
@@ -18,10 +18,10 @@ _SCALES = np.logspace(-6, 4, 24)
 _BATCH = len(_SCALES)  # spectra per compiled call
 SMALL = 1e-4
 SMALLER = 1e-5
-# Shares below which a rate is rounding: of the largest one, or of the pulls of single
+# Shares below which a rate is rounding: of the largest rate, or of the pulls of single
 # samples, which cancel; the inverse roots of whitening have condition 1 / SMALL.
 NOISE = 1e-7
-# Change of a level that leaves a force almost the same, but not its rounding.
+# A change of level this small hardly changes a force, but does change its rounding.
 NEARBY = 1.0 + 1e-6
 
 
@@ -30,9 +30,9 @@ def log_rates_and_rounding(
 ) -> tuple[jax.Array, jax.Array]:
     """Return `log_rates` as a sum over samples, and how much may be rounding.
 
-    Every sample pulls an amplitude its own way. Where the pulls cancel, what is left of
-    them is not a force; as a share of their sizes this does not depend on the loss's
-    unit.
+    Every sample pulls an amplitude its own way. Where the pulls cancel, the remainder
+    is rounding and not a force; as a share of their sizes it does not depend on the
+    loss's unit.
 
     Args:
         loss: pure scalar function of two embeddings ``[N, M]``.
@@ -132,13 +132,13 @@ def resting_levels(
         cases: number of losses, or of settings of one.
 
     Returns:
-        Levels ``[cases]``, NaN where there is no rest.
+        Levels ``[cases]``, NaN without a fixed point.
     """
     levels, found = np.tile(_SCALES, (cases, 1)), np.full(cases, np.nan)
     searching = np.full(cases, True)
     for turn in range(3):
         rates, rounding = isotropic(levels)
-        # A loss without a scale has rates that are rounding, of either sign.
+        # If a loss ignores scale, its rates are rounding errors of either sign.
         rates = np.where(np.abs(rates) > rounding, rates, 0.0)
         for case in np.flatnonzero(searching):
             place = _fall(levels[case], rates[case], strict=turn == 0)
@@ -231,7 +231,7 @@ def threshold(uncorrelated: float, equal_views: float, floor: float) -> float:
     if slope <= floor:
         return float("-inf") if equal_views > 0 else float("inf")
     root = -uncorrelated / slope
-    # A loss of the distance alone has its root at 1, to within rounding.
+    # A loss of distances only has its root at 1, up to rounding.
     if root > 1.0 + 1e-6:
         return float("inf")
     return float(root) if root > -1 else float("-inf")

@@ -27,7 +27,7 @@ the others are held; it grows, and differences between modes grow too, or decay.
 _BATCH = 8  # settings that are evaluated side by side
 # A drift below this share of the largest rate counts as none: see `Fingerprint`.
 _NEGLIGIBLE = 1e-3
-# Besides the small mode one of this size tells whether there is any force.
+# Besides the small mode, one of this size shows whether there is any force.
 _MIDDLE = 0.5
 
 
@@ -123,7 +123,7 @@ def _over_cases(function: Callable) -> Callable:
 
     def of(cases: Any) -> list[np.ndarray]:
         count = len(jax.tree.leaves(cases)[0])
-        # Every call has one shape per number of batches, filled up with the last case.
+        # Pad with the last case, so that calls of as many batches share one shape.
         short = -count % _BATCH
 
         def cut(x: Any) -> jax.Array:
@@ -147,14 +147,14 @@ def rest(
         others: correlation of all modes, ``[cases]``.
 
     Returns:
-        Reference levels, 1 where there is no rest, and drifts there; ``[cases]``.
+        Reference levels, 1 without a fixed point, and the drifts there; ``[cases]``.
 
     Raises:
         ValueError: where a gradient is not finite.
     """
     keys = [*hyper, "others"]
     table = np.stack([*hyper.values(), others], axis=1)
-    # Most settings occur often: the rest does not depend on the mode's correlation.
+    # Many settings repeat: the fixed point does not depend on the mode's correlation.
     distinct, place = np.unique(table, axis=0, return_inverse=True)
     columns = dict(zip(keys, distinct.T, strict=True))
     rho = columns.pop("others")

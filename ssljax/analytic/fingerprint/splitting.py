@@ -20,8 +20,8 @@ SPLIT = 3e-5
 # The same where derivatives of the rates are taken: these divide by squares of the
 # differences, and rounding and the split's error balance at about 1e-7.
 WIDE_SPLIT = 3e-4
-# Eigenvalues closer than this, relative, count as equal: decomposed by rounding alone
-# they would have finite derivatives that mean nothing.
+# Eigenvalues closer than this, relative, count as equal: if only rounding separates
+# them, their derivatives are finite but meaningless.
 CLOSE = 1e-6
 
 
@@ -36,7 +36,7 @@ def coincide(spectrum: jax.Array) -> jax.Array:
 
 
 def split_factors(modes: int, width: Any = SPLIT) -> jax.Array:
-    """Return what splits amplitudes either way, ``[2, M]``, in opposite orders."""
+    """Return factors that split equal amplitudes in two opposite orders, ``[2, M]``."""
     pattern = np.linspace(-1.0, 1.0, modes) if modes > 1 else np.zeros(1)
     # Eigenvalues are squares of amplitudes.
     return jnp.exp(0.5 * width * jnp.asarray(np.stack([pattern, -pattern])))

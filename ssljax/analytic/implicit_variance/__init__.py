@@ -2,8 +2,8 @@
 
 One theory of non-contrastive learning with a closed-form predictor ``(W W^T)^alpha`` on
 the linear network ``z = W x`` with white inputs: the Euclidean losses mode by mode in
-closed form, the cosine losses as coupled modes, and what becomes of both without the
-predictor or the stop-gradient, with weight decay, a moving target or other noise.
+closed form, the cosine losses as coupled modes, and the fate of both without predictor
+or stop-gradient, and with weight decay, a moving target or other noise.
 
 Times are in units of learning rate x step and losses are those of `ssljax.losses`: one
 direction, the Euclidean ones with their factor 1/2.

@@ -91,7 +91,7 @@ def _averages(p: int, q: int, s: jax.Array, x: jax.Array) -> jax.Array:
         weight = (logit[1] - logit[0]) * share ** (p / 2) * rest ** (q / 2)
         weight = weight / (math.gamma(p / 2) * math.gamma(q / 2))
         form = s[None, :] * (share[:, None] * squares + rest[:, None])  # [nodes, modes]
-    # From where the first mode has not yet decayed to where the last has.
+    # Nodes range from before the first mode's decay to after the last one's.
     smallest, largest = _ends(form)
     low = -jnp.log(largest) - 40.0 / (p + q)
     high = -jnp.log(jnp.maximum(smallest, 1e-14 * largest))

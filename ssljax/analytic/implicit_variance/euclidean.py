@@ -198,7 +198,7 @@ def solve_euclidean(
     check_finite("alpha", alpha)
     start = check_spectrum("start", start)
     noises = {"online_noise": online_noise, "target_noise": target_noise}
-    # Refuses names and numbers that no mode can have.
+    # Check names and ranges.
     euclidean_growth(
         loss=loss,
         stop_gradient=stop_gradient,
@@ -239,7 +239,7 @@ def _euclidean_law(
             x = eigenvalues[0] * jnp.exp(alpha * logs)
             return 2.0 * (constant + linear * x + quadratic * x**2)
 
-        # In logarithms, in which a mode that dies keeps its digits.
+        # In logarithms, so that a dying mode keeps its digits.
         path = integrate(
             velocity, jnp.zeros_like(start), t, estimate_error=False, adjoint=adjoint
         )

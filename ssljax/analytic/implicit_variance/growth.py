@@ -33,7 +33,7 @@ def euclidean_growth(
     target_noise: float | jax.Array = 0.0,
     weight_decay: float | jax.Array = 0.0,
 ) -> Growth:
-    """Return what a setting does to a mode: nothing, recruit it or let it collapse.
+    """Return how a mode grows in a setting, as a polynomial of its level.
 
     Args:
         loss: ``"euclidean"`` or ``"isoloss_euclidean"``.

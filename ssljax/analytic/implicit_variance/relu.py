@@ -127,7 +127,7 @@ def _check(
 def _checked(name: str, weights: jax.Array) -> jax.Array:
     w = check_shape(name, weights, "modes", "inputs")
     check_finite(name, w)
-    # Its rectifier is dead, and has no angle with the others.
+    # Its rectifier is dead, so it has no angle with the others.
     check_positive(f"the length of each row of {name}", jnp.sum(w**2, axis=1))
     return w
 

@@ -183,7 +183,7 @@ def _encoder_law(
 def _checked(
     covariance: ArrayLike, variance: ArrayLike, depth: int, objective: str
 ) -> tuple[jax.Array, jax.Array]:
-    """Return both moments as arrays, and raise for what is out of its range."""
+    """Return both moments as arrays; raise for values out of range."""
     check_choice("objective", objective, OBJECTIVES)
     check_whole("depth", depth, 1)
     check_positive("covariance", covariance)

@@ -90,7 +90,7 @@ def predictor_limits(
     drive, damping = _terms(signal, noise, target_ratio)
     inside = drive**2 - 4.0 * damping * jnp.asarray(weight_decay, float)
     alive = inside >= 0.0
-    # The square root of zero has no derivative; where none lives it is not needed.
+    # The square root has no derivative at zero, where no mode survives anyway.
     root = jnp.sqrt(jnp.where(alive, inside, 1.0))
     high = (drive + root) / (2.0 * damping)
     # By the product of the roots, which does not cancel for a small decay.
@@ -225,7 +225,7 @@ def balanced_time(
     def rate(p: jax.Array) -> jax.Array:
         return p * (drive - damping * p) - decay
 
-    # No root between the two: the sign of the rate is one, and the mode moves there.
+    # Without a root between the two the rate keeps its sign, and the mode gets there.
     low, high = predictor_limits(
         weight_decay, signal=signal, noise=noise, target_ratio=target_ratio
     )
@@ -241,7 +241,7 @@ def balanced_time(
 
 
 def _terms(signal: ArrayLike, noise: ArrayLike, ratio: ArrayLike) -> tuple:
-    """Return what drives an eigenvalue, ``x tau``, and damps it, ``x + noise^2``."""
+    """Return an eigenvalue's drive, ``x tau``, and damping, ``x + noise^2``."""
     signal = jnp.asarray(signal, float)
     return signal * jnp.asarray(ratio, float), signal + jnp.asarray(noise, float) ** 2
 

@@ -148,7 +148,7 @@ def _cosine_law(params: dict, t: jax.Array, *, of: str, adjoint: str) -> jax.Arr
 
 @in_float64
 def decay_clock(t: ArrayLike, weight_decay: ArrayLike) -> jax.Array:
-    """Return the time on which weight decay under a cosine loss is no more seen.
+    """Return the rescaled time that removes weight decay from a cosine loss's flow.
 
     For any data and network, if the loss sees neither the predictor's nor the network's
     scale: the weights of the decaying flow at time t are ``exp(-decay t)`` times those

@@ -1,10 +1,10 @@
-"""The cosine loss with constants for norms: a sixth-order equation per mode.
+"""The cosine loss with constant norms: a sixth-order equation per mode.
 
 In many dimensions the norms of prediction and target hardly vary between samples. With
 their root mean squares in their place a balanced mode (``s = p^2``) follows ``dp/dt =
 p^2 / (N_P N_T) - (1 + noise^2) (N_x p^3 + 2 p^6) / (N_P^3 N_T) - decay p``. The last
-power comes from the fourth moment of one mode. It is as small as what constant norms
-leave out, so that it improves nothing; the checklist measures both.
+power comes from the fourth moment of one mode. It is as small as the terms that
+constant norms leave out, so that it improves nothing; the checklist measures both.
 """
 
 from collections.abc import Callable
@@ -109,7 +109,7 @@ def sixth_order_limits(
     For positive eigenvalues the equation has two fixed points beside zero, one unstable
     and one stable, or none: collapse. The decay enters as ``decay N_P^3 N_T``, so that
     two appear once the norms have shrunk. They are not fixed points of the flow, whose
-    norms shrink for ever, and what does not shrink is the ratio of the modes.
+    norms shrink forever, but the ratio of the modes does not.
 
     Args:
         weight_decay: per unit of time, > 0.
@@ -124,7 +124,7 @@ def sixth_order_limits(
         ValueError: for numbers that are not positive, or a negative noise.
 
     Source: derived, after Bao, 2023 (arXiv 2309.16109). That paper names three regimes
-    of this curve; on positive eigenvalues the number of roots tells two apart.
+    of this curve; on positive eigenvalues the number of roots distinguishes two.
 
     >>> low, high = sixth_order_limits(0.1, norms=(1.0, 1.0, 1.0))
     >>> round(float(low), 4), round(float(high), 4)
@@ -180,7 +180,7 @@ def _root(
         return p - stop(function(p) / slope(p))
 
     p = stop(jax.lax.fori_loop(0, 60, step, stop(start)))
-    # A step doubles the order to which derivatives are right.
+    # Each step doubles the order of the correct derivatives.
     for _ in range(2):
         p = p - function(p) / slope(p)
     return p

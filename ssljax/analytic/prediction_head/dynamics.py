@@ -95,7 +95,7 @@ def descend(
     params = HeadParams(*params)
     check_head(params)
 
-    # The encoder itself is the target unless that is known to lag behind.
+    # The encoder is its own target unless the target is known to lag behind.
     lagging = isinstance(rule.target_decay, jax.Array) or rule.target_decay != 0.0
 
     def loss_of_state(state: Any, *given: jax.Array) -> jax.Array:

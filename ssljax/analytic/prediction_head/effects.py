@@ -1,4 +1,4 @@
-"""What the prediction head does: substitution, acceleration, what is conserved."""
+"""Effects of the prediction head: substitution, acceleration, conserved quantities."""
 
 from typing import NamedTuple
 
@@ -97,7 +97,7 @@ def acceleration(params: HeadParams, data: PatchData) -> Acceleration:
         borrowed**2 * features[0, 0] + borrowed * features[0, 1]
     )
     strengths, aligned = jnp.asarray(data.strengths), w[1, :2]
-    # The strong feature is slowed: what neuron 1 supplies need not be learnt.
+    # The strong feature is slowed: neuron 2 need not learn what neuron 1 supplies.
     loss_of_strong = (
         constants.feature * borrowed * parts[0, 0] * parts[1, 1] ** 2 / parts[1, 0]
     )

@@ -105,7 +105,7 @@ def _frozen_neuron(
         share = (drive / drive[winner]).reshape((1,) * squared.ndim + (-1,))
         return start.reshape(share.shape) / (1 - share * progress) ** 0.25
 
-    # The winner's square when no noise is left bounds it.
+    # Bounded by the winner's square once no noise is left.
     stopped = jax.lax.stop_gradient(length)
     limit = _bisect(
         lambda x: jnp.sum(jax.lax.stop_gradient(along(x)) ** 2) < stopped,
@@ -159,7 +159,7 @@ def _bisect(
     return (low + high) / 2
 
 
-# Gauss and Legendre's rule in each of some cells of unit width.
+# The Gauss-Legendre rule in each of several cells of unit width.
 _CELLS = 40
 _POINTS, _RULE = np.polynomial.legendre.leggauss(12)
 _NODES = (np.arange(_CELLS)[:, None] + (_POINTS[None, :] + 1) / 2).reshape(-1)

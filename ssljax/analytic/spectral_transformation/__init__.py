@@ -1,4 +1,4 @@
-"""Spectral transformations: what they do to eigenvalues, and what training then does.
+"""Spectral transformations: their effect on eigenvalues, and the training they cause.
 
 A transformation multiplies the direction with eigenvalue ``lambda`` of the embedding's
 covariance by ``g(lambda)``; all that decides about collapse is the variance

@@ -162,6 +162,6 @@ def rounding_growth(
             largest = jnp.maximum(1.0, largest * jnp.abs(1.5 - 0.5 * product))
         return jnp.max(largest)
 
-    # Rows by turns: all pairs of thousands of modes would not fit in memory.
+    # Row by row: all pairs of thousands of modes would not fit in memory.
     found = jax.lax.map(of_row, (x, gains.T), batch_size=min(64, x.size))
     return jnp.max(found) / jnp.max(gains[-1])

@@ -276,7 +276,7 @@ def power_law_modes(
     check_positive("exponent", exponent)
     check_between("scale", scale, 0, 1, "()")
 
-    # A contraction by 1 / log(j^a / scale^2) per turn.
+    # Each iteration contracts by 1 / log(j^a / scale^2).
     def turn(_, j: jax.Array) -> jax.Array:
         wait = exponent * jnp.log(j) - 2.0 * jnp.log(scale)
         return jnp.maximum(8.0 * t / wait, 1.0) ** (1.0 / exponent)

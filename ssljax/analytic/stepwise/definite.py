@@ -8,7 +8,7 @@ import numpy as np
 # Below this share of the largest eigenvalue a negative one is rounding: of kernels in
 # float32, or of the steps of a finite difference.
 _ROUNDING = 1e-5
-# Up to this size all eigenvalues take less time than anything else does.
+# Up to this size, computing all eigenvalues is the fastest way.
 _SMALL, _STEPS = 600, 24
 
 
@@ -60,7 +60,7 @@ def ritz_values(
     basis, images = [], []
     scale = 0.0
     for _ in range(min(steps, size)):
-        # Twice, for orthogonality to the last digit.
+        # Twice, for orthogonality to machine precision.
         for _ in range(2):
             for other in basis:
                 vector = vector - other * (other @ vector)

@@ -97,7 +97,7 @@ def _aligned(start: jax.Array, gamma: jax.Array, t: jax.Array) -> jax.Array:
     decay = half**2
     filled = (size * start**2)[None, :] * (1.0 - decay)
     bottom = jnp.where(rises[None, :], decay, 1.0) + filled
-    # A mode of size zero stays there; the floor only keeps 0 / 0 away.
+    # A mode of size zero stays there; the floor only avoids 0 / 0.
     bottom = jnp.maximum(bottom, jnp.finfo(bottom.dtype).tiny)
     return start[None, :] * jnp.where(rises[None, :], 1.0, half) / jnp.sqrt(bottom)
 

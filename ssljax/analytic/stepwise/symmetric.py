@@ -75,7 +75,7 @@ def scaled_modes(
         inside, gap, distinct = _change(values, vectors, tangents[0])
         top = values[:d]
         sizes, slopes = jax.jvp(size, (top,), (jnp.ones_like(top),))
-        # The limit of the two sizes' difference over the gap, less what only turns.
+        # The limit of the two sizes' difference over the gap, less the pure rotation.
         share = jnp.where(distinct[:, :d], sizes[None, :] / gap[:, :d], slopes[None, :])
         change = vectors @ (inside[:, :d] * share)
         return sizes[:, None] * vectors[:, :d].T, change.T

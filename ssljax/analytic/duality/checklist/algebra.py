@@ -1,4 +1,4 @@
-"""Items 1 to 5 and 8: what holds for every embedding."""
+"""Items 1 to 5 and 8: identities and bounds for every embedding."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def identity(given: Given) -> list[Finding]:
         for dtype in (jnp.float64, jnp.float32):
             narrow = z.astype(dtype)
             rows, columns = theory.fourth_powers(narrow)
-            # Either side added up by itself: their difference can be tiny.
+            # Sum each side on its own: their difference can be tiny.
             left = losses.dimension_contrastive(narrow).astype(z.dtype) + columns
             right = losses.sample_contrastive(narrow).astype(z.dtype) + rows
             found.append(jnp.abs(left / right - 1.0))
@@ -88,7 +88,7 @@ def gradients(given: Given) -> list[Finding]:
     def errors(z):
         measured = _gradients(z)
         expected = theory.criterion_gradients(z)
-        # The difference out of the identity, not out of the two formulas.
+        # The difference by the identity, not by the two formulas.
         gap = jax.grad(theory.criterion_gap)(z)
         apart = [a - b for a, b in zip(measured, expected, strict=True)]
         apart.append(measured[1] - measured[0] - gap)
@@ -156,7 +156,7 @@ def bounds(given: Given) -> list[Finding]:
             outside = np.maximum(low - gap, gap - high)
             what = f", unit {unit}, N = {n}, M = {d}"
             findings.append(at_most("farthest outside" + what, outside.max(), 1e-8))
-        # What attains an end: all alike or equal norms the lower, one axis the upper.
+        # Equality cases: identical rows or equal norms below, a single axis above.
         full = np.asarray(theory.double_normalize(normal(given.seed, n, d)))
         one_row = np.eye(1, n).T.repeat(d, axis=1)
         ends = {
@@ -255,7 +255,7 @@ def _flow_findings(seed: int) -> list[Finding]:
     z = jnp.asarray(0.3 * normal(seed, n, d))
     sizes = jnp.linalg.svdvals(z)
     solution = theory.solve_soft_norm_flow(sizes, square=c)
-    # A step's error goes by the curvature: by the draw's largest singular value.
+    # A step's error grows with the curvature: with the draw's largest singular value.
     rate = 0.2 / float(4.0 * (3.0 * jnp.max(sizes) ** 2 - c))
 
     def pulled(criterion, axis):
@@ -264,7 +264,7 @@ def _flow_findings(seed: int) -> list[Finding]:
 
         return loss
 
-    # Two embeddings that do not see each other, in one program.
+    # Two independent embeddings in one program.
     of_samples = pulled(losses.sample_contrastive, 1)
     of_dimensions = pulled(losses.dimension_contrastive, 0)
     path = halved(
@@ -281,7 +281,7 @@ def _flow_findings(seed: int) -> list[Finding]:
         values = solution(t)
         return jnp.concatenate([values, values], axis=1)
 
-    # Half as much again for what is of second order in the step.
+    # Half as much again for terms of second order in the step.
     error = path[0][-1] * _step_error(sizes, solution(path[1]), c).max()
     return against_flow(twice, *path, "spectra under soft L_c and L_nc", 1.5 * error)
 

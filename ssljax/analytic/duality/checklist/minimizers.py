@@ -78,7 +78,7 @@ def welch(given: Given) -> list[Finding]:
         near("L_nc, minimum of L_nc", found["L_nc"]["L_nc"], 0, 1e-6),
         at_least("L_c over the bound there", found["L_nc"]["L_c"] - bound, 1.0),
     ]
-    # Fewer samples than dimensions: rows can be orthogonal, columns then are not.
+    # Fewer samples than dimensions: rows can be orthogonal, but columns cannot.
     few = minimizers({"L_c": objectives["L_c"]}, normal(given.seed, 24, 32))["L_c"]
     return findings + [
         near("L_c of 24 samples in 32 dimensions", few["L_c"], 0, 1e-6),
@@ -95,7 +95,7 @@ def repulsion(given: Given) -> list[Finding]:
     for d in (8, 64, 512):
         z = unit_rows(normal(given.seed, n, d))
         mean = float((z.sum(axis=0) ** 2).sum() - n) / pairs
-        # By the identity, so that no n x n matrix is needed.
+        # By the identity, which needs no n x n matrix.
         square = (
             float(losses.dimension_contrastive(z) - theory.criterion_gap(z)) / pairs
         )
@@ -127,7 +127,7 @@ def repulsion(given: Given) -> list[Finding]:
     for name, best in found.items():
         mean, square = _cosines(best["z"])
         expected = theory.repulsion_optimum(n, d)
-        # No loss comes below the Welch bound, but for rounding of n^2 products, and
+        # No loss falls below the Welch bound, up to the rounding of n^2 products, and
         # none stays 2 % above it.
         rounding, above = n**2 * np.finfo(float).eps, best["L_c"] / bound - 1
         findings.append(

@@ -76,7 +76,7 @@ THEORY = Theory(
         ),
         Item(
             "13",
-            "both criteria of the duality, with the norms that tell them apart",
+            "both criteria of the duality, with the norms by which they differ",
             spectra.duality_rates,
         ),
         Item(

@@ -29,7 +29,7 @@ def fingerprint_picture(found: Mapping[str, Fingerprint]) -> Picture:
     for name, record in found.items():
         shown = record.levels <= 3.0
         rates = record.rates[shown]
-        # Of the range up to the reference; far beyond it some rates are huge.
+        # Limit the axis to rates up to the reference; some are huge far beyond it.
         size = np.abs(record.rates[record.levels <= 1.0]).max()
         size = size if record.force > 0 else 1.0
         lines = []

@@ -68,7 +68,7 @@ def cosine_conservation(given: Given) -> list[Finding]:
     views = gaussian_views(8, samples=128, seed=given.seed)
     found = []
     for exponent in EXPONENTS:
-        # What is conserved is sum_m s_m^(1 + power).
+        # The conserved quantity is sum_m s_m^(1 + power).
         for name, power in (("asymmetric_cosine", 0.0), ("isoloss_cosine", exponent)):
             rates = eigenvalue_rates(
                 predicted(name, exponent), levels, correlation=correlation, views=views
@@ -144,7 +144,7 @@ def cosine_isotropic_rate(given: Given) -> list[Finding]:
         for name, power in (("asymmetric_cosine", 0), ("isoloss_cosine", 1)):
             rates = compiled_rates(predicted(name, exponent), views)
             for level in (0.5, 2.0):
-                # One mode larger and smaller than the others by a small share.
+                # Perturb one mode by a small share, up and down.
                 up, down = (
                     level * np.exp(sign * step * np.eye(8)[0]) for sign in (1.0, -1.0)
                 )
@@ -168,7 +168,7 @@ def collapse_without_predictor(given: Given) -> list[Finding]:
         return losses.asymmetric_euclidean(z1, z2, eye)
 
     def both_branches(z1, z2):
-        # The gradient by the target is that of the same loss with the roles changed.
+        # The gradient in the target is that of the same loss with the roles swapped.
         predictor = power_predictor(z1, 0.5)
         return losses.asymmetric_euclidean(
             z1, z2, predictor

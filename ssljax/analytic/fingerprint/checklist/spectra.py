@@ -78,7 +78,7 @@ def rates_are_derivatives(given: Given) -> list[Finding]:
 def linearized_barlow_twins_rates(given: Given) -> list[Finding]:
     """Check ``d lambda_C/dt = 8 gamma lambda_C (1 - lambda_C)``."""
     levels, rho = spectra(given.seed, 8)
-    # A correlation below 0 has no rest: the mode shrinks.
+    # Below correlation 0 there is no fixed point: the mode shrinks.
     rho[0], rho[1] = -0.4, 0.0
     found = []
     for basis in ("spread", "axes"):
@@ -109,7 +109,7 @@ def spectral_contrastive_rates(given: Given) -> list[Finding]:
     expected = 8.0 * levels * (rho - levels)
     sizes, rates, at_rest = [], [], []
     for copies in (1, 2, 4):
-        # Only pairs i != j repel; repeating the sample changes N and no moment of it.
+        # Only pairs i != j repel. Repeating the sample changes N but no moment of it.
         source, noise = (np.tile(x, (copies, 1)) for x in single[:2])
         views = TwoViews(source, noise, single.basis)  # type: ignore[arg-type]
         rate = compiled_rates(loss, views)

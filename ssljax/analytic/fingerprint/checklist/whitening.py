@@ -1,4 +1,4 @@
-"""Items 10 to 12: rates after whitening and after what falls short of it."""
+"""Items 10 to 12: rates after whitening and after partial whitening."""
 
 from functools import partial
 
@@ -102,6 +102,6 @@ def iterative_normalization_rates(given: Given) -> list[Finding]:
         gap = relative_gap(rates, expected * 63.0 / 64.0)
         found.append(at_most(f"T = {iterations}", gap, 1e-10))
         drift = abs(np.sum(rates)) / np.abs(rates).sum()
-        # Blind to the scale: the trace of a scale-free loss is conserved.
+        # A loss that ignores scale conserves the trace.
         found.append(at_most(f"T = {iterations}: drift of the trace", drift, 1e-11))
     return found

@@ -1,4 +1,4 @@
-"""Items 8 and 9: what collapses without predictor or stop-gradient."""
+"""Items 8 and 9: collapse without predictor or stop-gradient."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -285,7 +285,7 @@ def _gradients(given: Given) -> Sequence[Finding]:
     online = (z2 / length_p - inner * p / length_p**3) / length_z
     target = (p / length_z - inner * z2 / length_z**3) / length_p
     written = -((online @ fixed).T @ x1 + target.T @ x2) / len(x1)
-    # The published toy code takes the wrong norms and the wrong view for the target.
+    # The published toy code uses the wrong norms and the wrong view for the target.
     wrong = (p - inner * z2 / length_p**2) / (length_p * length_z)
     published = -((online @ fixed).T @ x1 + wrong.T @ x1) / len(x1)
     scale = jnp.max(jnp.abs(true))

@@ -84,7 +84,7 @@ def weight_decay(given: Given) -> Sequence[Finding]:
     for decay, pair in known.items():
         away = np.abs(np.subtract(weight_decay_limits(decay), pair)).max()
         findings.append(at_most(f"threshold and limit at {decay:g}", away, 0.0006))
-    # The cosine loss has nothing that restores a scale.
+    # Nothing in the cosine loss restores a scale.
     trace = jnp.sum(found.values["cosine"][0, -1], axis=1)
     at = int(np.argmin(np.abs(np.asarray(found.times[0, -1]) - 5.0)))
     left = trace[at] / trace[0] / np.exp(-2.0 * 0.1 * 5.0)

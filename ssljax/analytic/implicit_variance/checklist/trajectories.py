@@ -80,7 +80,7 @@ def _simulate(w0: jax.Array, x: jax.Array, given: Given) -> list[np.ndarray]:
             return clean, clean + NOISE * noise
         if "predictor" in settings:
             return toy.fresh_views(key, 1000, INPUTS, NOISE)
-        # What the noise adds is of second order; only the rows' plane matters.
+        # The noise adds only second-order terms; only the plane of the rows matters.
         return plane, plane
 
     def loss(weights: list[jax.Array], key: jax.Array) -> jax.Array:

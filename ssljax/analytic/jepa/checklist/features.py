@@ -72,7 +72,7 @@ def times_to_learn(given: Given) -> Sequence[Finding]:
             limit = np.asarray(theory.encoder_limits(**numbers))
             what = f"{name.upper()}, depth {depth}"
             findings += [
-                # The flow is integrated to 1e-9 or so.
+                # The flow is integrated to about 1e-9.
                 at_most(
                     f"{what}: level missed at its time",
                     np.abs(found[name] / level - 1.0).max(),

@@ -66,7 +66,7 @@ def coupled(given: Given) -> Sequence[Finding]:
             start, predictor=predictor, of=of, **numbers
         )
         gap = np.abs(np.asarray(solution(times)) - values).max()
-        # The averages over directions are right to about 1e-6.
+        # The averages over directions are accurate to about 1e-6.
         findings.append(at_most(f"{of}: flow of the loss from theory", gap, 1e-5))
     for name in ("online", "predictor"):
         squares = np.sum(found[name] ** 2, axis=1)
@@ -94,7 +94,7 @@ def clock(given: Given) -> Sequence[Finding]:
         scaled = np.exp(-decay * times)[:, None, None] * without[name]
         gap = np.abs(values - scaled).max() / np.exp(-decay * times[-1])
         findings.append(at_most(f"{name}: relative distance", gap, 1e-6))
-    # What the same decay does to the ratio of two modes, under either loss.
+    # The effect of the same decay on the ratio of two modes, under either loss.
     start = np.array([0.3, 0.5, 0.8])
     params, left, right = network.aligned(start, start, given.seed)
     times = np.linspace(0.0, 6.0, RECORDS)
@@ -104,7 +104,7 @@ def clock(given: Given) -> Sequence[Finding]:
     return [
         *findings,
         near("cosine: smallest mode over the largest", last[0] / last[2], 1.0, 0.01),
-        # Where every Euclidean mode dies their ratio falls on.
+        # Where all Euclidean modes die, their ratio keeps falling.
         at_most("Euclidean: the same", euclidean[0] / euclidean[2], 0.3),
     ]
 
@@ -131,7 +131,7 @@ def concentration(given: Given) -> Sequence[Finding]:
         )
         for k, name in ((False, "constant norms"), (True, "and the sixth order"))
     ]
-    # The loss does not see the scale of the predictor, and the sixth order does.
+    # The loss does not depend on the predictor's scale, but the sixth order does.
     findings += [
         near(
             "error with the sixth order over that without",

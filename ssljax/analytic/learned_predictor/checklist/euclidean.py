@@ -46,7 +46,7 @@ def modes(given: Given) -> Sequence[Finding]:
         exact = np.asarray(solution(times))
         gaps = [np.abs(exact - found[of]).max() for found in steps]
         findings += [
-            # Either integration is right to 1e-8 or so.
+            # Both integrations are accurate to about 1e-8.
             at_most(
                 f"{of}: flow of the loss from theory",
                 np.abs(exact - flow[of]).max(),
@@ -134,7 +134,7 @@ def thresholds(given: Given) -> Sequence[Finding]:
     for share, target_rate in ((0.3, 0.1), (0.3, 10.0), (0.9, 0.1), (1.3, 0.1)):
         decay = share * largest
         low, high = map(float, theory.predictor_limits(decay, noise=noise))
-        # Around the threshold; where all collapse, up to well above any limit.
+        # Around the threshold; if all modes collapse, up to well above any limit.
         start = np.array([0.5, 0.97, 1.03, 2.0]) * (low if np.isfinite(low) else 0.5)
         params, left, right = network.aligned(start, start, given.seed)
         params |= {"target": params["online"]}

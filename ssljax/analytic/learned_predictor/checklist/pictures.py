@@ -17,7 +17,7 @@ DECAY = 0.1
 
 @in_float64
 def pictures(given: Given) -> list[Picture]:
-    """Draw modes under either loss, and what weight decay leaves."""
+    """Draw modes under either loss, and the levels that weight decay leaves."""
     panels = [_euclidean(given.seed), _limits(given.seed), _cosine(given.seed)]
     return [Picture("learned_predictor", panels)]
 

@@ -72,7 +72,7 @@ def substitution(given: Given) -> list[Finding]:
     peaks, when = borrowed.max(axis=1), borrowed.argmax(axis=1)
     lengths = np.linalg.norm(path.w[:, :, 1], axis=2)[np.arange(4), when]
     bound = substitution_bound(ratios, 1.0)
-    # What neuron 2 has given up of its length is what the head has gained.
+    # The head gains the length that neuron 2 loses.
     attained = bound * np.sqrt(np.maximum(1 - lengths**2, 0.0))
     found = [at_most("peak of |E_21| over its bound", (peaks / bound).max(), 1.0)]
     found += [
@@ -140,7 +140,7 @@ def conserved(given: Given) -> list[Finding]:
         values = jax.vmap(lambda p: conserved_quantities(p, rate_ratio=ratio))(path)
         return jnp.abs(values - values[:1])
 
-    # All rates for as many steps as the smallest needs; the others stop being read.
+    # All rates run as many steps as the smallest needs; later records are not read.
     total, every, steps = 150.0, 100, 50_000
     # Every ratio at every rate, in one program.
     both = simulate(

@@ -55,7 +55,7 @@ def descend_on_samples(
 
     params = start()
     wide = jnp.pad(params.w, ((0, 0), (0, dimension - 4)))
-    # Compiles in a tenth of the time of the default generator.
+    # This generator compiles ten times faster than the default one.
     key = jax.random.key(seed, impl="rbg")
     arms = jax.vmap(one, in_axes=(0, None, None))
     run = jax.jit(jax.vmap(arms, in_axes=(None, None, 0)))
@@ -68,7 +68,7 @@ def descend_on_samples(
 @in_float64
 def sampled(given: Given) -> list[Finding]:
     """Compare ``L = sum_j 1 - corr(sum_r E_jr f_r, f_j)`` on drawn samples."""
-    # When the weak feature wins is a matter of luck: 0.68 to 1.32 times the moments'
+    # The step at which the weak feature wins is random: 0.68 to 1.32 times the moments'
     # step at seeds 0 to 19, and a factor of 2.5 with batches of a quarter.
     several = descend_on_samples(
         given.seed, STEPS, every=EVERY, samples=4096, dimension=4, draws=1
@@ -82,7 +82,7 @@ def sampled(given: Given) -> list[Finding]:
     smooth, collapsed = aligned(theory)
     won, expected_won = (int(jnp.argmax(a[:, 3] > 0.5)) for a in (path, smooth))
     end = expected_won + len(path) - 1 - won
-    # The head's entry is nearly at its peak's value for hundreds of steps.
+    # The head's entry stays close to its peak for hundreds of steps.
     peaks = [h[0, :, 1, 0].max() for h in (runs.values.head, theory.head)]
     return [
         near(

@@ -27,7 +27,7 @@ def trace_loss_theorem(given: Given) -> list[Finding]:
         white = models.white_batch(given.seed, 2 * n, n)
         equal = np.full((cases, n), 1.0 / n)
 
-        # What the library makes of a batch with that covariance.
+        # The library's loss on a batch with that covariance.
         def of_batch(x, u, white=white, iterations=iterations):
             z = white @ (u * jnp.sqrt(x)[None, :]) @ u.T
             return models.trace_loss_of(z, iterations, "batch")
@@ -92,8 +92,8 @@ def saturation(given: Given) -> list[Finding]:
     weak, strong = (
         theory.equalizing_rate(8, iterations, observations=256) for iterations in (7, 4)
     )
-    # With Adam the recorded ratio is 19.8. Where it stays depends on the optimiser and
-    # creeps like a logarithm; that it stays far from 1 does not.
+    # With Adam the recorded ratio is 19.8. Its last value depends on the optimiser and
+    # creeps logarithmically; that it stays far from 1 does not depend on either.
     return [
         at_least("eigenvalue ratio at the start", ratios[0], 0.9e4),
         at_least("eigenvalue ratio at the end", ratios[-1], 5.0),
@@ -223,10 +223,10 @@ def _alignment_flow_findings(seed: int) -> list[Finding]:
     cov = turn.T @ (np.diag(1.0 + noise) @ turn)
 
     def eigenvalues(w):
-        # Along the encoder's own directions, which the flow leaves where they are.
+        # Along the encoder's singular vectors, which the flow does not move.
         return jnp.diagonal(out @ w.T @ cov @ w @ out.T)
 
-    # Three encoders that do not see each other, in one program, each at its own pace.
+    # Three independent encoders in one program, each with its own rate.
     pace = {0.0: 1.0, 0.25: 0.4, 0.75: 4.0}
 
     def loss(encoders):

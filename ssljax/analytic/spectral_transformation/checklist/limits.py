@@ -36,8 +36,8 @@ def rounding(given: Given) -> list[Finding]:
     Item 18 of earlier versions.
     """
     n = 256
-    # Condition 8.3e3. How soon the printed order breaks is a matter of the spectrum:
-    # a dominant eigenvalue is what it cannot bear. This one has the recorded errors.
+    # Condition 8.3e3. How soon the printed order breaks depends on the spectrum: a
+    # dominant eigenvalue breaks it first. This one gave the recorded errors.
     x = 8.3e3 ** -(np.linspace(0.0, 1.0, n) ** 0.45)
     x /= x.sum()
     u = models.rotation(given.seed, n)
@@ -46,7 +46,7 @@ def rounding(given: Given) -> list[Finding]:
 
     @jax.jit
     def printed(s, iterations):
-        # The loop's length is an argument, so that all lengths are one program.
+        # The loop's length is an argument, so that all lengths share one program.
         def step(_, p):
             return 1.5 * p - 0.5 * _exact(_exact(_exact(p, p), p), s)
 
@@ -93,8 +93,8 @@ def _weights_of_no_force(seed: int, n: int, cases: tuple[int, ...]):
 
     def terms(share, iterations):
         size = jnp.append(jnp.full(n - 1, 1.0 / (n - 1)), share)
-        # Every sample twice, with the dead direction in either sign: what is odd in it
-        # would outweigh the variance that it adds.
+        # Every sample twice, with either sign of the dead direction: otherwise its odd
+        # terms would outweigh the variance that it adds.
         scaled = [x * jnp.sqrt(rho * size)[None, :] for x in views]
         z = jnp.stack([jnp.concatenate([z, z * dead]) @ vectors.T for z in scaled])
 

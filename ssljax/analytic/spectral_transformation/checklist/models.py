@@ -53,7 +53,7 @@ def aligned(x1: jax.Array, x2: jax.Array, g) -> jax.Array:
 
 def transformed(x1: jax.Array, x2: jax.Array, g) -> jax.Array:
     """Transform both views, each by its own covariance."""
-    # Mapped, for compiling is what takes the time.
+    # Mapped, since compiling takes most of the time.
     return jax.vmap(lambda x: losses.spectral_transform(x, g))(jnp.stack([x1, x2]))
 
 

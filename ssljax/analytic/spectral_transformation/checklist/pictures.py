@@ -86,7 +86,7 @@ def _trace_descent(seed: int) -> Panel:
         values = np.asarray(solution(times))
         lines.append(values.max(axis=1) / values.min(axis=1))
 
-    # Two embeddings that do not see each other, in one program.
+    # Two independent embeddings in one program.
     def run(z):
         return gradient_descent(
             lambda both: (

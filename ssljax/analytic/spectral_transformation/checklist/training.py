@@ -90,7 +90,7 @@ def linear_toy(given: Given) -> list[Finding]:
             total += losses.intl(z, axis="batch", trace_weight=weight)
         return total
 
-    # Four encoders that do not see each other, in one program and on the same samples.
+    # Four independent encoders in one program, on the same samples.
     names = ("identity", "whitening", "iterated", "with trace loss")
     path = jax.jit(
         lambda start: (
@@ -150,13 +150,13 @@ def plain_alignment(given: Given) -> list[Finding]:
         )
 
     # An orthogonal encoder: from an eigenvalue near zero the first steps at p = 0.75
-    # are thrown far beyond the flow, an overshoot that looks like a faster growth.
+    # overshoot the flow by far, which would look like faster growth.
     start = jnp.asarray(models.rotation(given.seed + 1, d))
     first = descend({0.0: start, 0.75: start}, 1e-2)
     # Larger eigenvalues move more slowly, so that the rate may grow with them.
     second = descend({0.75: first.params[0.75]}, 20.0)
     found = np.concatenate([first.values[0.75], second.values[0.75][1:]])
-    # Momentum 0.9 makes ten steps of one.
+    # Momentum 0.9 multiplies the step by ten.
     times = 10.0 * np.concatenate([first.times, first.times[-1] + second.times[1:]])
     solution = theory.solve_alignment_flow(1.0 + noise, noise, power=0.75)
     gaps = np.abs(found / np.asarray(solution(times)) - 1.0).max(axis=1)

@@ -50,7 +50,7 @@ def _paths(
     sums, gaps = np.sqrt((SIGMA + GAMMA) / 2), np.sqrt((SIGMA - GAMMA) / 2)
 
     def loss(w: jax.Array, key: jax.Array) -> jax.Array:
-        # Of single precision, because most of the time is spent on drawing.
+        # In single precision, because drawing takes most of the time.
         drawn = jax.random.normal(key, (2, batch_size, 3), jnp.float32).astype(float)
         a, b = drawn[0] * sums[None, :], drawn[1] * gaps[None, :]
         return losses.linearized_barlow_twins(

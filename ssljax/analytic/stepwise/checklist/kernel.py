@@ -111,7 +111,7 @@ def two_forms(given: Given) -> Sequence[Finding]:
     for name, features in FEATURES.items():
         gap, mine, gamma = measure(*draw(given.seed, features)[:2])
         found.append(at_most(f"the two forms, relative gap, {name}", gap, 1e-9))
-        # Feature space has more zeros; they belong between the signs.
+        # Feature space has more zeros; they sort between the negative and the positive.
         zeros = jnp.zeros(len(gamma) - len(mine))
         mine = jnp.sort(jnp.concatenate([mine, zeros]))
         error = jnp.max(jnp.abs(mine - gamma)) / gamma[-1]
@@ -139,7 +139,7 @@ def closed_form_embedding(given: Given) -> Sequence[Finding]:
         spectral = test @ axes / jnp.sqrt(top)[None, :]
         gap = up_to_sign(mine, spectral)
         found.append(at_most(f"kernel and feature form, {name}", gap, 1e-8))
-        # What leaks out of the leading modes scales as a power of the start.
+        # The leak out of the leading modes scales as a power of the start.
         gap = 1.0 - gamma[::-1][DIM] / top[-1]
         bound = 10.0 * small ** float(gap)
         end = gram_gap(test @ ends[case].T, mine)
@@ -147,7 +147,7 @@ def closed_form_embedding(given: Given) -> Sequence[Finding]:
         start = kernel_start(
             *kernels(x, xp), small * x @ weights.T, small * xp @ weights.T
         )
-        # Sideways leaks among the learned modes only turn the embedding.
+        # Leaks among the learned modes only rotate the embedding.
         gaps = 1.0 - jnp.append(top[1:], gamma[::-1][DIM]) / top
         turned = mine @ start.rotation.T - test @ ends[case].T
         error = jnp.max(jnp.abs(turned)) / jnp.max(jnp.abs(mine))
@@ -216,7 +216,7 @@ def function_space(given: Given) -> Sequence[Finding]:
 
         return jax.lax.scan(stretch, weights, length=len(times) - 1)[1]
 
-    # One program for all step sizes: how many there are between records is an argument.
+    # One program for all step sizes: the number of steps per record is an argument.
     every = [200, 400, 800]
     rates = [float(times[1]) / steps for steps in every]
     gaps = [

@@ -86,7 +86,7 @@ def moments(given: Given) -> Sequence[Finding]:
 @in_float64
 def aligned(given: Given) -> Sequence[Finding]:
     """Compare ``ds/dt = 4 gamma s (1 - gamma s^2)``, solved (proposition 4.1)."""
-    # A mode without eigenvalue stays, one with a negative eigenvalue fades.
+    # A mode with eigenvalue zero stays, one with a negative eigenvalue fades.
     gamma = np.array([1.0, 0.6, 0.3, 0.0, -0.4, -0.5, -0.9])
     s0 = np.array([0.01, 0.02, 0.05, 0.5, 0.8])
     x1, x2, basis = rotated_pairs(given.seed, gamma)
@@ -198,8 +198,8 @@ def small_start(given: Given) -> Sequence[Finding]:
     prediction = stepwise.small_init_prediction(w0, np.asarray(moment), scale)
     late = crossing_times(times, eigenvalues, 0.5) - tau
     distance = np.linalg.norm(found - np.asarray(prediction(times)), axis=(1, 2))
-    # What the draw leaks from mode to mode, once on its axis and once where a later
-    # mode turns to make up for it, is the error of W; its square is that of C.
+    # The error of W is the draw's leak from mode to mode, once on its own axis and once
+    # where a later mode turns to compensate; the error of C is the square of that.
     leak = float(np.linalg.norm(expected_leaks(w0, moment, scale)))
     return [
         at_most(
@@ -266,7 +266,7 @@ def exponents(given: Given) -> Sequence[Finding]:
     # power p = 0.4 there is one of 0.65. Where the first happens to be r times smaller
     # than the second, the slope between 1e-6 and 1e-12 is off by about r^2 / 1e4, so
     # that about one draw in twenty is off by more than 0.03, and three of five with a
-    # probability below 0.002: the median is what can be predicted.
+    # probability below 0.002. Only the median can be predicted.
     scales = jnp.array([1e-6, 1e-8, 1e-10, 1e-12])
     findings = []
     for gamma, d in (((1.0, 0.7, 0.4, -0.3, -0.8), 1), (SPECTRUM, 3)):

@@ -164,7 +164,7 @@ def steps(given: Given) -> Sequence[Finding]:
         case = f"rate {rate:g}, momentum {momentum:g}"
         findings += [
             at_most(f"steps, {case}", largest(late / expected - 1), 0.01),
-            # What the start does not change drops out of this difference.
+            # Terms that do not depend on the start cancel in this difference.
             at_most(
                 f"steps saved by a larger start, {case}",
                 largest((late - early) / saved - 1),
@@ -220,7 +220,7 @@ def real_images(given: Given) -> Sequence[Finding]:
             np.abs(found - expected).mean(),
             2e-3,
         ),
-        # Some starts have little of the tenth mode and let more of others in.
+        # Some starts have little of the tenth mode, so that others come in.
         at_least(
             f"overlap with the top ten (chance {chance:.3f})",
             overlap,
@@ -238,7 +238,7 @@ def fewer_rows(x1: np.ndarray, x2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     QR decomposition finds one after which only as many rows as columns are not zero.
     """
     rows = np.linalg.qr(np.concatenate([x1, x2], axis=1))[1]
-    # Moments are means over the samples, which are fewer now.
+    # Moments are means over the samples, of which there are now fewer.
     rows = rows * np.sqrt(len(rows) / len(x1))
     return rows[:, : x1.shape[1]], rows[:, x1.shape[1] :]
 

@@ -123,7 +123,7 @@ def infinite_width(given: Given) -> Sequence[Finding]:
     for name, of_widths in zip(names, jnp.stack(gaps, axis=1), strict=True):
         what = f"relative gap at width {widths[-1]}, {name}"
         found.append(at_most(what, of_widths[-1], 0.04))
-        # Halved per fourfold width, within 40 %.
+        # Halves when the width grows fourfold, within 40 %.
         gain = 4.0 ** -convergence_slope(widths, of_widths.tolist())
         found.append(near(f"gain per fourfold width, {name}", gain, 2.0, 0.8))
     return found
@@ -140,8 +140,8 @@ def wide_network(given: Given) -> Sequence[Finding]:
         start = relu_network_init(key, shape, readout_scale=1e-5)
         kernel = tangent(start, points.train, points.train)
         if width == 2048:
-            # What leaks into the next mode is the start to the power 1 - (ratio of
-            # the eigenvalues): the dimension with the widest gap shows the theory.
+            # The leak into the next mode is the start to the power 1 - (ratio of the
+            # eigenvalues): the dimension with the widest gap follows the theory best.
             spectrum = kernel_modes(*blocks(kernel), 9).gamma
             ratios = spectrum[4:] / spectrum[3:-1]
             dim = 4 + int(jnp.argmin(ratios))

@@ -1,4 +1,4 @@
-"""VICReg and the two steps that lead from it to SimCLR."""
+"""VICReg and its two variants, steps on the way from it to SimCLR."""
 
 import jax
 import jax.numpy as jnp
