@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ssljax.analytic.inputs import check_rate
 from ssljax.analytic.ode import Simulation
 from ssljax.analytic.pictures import draw_modes, draw_points
 
@@ -121,14 +122,16 @@ def compare(
         The distances and the verdict. What is not finite is infinitely far.
 
     Raises:
-        ValueError: without times, for shapes that do not fit, or for values that are
-            not one array, such as a dict.
+        ValueError: without times, for shapes that do not fit, for values that are not
+            one array of real numbers, such as a dict, or for a negative tolerance.
 
     >>> t = np.linspace(0.0, 1.0, 5)
     >>> found = compare(lambda t: np.exp(t), np.exp(t) + 1e-3, times=t, tolerance=1e-2)
     >>> found.agrees, round(found.max_error, 6)
     (True, 0.001)
     """
+    check_rate("tolerance", tolerance)
+    check_rate("relative", relative)
     if isinstance(simulation, Simulation):
         times = simulation.times if times is None else times
         simulation = simulation.values
@@ -260,10 +263,13 @@ def convergence_slope(steps: Sequence[float], gaps: Sequence[float]) -> float:
 def _array(what: str, values: Any) -> np.ndarray:
     """Return one floating array ``[times, modes]`` or of more axes."""
     try:
+        if np.iscomplexobj(values):
+            raise TypeError
         array = np.asarray(values, float)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{what} must be one array [times, modes], got {type(values).__name__}"
+            f"{what} must be one array [times, modes] of real numbers, "
+            f"got {type(values).__name__}"
         ) from error
     if not array.ndim or not array.size:
         raise ValueError(

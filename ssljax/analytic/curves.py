@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ssljax.analytic.inputs import check_not_negative
+from ssljax.analytic.inputs import check_finite, check_not_negative, check_real
 from ssljax.losses.custom_rule import CustomRule
 
 HUGE = 1e30
@@ -124,14 +124,15 @@ def over_times(law: Callable[[jax.Array], jax.Array], t: Any) -> jax.Array:
     """Evaluate a function of ``[times]`` at times >= 0 of any shape.
 
     Raises:
-        ValueError: for negative times.
+        ValueError: for times that are not real, finite and >= 0.
 
     >>> with jax.enable_x64(True):
     ...     over_times(lambda t: t[:, None], jnp.ones((2, 3))).shape
     (2, 3, 1)
     """
-    t = jnp.asarray(t, jnp.float64)
+    t = check_real("t", t)
     check_not_negative("t", t)
+    check_finite("t", t)
     values = law(t.ravel())
     return values.reshape(*t.shape, *values.shape[1:])
 

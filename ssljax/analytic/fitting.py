@@ -9,13 +9,20 @@ import numpy as np
 import scipy.optimize
 from jax.flatten_util import ravel_pytree
 
-from ssljax.analytic.inputs import check_positive, check_times
+from ssljax.analytic.inputs import (
+    check_finite,
+    check_positive,
+    check_real,
+    check_times,
+)
 
 # Singular values of the scaled Jacobian below this share of the largest: a direction
 # in which the parameters do not change the values.
 _UNDETERMINED = 1e-8
 # Replaces a residual that is not finite, so that a step there is rejected.
 _FAR = 1e8
+# A sum of squares above this share of the values' own explains nothing.
+_NOTHING = 0.99
 
 
 class Fit(NamedTuple):
@@ -72,8 +79,9 @@ def fit(
         squares at its minimum: right for Gaussian noise and enough values.
 
     Raises:
-        ValueError: for values of another shape, fewer values than parameters, unknown
-            names, and parameters that the values do not determine.
+        ValueError: for values of another shape or that are infinite, fewer values than
+            parameters, unknown names, parameters that the values do not determine, and
+            values that the solution describes no better than zeros do.
 
     >>> from ssljax.analytic.solution import Solution
     >>> def decay(p, t): return jnp.exp(-p["rate"][None, :] * t[:, None])
@@ -83,27 +91,32 @@ def fit(
     >>> bool(abs(found.solution.params["rate"][0] - 1.3) < 2 * found.errors["rate"][0])
     True
     """
+    if not (hasattr(solution, "params") and hasattr(solution, "replace")):
+        raise ValueError(
+            f"solution must be a Solution, as solve_* return, got {solution!r}"
+        )
+    free = [free] if isinstance(free, str) else free
     names = list(solution.params) if free is None else list(free)
     solution.replace(**{name: None for name in names})  # refuses unknown names
     if not names:
         raise ValueError("free must name at least one parameter")
     with jax.enable_x64(True):
-        return _fit(solution, np.asarray(times, float), values, names, noise)
+        return _fit(solution, times, values, names, noise)
 
 
-def _fit(
-    solution: Any, times: np.ndarray, values: Any, names: list[str], noise: Any
-) -> Fit:
+def _fit(solution: Any, times: Any, values: Any, names: list[str], noise: Any) -> Fit:
     times = np.asarray(check_times("times", times))
     guess = {name: jnp.asarray(solution.params[name], float) for name in names}
     first, unravel = ravel_pytree(guess)
-    measured = np.asarray(values, float)
+    measured = np.asarray(check_real("values", values))
     expected = jax.eval_shape(solution, times).shape
     if measured.shape != expected:
         raise ValueError(
             f"values must be {list(expected)} as solution(times), "
             f"got {list(measured.shape)}"
         )
+    if np.isinf(measured).any():
+        raise ValueError("values must be finite, or NaN where one is missing; got inf")
     seen = np.isfinite(measured).ravel()
     if seen.sum() <= first.size:
         raise ValueError(
@@ -112,6 +125,13 @@ def _fit(
         )
     if noise is not None:
         check_positive("noise", noise)
+        check_finite("noise", noise)
+        sizes = zip(np.shape(noise)[::-1], expected[::-1], strict=False)
+        if np.ndim(noise) > len(expected) or any(a not in (1, b) for a, b in sizes):
+            raise ValueError(
+                f"noise must be a number or broadcast to {list(expected)}, "
+                f"got {list(np.shape(noise))}"
+            )
     weight = 1.0 / np.broadcast_to(1.0 if noise is None else noise, measured.shape)
 
     def residuals(flat: np.ndarray) -> np.ndarray:
@@ -136,6 +156,12 @@ def _fit(
         ftol=1e-12,
         gtol=1e-12,
     )
+    of_zeros = np.sum((measured * weight).ravel()[seen] ** 2)
+    if np.sum(result.fun**2) > _NOTHING * of_zeros:
+        raise ValueError(
+            "no parameters found that describe the values better than zeros do; check "
+            "their sign and the units of times, or give a nearer first guess"
+        )
     scatter = float(np.sqrt(np.sum(result.fun**2) / (seen.sum() - first.size)))
     covariance = _covariance(np.asarray(result.jac), names)
     if noise is None:

@@ -37,6 +37,32 @@ def check_at_least(name: str, value: Any, least: int, most: int | None = None) -
         raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
+def check_real(name: str, values: Any) -> jax.Array:
+    """Return an array in float64, and raise unless it holds real numbers.
+
+    >>> check_real("t", [[1, 2], [3]])
+    Traceback (most recent call last):
+    ValueError: t must be an array of real numbers, got a list
+    """
+    try:
+        # JAX reads text as the name of a dtype.
+        text = any(isinstance(x, str) for x in jax.tree.leaves(values))
+        array = None if text else jnp.asarray(values)
+    except (TypeError, ValueError):
+        array = None
+    if array is None or array.dtype.kind not in "bfiu":
+        what = f"a {type(values).__name__}" if array is None else str(array.dtype)
+        raise ValueError(f"{name} must be an array of real numbers, got {what}")
+    return jnp.asarray(array, jnp.float64)
+
+
+def floating(values: Any) -> jax.Array:
+    """Return whole numbers as floating ones, which have gradients."""
+    array = jnp.asarray(values)
+    moves = jnp.issubdtype(array.dtype, jnp.inexact)
+    return array if moves else array.astype(jnp.float64)
+
+
 def check_shape(
     name: str, values: Any, *axes: str | int, empty: bool = False
 ) -> jax.Array:
@@ -53,7 +79,7 @@ def check_shape(
     ...     check_shape("moment", [[1.0, 0.0], [0.0, 2.0]], "M", "M").shape
     (2, 2)
     """
-    array = jnp.asarray(values, jnp.float64)
+    array = check_real(name, values)
     sizes: dict[str | int, int] = {}
     fits = array.ndim == len(axes) and (empty or 0 not in array.shape)
     for axis, size in zip(axes, array.shape, strict=False):

@@ -13,19 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssljax.analytic.derivable import call
 from ssljax.analytic.inputs import (
     check_choice,
     check_positive,
     check_times,
     check_whole,
+    floating,
 )
-from ssljax.analytic.precision import (
-    enclosing_traces,
-    in_float64,
-    known,
-    refuse_narrow_jit,
-    widen,
-)
+from ssljax.analytic.precision import in_float64, known, widen
 from ssljax.analytic.program import Program, trace
 
 Params = Any
@@ -84,10 +80,9 @@ def integrate(
         stiff: use an implicit method, for rates that lie far apart.
         estimate_error: solve once more at a hundredfold tolerance and report the
             largest difference; 0 where so few steps are needed that both take the same.
-        adjoint: derivatives that the solution supports: ``"reverse"`` (`jax.grad`),
-            ``"forward"`` (`jax.jvp`), ``"both"`` (`jax.hessian`, at a higher price) or
-            ``"auto"``, which looks at the transformations around the call. It cannot
-            see those around a `jax.jit`, and takes "reverse" inside of one.
+        adjoint: how the solution is differentiated: ``"reverse"`` (for `jax.grad`),
+            ``"forward"`` (for `jax.jvp`), ``"both"`` (for `jax.hessian`, at a higher
+            price) or ``"auto"``, whichever of them is asked for.
 
     Returns:
         The records; differentiable in ``state``, ``times`` and everything that
@@ -95,9 +90,9 @@ def integrate(
 
     Raises:
         ValueError: for times that are not ``[times]``, ascending and >= 0, for other
-            bad arguments, inside of `jax.jit` while float64 is off, and for a flow that
-            cannot be followed to the last time; where JAX traces it, records that it
-            does not reach are NaN instead.
+            bad arguments, for derivatives that the named adjoint does not have, and for
+            a flow that cannot be followed to the last time; where JAX traces it,
+            records that it does not reach are NaN instead.
 
     Source: Dormand and Prince's order 8 or Kvaerno's order 5 of diffrax (Kidger 2021).
 
@@ -105,31 +100,54 @@ def integrate(
     >>> round(float(decay.values[-1]), 9), bool(decay.error < 1e-6)
     (0.367879441, True)
     """
-    refuse_narrow_jit("integrate")
     check_choice("adjoint", adjoint, ADJOINTS)
     check_whole("max_steps", max_steps, 1)
     check_positive("rtol", rtol)
     check_positive("atol", atol)
-    state = jax.tree.map(jnp.asarray, widen(state))
+    state = jax.tree.map(floating, widen(state))
     times = check_times("times", times)
-    field = trace(velocity, state)
-    keep = trace((lambda x: x) if record is None else record, state)
-    solve = _compiled(_Code(field), _Code(keep), max_steps, stiff, _chosen(adjoint))
-    count = len(times)
-    inputs = (jax.tree.leaves(state), field.constants, keep.constants, _padded(times))
-    values, last, reached = solve(*inputs, rtol, atol)
-    _require_end(inputs[-1], reached, values, max_steps)
+    try:
+        field = trace(velocity, state)
+        keep = trace((lambda x: x) if record is None else record, state)
+    except jax.errors.TracerArrayConversionError as error:
+        raise ValueError(
+            "velocity, loss and record must compute with jax.numpy, not with NumPy"
+        ) from error
+    _check_field(field, state)
+    solver = _Solver(_Code(field), _Code(keep), max_steps, stiff, adjoint)
+    count, until = len(times), _padded(times)
+    inputs = (jax.tree.leaves(state), field.constants, keep.constants, until)
+    values, last, reached = solver(inputs, rtol, atol)
+    _require_end(until, reached, values, max_steps)
     error = jnp.asarray(jnp.nan)
     if estimate_error:
-        rough, _, _ = solve(*inputs, 100.0 * rtol, 100.0 * atol)
-        gaps = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a - b)), values, rough)
+        still = jax.lax.stop_gradient(inputs)
+        rough, _, _ = solver(still, 100.0 * rtol, 100.0 * atol)
+        gaps = jax.tree.map(
+            lambda a, b: jnp.max(jnp.abs(jax.lax.stop_gradient(a) - b)), values, rough
+        )
         error = jnp.max(jnp.stack(jax.tree.leaves(gaps)))
     return Simulation(
         times,
         jax.tree.unflatten(keep.out_tree, [x[:count] for x in values]),
         jax.tree.unflatten(jax.tree.structure(state), last),
-        jax.lax.stop_gradient(error),
+        error,
     )
+
+
+def _check_field(field: Program, state: Params) -> None:
+    """Raise unless a velocity has the shapes of the state."""
+    wanted = [x.shape for x in jax.tree.leaves(state)]
+    found = [x.aval.shape for x in field.code.outvars]  # type: ignore[attr-defined]
+    if field.out_tree != jax.tree.structure(state) or found != wanted:
+        raise ValueError(
+            f"velocity must return what the state is, arrays {_lists(wanted)}, "
+            f"got {_lists(found)}"
+        )
+
+
+def _lists(shapes: list[tuple[int, ...]]) -> str:
+    return ", ".join(str(list(shape)) for shape in shapes)
 
 
 def _padded(times: jax.Array) -> jax.Array:
@@ -155,6 +173,60 @@ class _Code:
 
     def flat(self, leaves: list[jax.Array], constants: list[jax.Array]) -> list:
         return jax.tree.leaves(self.program(leaves, constants))
+
+
+class _Solver(NamedTuple):
+    """The solutions of all fields of one structure, as functions of flat arrays."""
+
+    field: _Code
+    record: _Code
+    max_steps: int
+    stiff: bool
+    adjoint: str
+    structure: Any = None
+
+    @property
+    def compiled(self) -> bool:
+        return True
+
+    def __call__(self, inputs: tuple, rtol: Any, atol: Any) -> Any:
+        """Solve, in a way that is chosen when the derivatives asked for are known."""
+        flat, structure = jax.tree.flatten((*inputs, rtol, atol))
+        flat = [jnp.asarray(x) for x in flat]
+        source = self._replace(structure=structure)
+        shapes = jax.eval_shape(self._solve("reverse"), *inputs, rtol, atol)
+        leaves, results = jax.tree.flatten(shapes)
+        found = call(source, tuple((x.shape, x.dtype) for x in leaves), *flat)
+        return jax.tree.unflatten(results, found)
+
+    def build(self, modes: tuple[str, ...]) -> Callable:
+        """Return the solution of flat arrays that has these derivatives."""
+        solve = self._solve(_chosen(self.adjoint, modes))
+
+        def of_flat(*flat: jax.Array) -> list[jax.Array]:
+            inputs = jax.tree.unflatten(self.structure, flat)
+            return jax.tree.leaves(solve(*inputs))
+
+        return of_flat
+
+    def _solve(self, adjoint: str) -> Callable:
+        return _compiled(self.field, self.record, self.max_steps, self.stiff, adjoint)
+
+
+def _chosen(adjoint: str, modes: tuple[str, ...]) -> str:
+    """Return a way to differentiate that has these derivatives."""
+    if not modes:
+        return "reverse"
+    if "vjp" not in modes:
+        needed = "forward"
+    else:
+        needed = "reverse" if len(modes) == 1 else "both"
+    if adjoint not in ("auto", "both", needed):
+        raise ValueError(
+            f'adjoint="{adjoint}" does not have these derivatives; '
+            f'use adjoint="{needed}" or "auto"'
+        )
+    return needed if adjoint == "auto" else adjoint
 
 
 @functools.lru_cache(maxsize=64)
@@ -201,17 +273,6 @@ def _compiled(
         return jax.tree.map(or_nan, values), [x[0] for x in last], reached
 
     return solve
-
-
-def _chosen(adjoint: str) -> str:
-    """Return which derivatives the transformations around this call ask for."""
-    if adjoint != "auto":
-        return adjoint
-    around = enclosing_traces()
-    reverse, forward = (around.count(f"{n}Trace") for n in ("Linearize", "JVP"))
-    if not reverse:
-        return "forward" if forward else "reverse"
-    return "both" if reverse + forward > 1 else "reverse"
 
 
 def _require_end(

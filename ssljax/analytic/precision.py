@@ -1,6 +1,5 @@
 """Double precision for theory, whatever the caller's default is."""
 
-import contextvars
 import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,6 +9,8 @@ import jax.core
 import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
+
+from ssljax.analytic.derivable import call
 
 F = TypeVar("F", bound=Callable)
 
@@ -23,8 +24,6 @@ _TRACES = (
 )
 # Transformations that differentiate or compile after a context manager has ended.
 _REVERSED = frozenset({"LinearizeTrace", "DynamicJaxprTrace", "JaxprTrace"})
-# Whether float64 began while a float32 `jax.jit` was being traced.
-_narrowly_compiled = contextvars.ContextVar("narrowly_compiled", default=False)
 
 
 def in_float64(function: F) -> F:
@@ -36,9 +35,8 @@ def in_float64(function: F) -> F:
     A caller whose default is float32 gets NumPy arrays in float64, on which JAX would
     otherwise warn at every use. What `jax.vmap`, `jax.grad`, `jax.jvp` or `jax.jit`
     traces there comes back in the caller's own precision, but is computed and
-    differentiated in float64: JAX would transpose a gradient outside of this context,
-    so there the function has a derivative rule that enters the context again. Only the
-    loops of a simulation inside of a `jax.jit` are refused (`refuse_narrow_jit`).
+    differentiated in float64: JAX would transpose and compile outside of this context,
+    so there the function is one primitive that enters it again (`derivable.call`).
 
     >>> @in_float64
     ... def third(x):
@@ -54,20 +52,38 @@ def in_float64(function: F) -> F:
         if jax.config.read("jax_enable_x64"):
             return _run(function, args, kwargs)
         around = enclosing_traces()
-        token = _narrowly_compiled.set("DynamicJaxprTrace" in around)
-        try:
-            if _REVERSED.isdisjoint(around):
-                with jax.enable_x64(True):
-                    return _handed_back(_run(function, args, kwargs))
-            return _with_rules(function, args, kwargs)
-        finally:
-            _narrowly_compiled.reset(token)
+        if _REVERSED.isdisjoint(around):
+            with jax.enable_x64(True):
+                return _handed_back(_run(function, args, kwargs))
+        return _with_rules(function, args, kwargs)
 
     return wrapped  # type: ignore[return-value]
 
 
+class _Wide:
+    """A traced function, whose constants that are traced themselves are operands."""
+
+    # Each call is another function: to compile it would cost more than it does.
+    compiled = False
+
+    def __init__(self, code: Any, constants: list[Any]) -> None:
+        self.code, self.constants = code, constants
+
+    def build(self, modes: tuple[str, ...]) -> Callable:
+        """Return the function of traced constants and operands."""
+        del modes
+
+        def evaluate(*operands: Any) -> list[jax.Array]:
+            rest = iter(operands)
+            filled = [next(rest) if x is None else x for x in self.constants]
+            closed = jax.extend.core.ClosedJaxpr(self.code, filled)
+            return jax.extend.core.jaxpr_as_fun(closed)(*rest)
+
+        return evaluate
+
+
 def _with_rules(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """Run a traced function in float64, with derivative rules that do so too."""
+    """Run a traced function in float64, and so its derivatives and its lowering."""
     leaves, tree = jax.tree.flatten((args, kwargs))
     traced = [i for i, leaf in enumerate(leaves) if not known(leaf)]
     plain: list[Any] = []
@@ -81,91 +97,21 @@ def _with_rules(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         arrays = [_is_array(x) for x in results]
         others = [None if a else x for x, a in _zip(results, arrays)]
         plain[:] = [structure, arrays, others]
-        return [x for x, a in _zip(results, arrays) if a]
+        return [_cast(x) for x, a in _zip(results, arrays) if a]
 
     inputs = [leaves[i] for i in traced]
     with jax.enable_x64(True):
-        # Traced values in the arguments' closures become arguments, too.
-        closed, hidden = jax.closure_convert(of_traced, *widen(inputs))
-
-    def narrow(*values: Any) -> list[jax.Array]:
-        # Once they are no longer traced, numbers arrive as Python numbers.
-        values = tuple(jnp.float64(x) if isinstance(x, float) else x for x in values)
-        given, rest = values[: len(inputs)], values[len(inputs) :]
-        return [_cast(x) for x in closed(*widen(given), *rest)]
-
-    found = iter(_differentiable(narrow, *inputs, *hidden))
+        closed = jax.make_jaxpr(of_traced)(
+            *(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs)
+        )
+    # Traced values that the arguments close over are operands as well.
+    hidden = [x for x in closed.consts if not known(x)]
+    fixed = [x if known(x) else None for x in closed.consts]
+    shapes = tuple((x.shape, x.dtype) for x in closed.out_avals)
+    found = iter(call(_Wide(closed.jaxpr, fixed), shapes, *hidden, *inputs))
     structure, arrays, others = plain
     results = [next(found) if a else x for x, a in _zip(others, arrays)]
     return jax.tree.unflatten(structure, results)
-
-
-def _differentiable(function: Callable, *inputs: Any) -> Any:
-    """Call a function that computes in float64 such that its derivatives do so, too.
-
-    One transformation is taken off per call, the innermost first; each of the rules
-    calls this again for those around it.
-    """
-
-    def narrowly(*values: Any) -> Any:
-        with jax.enable_x64(True):
-            return function(*values)
-
-    around = enclosing_traces()
-    if _REVERSED.isdisjoint(around):
-        return narrowly(*inputs)
-    innermost = next((t for t in around if t in ("JVPTrace", "LinearizeTrace")), "")
-    if innermost == "JVPTrace":
-        forward = jax.custom_jvp(narrowly)
-
-        @forward.defjvp
-        def jvp(primals, tangents):  # type: ignore[no-untyped-def]
-            count = len(primals)
-
-            def both(*values: Any) -> Any:
-                return jax.jvp(function, values[:count], values[count:])
-
-            return _differentiable(both, *primals, *tangents)
-
-        return forward(*inputs)
-    reverse = jax.custom_vjp(narrowly)
-
-    def run(*values: Any) -> Any:
-        return _differentiable(function, *values), values
-
-    def pull(values: tuple, cotangents: Any) -> Any:
-        flat, tree = jax.tree.flatten(cotangents)
-        count = len(values)
-
-        def pulled(*given: Any) -> Any:
-            _, back = jax.vjp(function, *given[:count])
-            return back(jax.tree.unflatten(tree, given[count:]))
-
-        return _differentiable(pulled, *values, *flat)
-
-    reverse.defvjp(run, pull)
-    return reverse(*inputs)
-
-
-def refuse_narrow_jit(what: str) -> None:
-    """Refuse to compile loops in float64 as a part of a program in float32.
-
-    They are compiled after the context has ended, where JAX truncates new constants to
-    float32: wrong types at best, lost digits at worst.
-
-    Args:
-        what: name of the function, for the message.
-
-    Raises:
-        ValueError: inside of a `jax.jit` that was entered in float32.
-
-    >>> refuse_narrow_jit("this")
-    """
-    if _narrowly_compiled.get():
-        raise ValueError(
-            f"{what} inside of jax.jit needs float64 outside as well: "
-            "wrap the whole call in `with jax.enable_x64(True):`"
-        )
 
 
 def being_traced(*, but_for_vmap: bool = False) -> bool:

@@ -11,10 +11,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ssljax.analytic.inputs import check_between, check_positive, check_whole
+from ssljax.analytic.inputs import check_between, check_positive, check_whole, floating
 from ssljax.analytic.ode import Params, Simulation, integrate
-from ssljax.analytic.precision import in_float64, refuse_narrow_jit, widen
+from ssljax.analytic.precision import in_float64, known, widen
 from ssljax.analytic.program import open_stop_gradients
 
 Transform = Callable[[Params, Params], Params]
@@ -117,14 +118,13 @@ def gradient_descent(
 
     Raises:
         ValueError: if ``steps`` is not a positive multiple of ``every``, for a rate
-            that is not positive or a momentum outside [0, 1), and inside of `jax.jit`
-            while float64 is off.
+            that is not positive or a momentum outside [0, 1), and for a descent that
+            diverges; where JAX traces it, its last parameters are not finite instead.
 
     >>> path = gradient_descent(lambda w: 0.5 * w**2, jnp.array(2.0), 2, 0.5)
     >>> path.values.tolist(), path.times.tolist()
     ([2.0, 1.0, 0.5], [0.0, 0.5, 1.0])
     """
-    refuse_narrow_jit("gradient_descent")
     if check_whole("steps", steps, 1) % check_whole("every", every, 1):
         raise ValueError(
             f"steps must be a positive multiple of every, got {steps} and {every}"
@@ -132,7 +132,7 @@ def gradient_descent(
     check_positive("learning_rate", learning_rate)
     check_between("momentum", momentum, 0, 1, "[)")
     keep = (lambda x: x) if record is None else record
-    params = jax.tree.map(jnp.asarray, widen(params))
+    params = jax.tree.map(floating, widen(params))
 
     @open_stop_gradients
     def slope(params: Params, *given: Any) -> Params:
@@ -160,4 +160,28 @@ def gradient_descent(
         values,
     )
     times = learning_rate * jnp.arange(0, steps + 1, every, dtype=jnp.float64)
+    _require_finite(params, last, values, times)
     return Simulation(times, values, last, jnp.zeros(()))
+
+
+def _require_finite(start: Params, last: Params, values: Any, times: jax.Array) -> None:
+    """Raise one line for a descent that leaves the finite numbers."""
+    if not all(known(x) for x in jax.tree.leaves((start, last, values, times))):
+        return
+    if _finite(last) or not _finite(start):
+        return
+    records = [np.asarray(x) for x in jax.tree.leaves(values)]
+    finite = [_finite([x[i] for x in records]) for i in range(len(times))]
+    first = finite.index(False) if False in finite else len(times)
+    since = "from the start"
+    if first:
+        sizes = [np.abs(x[first - 1]).max(initial=0.0) for x in records]
+        time, size = float(times[first - 1]), max(sizes, default=0.0)
+        since = f"after time {time:.4g}, where the largest record is {size:.3g}"
+    raise ValueError(
+        f"the descent is not finite {since}; lower the learning rate or check the loss"
+    )
+
+
+def _finite(tree: Any) -> bool:
+    return all(np.isfinite(np.asarray(x)).all() for x in jax.tree.leaves(tree))

@@ -13,8 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.analytic.fitting import Fit, fit
-from ssljax.analytic.inputs import check_not_negative
-from ssljax.analytic.ode import Simulation
+from ssljax.analytic.inputs import (
+    check_choice,
+    check_finite,
+    check_not_negative,
+    check_real,
+    check_times,
+)
+from ssljax.analytic.ode import ADJOINTS, Simulation
 from ssljax.analytic.pictures import data_frame, draw_modes, draw_points
 from ssljax.analytic.precision import in_float64
 from ssljax.analytic.text import described
@@ -53,6 +59,9 @@ class Solution:
     quantity: str = field(default="eigenvalue", metadata={"static": True})
     modes: tuple[str, ...] = field(default=(), metadata={"static": True})
 
+    def __post_init__(self) -> None:
+        check_choice("adjoint", dict(self.settings).get("adjoint", "auto"), ADJOINTS)
+
     @in_float64
     def __call__(self, t: Any) -> jax.Array:
         """Return the values at times, in any order.
@@ -64,21 +73,24 @@ class Solution:
             Values of shape ``[*t.shape, ...]``, for most solutions ``[..., modes]``.
 
         Raises:
-            ValueError: for negative times.
+            ValueError: for times that are not real, finite and >= 0.
         """
-        t = jnp.asarray(t, jnp.float64)
+        t = check_real("t", t)
         check_not_negative("t", t)
-        flat = t.ravel()
+        check_finite("t", t)
+        # Of no times the value at one still has the shape.
+        flat = t.ravel() if t.size else jnp.zeros(1)
         order = jnp.argsort(flat)
         values = self.law(self.params, flat[order], **dict(self.settings))
-        values = values[jnp.argsort(order)]
+        values = values[jnp.argsort(order)][: t.size]
         return values.reshape(*t.shape, *values.shape[1:])
 
     def replace(self, **params: Any) -> "Solution":
         """Return the solution with other values of some parameters.
 
         Raises:
-            ValueError: for a parameter that the solution does not have.
+            ValueError: for a parameter that the solution does not have, and for another
+                number of modes in some of those that had the same.
         """
         unknown = sorted(set(params) - set(self.params))
         if unknown:
@@ -86,6 +98,18 @@ class Solution:
                 f"{self.title} has no parameter {', '.join(unknown)}; it has "
                 f"{', '.join(_names(self.params))}"
             )
+        for name, value in params.items():
+            old = np.shape(self.params[name])
+            rest = [
+                other
+                for other in _names(self.params)
+                if other not in params and np.shape(self.params[other]) == old
+            ]
+            if old and rest and value is not None and np.shape(value) != old:
+                raise ValueError(
+                    f"{name} must be {list(old)} as {rest[0]} is, got "
+                    f"{list(np.shape(value))}; replace both for other modes"
+                )
         return replace(self, params={**self.params, **params})
 
     def fit(
@@ -112,7 +136,8 @@ class Solution:
         Args:
             simulation: a `Simulation` of such values, values ``[times, modes]`` at
                 ``times``, or None.
-            times: ``[times]`` of the lines; None takes 200 up to a simulation's end.
+            times: ``[times]`` of the lines, ascending; None takes 200 up to a
+                simulation's end.
             axes: matplotlib axes; None makes them.
             points: number of the simulation's points drawn per mode.
 
@@ -120,14 +145,18 @@ class Solution:
             The axes.
 
         Raises:
-            ValueError: without times and without a simulation.
+            ValueError: without times and without a simulation, or for a simulation of
+                other values.
         """
         if times is None:
             if not isinstance(simulation, Simulation):
                 raise ValueError("plot needs times, or a Simulation to take them from")
             times = np.linspace(0.0, float(simulation.times[-1]), 200)
-        times = np.asarray(times, float)
+        with jax.enable_x64(True):
+            times = np.asarray(check_times("times", times))
         values = np.asarray(self(times))
+        if simulation is not None:
+            _require_modes(values, simulation)
         axes = draw_modes(times, values, self.labels(values), axes=axes)
         if isinstance(simulation, Simulation):
             draw_points(axes, simulation.times, simulation.values, points=points)
@@ -157,6 +186,19 @@ class Solution:
     def __repr__(self) -> str:
         ordered = {name: self.params[name] for name in _names(self.params)}
         return f"Solution({self.title}: {described(ordered)})"
+
+
+def _require_modes(values: np.ndarray, simulation: Any) -> None:
+    """Raise unless a simulation's values are of as many modes as a solution's."""
+    found = simulation.values if isinstance(simulation, Simulation) else simulation
+    if isinstance(simulation, Simulation):
+        values = np.broadcast_to(values[:1], (len(simulation.times), *values.shape[1:]))
+    shapes = [list(np.shape(x)) for x in jax.tree.leaves(found)]
+    if len(shapes) != 1 or np.prod(shapes[0]) != values.size:
+        raise ValueError(
+            f"the simulation's values must be {list(values.shape)} as the solution's, "
+            f"got {', '.join(map(str, shapes))}; see record="
+        )
 
 
 def as_numbers(params: Mapping[str, Any]) -> dict[str, jax.Array]:

@@ -98,6 +98,27 @@ def test_the_text_form_names_values_and_errors():
         (lambda: fit(GUESS, TIMES, measured(0), free=["speed"]), "no parameter speed"),
         (lambda: fit(GUESS, TIMES, measured(0), free=[]), "at least one parameter"),
         (lambda: fit(GUESS, TIMES, measured(0), noise=0.0), "noise must be > 0"),
+        (lambda: fit(GUESS, TIMES, measured(0), noise=np.inf), "noise must be finite"),
+        (
+            lambda: fit(GUESS, TIMES, measured(0), noise=np.ones(7)),
+            r"noise must be a number or broadcast to \[40, 2\], got \[7\]",
+        ),
+        (
+            lambda: fit(
+                GUESS, TIMES, np.where(TIMES[:, None] > 1, np.inf, measured(0))
+            ),
+            "values must be finite, or NaN",
+        ),
+        (
+            lambda: fit(GUESS, TIMES, 1j * measured(0)),
+            "values must be an array of real",
+        ),
+        (lambda: fit(GUESS, TIMES, -measured(0)), "better than zeros do; check their"),
+        (
+            lambda: fit(GUESS, TIMES, 0 * measured(0)),
+            "better than zeros do; check their",
+        ),
+        (lambda: fit(growth, TIMES, measured(0)), "solution must be a Solution"),
         (lambda: fit(GUESS, TIMES[::-1], measured(0)), "times must be ascending"),
         (
             lambda: fit(GUESS, TIMES[:2], TRUTH(TIMES[:2])),

@@ -128,7 +128,7 @@ def solve_cosine(
     >>> [round(float(x), 4) for x in solution(5.0)]
     [0.8388, 0.9612]
     """
-    start = check_spectrum("start", start)
+    start = check_spectrum("start", start, least=2 if predictor else 3)
     check_positive("start", start)
     numbers = {
         "alpha": alpha,

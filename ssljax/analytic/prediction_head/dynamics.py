@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ssljax.analytic.inputs import check_between, check_rate
-from ssljax.analytic.precision import in_float64, known
+from ssljax.analytic.precision import in_float64
 from ssljax.analytic.prediction_head.population import (
     HeadParams,
     PatchData,
@@ -123,29 +122,7 @@ def descend(
         transform=transform,
         key=key,
     )
-    _require_finite(found.values, found.times)
     return found._replace(params=found.params[0]) if lagging else found
-
-
-def _require_finite(values: HeadParams, times: jax.Array) -> None:
-    """Raise one line for a descent that blew up."""
-    if not all(known(x) for x in (*values, times)):
-        return
-    rows = [np.asarray(x).reshape(len(times), -1) for x in values]
-    lost = ~np.isfinite(np.concatenate(rows, axis=1)).all(axis=1)
-    if not lost.any():
-        return
-    first = int(lost.argmax())
-    since = "from the start"
-    if first:
-        sizes = ", ".join(
-            f"largest |{name}| {np.abs(x[first - 1]).max():.3g}"
-            for name, x in zip(values._fields, rows, strict=True)
-        )
-        since = f"after time {float(times[first - 1]):.4g}, where it has the {sizes}"
-    raise ValueError(
-        f"the descent is not finite {since}; lower the learning rate or check the loss"
-    )
 
 
 @in_float64

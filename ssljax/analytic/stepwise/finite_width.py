@@ -167,10 +167,12 @@ def kernel_drift(
         of_params, start, steps, learning_rate, record=record, every=every
     )
     kernels, distance, losses, embeddings = run.values
-    change, size = kernels - kernels[:1], _root(jnp.sum(kernels[0] ** 2))
+    change, size = kernels[1:] - kernels[:1], _root(jnp.sum(kernels[0] ** 2))
+    largest = _operator_norm(change) / _operator_norm(kernels[0])
+    # Nothing has changed at the start, where equal eigenvalues have no derivative.
     drift = KernelDrift(
-        _root(jnp.sum(change**2, axis=(1, 2))) / size,
-        _operator_norm(change) / _operator_norm(kernels[0]),
+        jnp.pad(_root(jnp.sum(change**2, axis=(1, 2))) / size, (1, 0)),
+        jnp.pad(largest, (1, 0)),
         distance,
         losses,
         size,

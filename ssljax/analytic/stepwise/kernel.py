@@ -20,6 +20,7 @@ from ssljax.analytic.inputs import (
     check_shape,
     check_spectrum,
     check_symmetric,
+    check_whole,
 )
 from ssljax.analytic.precision import in_float64, known
 from ssljax.analytic.solution import Solution
@@ -132,6 +133,7 @@ def kernel_modes(k_xx: Any, k_xxp: Any, k_xpxp: Any, dim: int) -> KernelModes:
     kernel = _all_views(k_xx, k_xxp, k_xpxp)
     # No more eigenvalues than pairs can be positive.
     check_at_least("dim", dim, 1, len(kernel) // 2)
+    check_whole("dim", dim, 1)
     gamma, c = leading_modes(kernel, dim)
     check_positive_modes("the contrastive kernel", gamma, dim, rounding=1e-13)
     return KernelModes(gamma, c)
