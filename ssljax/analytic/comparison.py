@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ssljax.analytic.inputs import check_rate
 from ssljax.analytic.ode import Simulation
 from ssljax.analytic.pictures import draw_modes, draw_points
 
@@ -123,15 +122,16 @@ def compare(
 
     Raises:
         ValueError: without times, for shapes that do not fit, for values that are not
-            one array of real numbers, such as a dict, or for a negative tolerance.
+            one array of real numbers, such as a dict, or for a tolerance below zero.
 
     >>> t = np.linspace(0.0, 1.0, 5)
     >>> found = compare(lambda t: np.exp(t), np.exp(t) + 1e-3, times=t, tolerance=1e-2)
     >>> found.agrees, round(found.max_error, 6)
     (True, 0.001)
     """
-    check_rate("tolerance", tolerance)
-    check_rate("relative", relative)
+    for name, allowed in (("tolerance", tolerance), ("relative", relative)):
+        if not allowed >= 0:  # NaN included
+            raise ValueError(f"{name} must be >= 0, got {allowed:g}")
     if isinstance(simulation, Simulation):
         times = simulation.times if times is None else times
         simulation = simulation.values

@@ -146,7 +146,7 @@ SKEW = np.array([[1.0, 0.5], [0.0, 1.0]])
         ),
         (
             lambda: compare(ONE, ONE, times=ONE, tolerance=np.nan),
-            "tolerance must be finite and >= 0, got nan",
+            "tolerance must be >= 0, got nan",
         ),
         (
             lambda: compare(1j * ONE, ONE, times=ONE, tolerance=0.1),

@@ -8,9 +8,6 @@ from ssljax.analytic import learned_predictor as lp
 
 TIMES = np.array([0.4, 1.1])
 
-
-# Of differences of integrated values, whose last digits depend on the steps taken.
-STEP = 1e-4
 START, PREDICTOR, TARGET = (np.array(x) for x in ([0.3, 0.7], [0.5, 0.4], [0.2, 0.6]))
 NAN, NEGATIVE = np.array([0.2, np.nan]), -START
 NUMBER, DECAY, NOISE = np.array(1.2), np.array(0.05), np.array(0.4)
@@ -78,7 +75,6 @@ CASES = [
         learned,
         (START, PREDICTOR, TARGET, NUMBER, NOISE, DECAY, NUMBER, NUMBER, TIMES),
         jit=False,
-        step=STEP,
         bad=(
             (
                 lambda: lp.solve_learned_predictor(START, predictor=PREDICTOR)(-1.0),
@@ -151,7 +147,6 @@ CASES = [
         balanced,
         (START, DECAY, NUMBER, NOISE, NUMBER, TIMES),
         jit=False,
-        step=STEP,
         bad=(
             (
                 lambda: lp.solve_balanced_predictor(NEGATIVE),
@@ -189,7 +184,6 @@ CASES = [
         cosine,
         (START, PREDICTOR, DECAY, NUMBER, TIMES),
         jit=False,
-        step=STEP,
         bad=(
             (
                 lambda: lp.solve_cosine_predictor(START, predictor=NEGATIVE),

@@ -158,7 +158,7 @@ def _stencil(case: Case) -> tuple[np.ndarray, Callable[[np.ndarray], float]]:
     Of fourth order at the edge of a range.
     """
     # Adaptive steps make noise of the size of their tolerance.
-    h = 1e-2 if case.integrated and case.step == Case.step else case.step
+    h = 2e-2 if case.integrated and case.step == Case.step else case.step
     if case.edge:
         shifts = h * np.array([0.0, 0.25, 0.5, 1.0, 2.0])
 
