@@ -42,7 +42,7 @@ class Program(NamedTuple):
     @property
     def structure(self) -> Hashable:
         """Return a key that is equal for programs that compute the same thing."""
-        return (_key(self.code, {}), self.out_tree)
+        return (_key_of_code(self.code), self.out_tree)
 
 
 def trace(function: Callable[[Any], Any], argument: Any) -> Program:
@@ -144,7 +144,8 @@ def _used(code: core.Jaxpr) -> list[core.JaxprEqn]:
 
 def _opened_parameter(value: Any) -> Any:
     """Open the jaxprs in an equation's parameter; the same object if there are none."""
-    if isinstance(value, core.ClosedJaxpr):
+    # Since JAX 0.11 a jaxpr with its constants is a jaxpr, and its own `jaxpr`.
+    if isinstance(value, core.ClosedJaxpr) and value.jaxpr is not value:
         code = _opened(value.jaxpr) if _stops(value.jaxpr) else value.jaxpr
         return value if code is value.jaxpr else value.replace(jaxpr=code)
     if isinstance(value, core.Jaxpr):
@@ -177,21 +178,10 @@ def _inner(value: Any) -> list[core.Jaxpr]:
 
 def _key(value: Any, names: dict[core.Var, int]) -> Hashable:
     """Return a hashable that is equal for parts of a jaxpr with equal meaning."""
-    if isinstance(value, core.ClosedJaxpr):
-        return (_key(value.jaxpr, {}), tuple(_key(c, {}) for c in value.consts))
-    if isinstance(value, core.Jaxpr):
-        names = {}
-        inputs = tuple(_key(v, names) for v in [*value.constvars, *value.invars])
-        body = tuple(
-            (
-                equation.primitive.name,
-                tuple(_key(v, names) for v in equation.invars),
-                tuple(_key(v, names) for v in equation.outvars),
-                _key(equation.params, names),
-            )
-            for equation in value.eqns
-        )
-        return (inputs, body, tuple(_key(v, names) for v in value.outvars))
+    if isinstance(value, core.ClosedJaxpr | core.Jaxpr):
+        constants = tuple(_key(c, {}) for c in getattr(value, "consts", ()))
+        code = value.jaxpr if isinstance(value, core.ClosedJaxpr) else value
+        return (_key_of_code(code), constants)
     if isinstance(value, core.Literal):
         return ("literal", str(value.aval), np.asarray(value.val).tobytes())
     if isinstance(value, core.Var):
@@ -209,6 +199,22 @@ def _key(value: Any, names: dict[core.Var, int]) -> Hashable:
     except TypeError:
         return _Itself(value)
     return ("value", value)
+
+
+def _key_of_code(code: core.Jaxpr) -> Hashable:
+    """Return the key of a jaxpr, whatever its constants are."""
+    names: dict[core.Var, int] = {}
+    inputs = tuple(_key(v, names) for v in [*code.constvars, *code.invars])
+    body = tuple(
+        (
+            equation.primitive.name,
+            tuple(_key(v, names) for v in equation.invars),
+            tuple(_key(v, names) for v in equation.outvars),
+            _key(equation.params, names),
+        )
+        for equation in code.eqns
+    )
+    return (inputs, body, tuple(_key(v, names) for v in code.outvars))
 
 
 class _Itself:
