@@ -130,7 +130,7 @@ def compare(
     (True, 0.001)
     """
     for name, allowed in (("tolerance", tolerance), ("relative", relative)):
-        if not allowed >= 0:  # NaN included
+        if allowed < 0:  # with NaN, of a run that diverged, nothing agrees
             raise ValueError(f"{name} must be >= 0, got {allowed:g}")
     if isinstance(simulation, Simulation):
         times = simulation.times if times is None else times

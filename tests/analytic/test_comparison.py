@@ -44,7 +44,7 @@ def test_the_verdict_goes_both_ways():
     assert not differs.agrees and str(differs).endswith("DISAGREES")
 
 
-@pytest.mark.parametrize("tolerance", [1.0, np.inf])
+@pytest.mark.parametrize("tolerance", [1.0, np.inf, np.nan])
 @pytest.mark.parametrize("where", ["theory", "simulation", "both"])
 def test_a_value_that_is_not_finite_never_agrees(tolerance, where):
     theory, found = decay(TIMES), decay(TIMES)

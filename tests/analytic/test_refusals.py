@@ -145,8 +145,8 @@ SKEW = np.array([[1.0, 0.5], [0.0, 1.0]])
             "the descent is not finite after time 0.4, where the largest record is",
         ),
         (
-            lambda: compare(ONE, ONE, times=ONE, tolerance=np.nan),
-            "tolerance must be >= 0, got nan",
+            lambda: compare(ONE, ONE, times=ONE, tolerance=-0.1),
+            "tolerance must be >= 0, got -0.1",
         ),
         (
             lambda: compare(1j * ONE, ONE, times=ONE, tolerance=0.1),
