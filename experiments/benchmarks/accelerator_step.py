@@ -29,7 +29,6 @@ from accelerators import devices_of, peak_of  # first: sets what JAX reads at it
 
 # isort: split
 import jax
-import jax.numpy as jnp
 import numpy as np
 from hlo import collectives, totals
 from hlo_work import Operation, by_kind, operations
@@ -44,7 +43,7 @@ from ssljax.runs.files import write_json
 from ssljax.runs.setup import assemble
 from ssljax.training import devices, engines
 from ssljax.training.state import Setup, init_state
-from ssljax.training.step import view_batch
+from ssljax.training.step import batch_shapes, view_batch
 
 # Side of the stored images, classes and number of images, for the recipes' data sets.
 DATA = {
@@ -96,19 +95,16 @@ def setup_of(recipe: str, batch: int, changes: list[str]) -> Setup:
 
 def compiled_step(setup: Setup, mesh: Mesh, *, views_only: bool) -> Any:
     """Return the compiled step of a setup, or its views alone, from shapes."""
-    rows = devices.over_batch(mesh)
+    batch = devices.abstract(batch_shapes(setup), devices.over_batch(mesh))
     state = devices.abstract(
         jax.eval_shape(lambda: init_state(setup)), devices.replicated(mesh)
     )
-    size = setup.config.batch_size
-    image = jax.ShapeDtypeStruct((size, *setup.image_shape), jnp.uint8, sharding=rows)
-    label = jax.ShapeDtypeStruct((size,), jnp.int32, sharding=rows)
     if views_only:
         views = jax.jit(functools.partial(view_batch, setup=setup))
-        lowered = views.lower(state.step, {"image": image})
+        lowered = views.lower(state.step, {"image": batch["image"]})
     else:
         step = engines.compiled_step(setup, mesh, resident=False)
-        lowered = step.lower(state, {"image": image, "label": label})
+        lowered = step.lower(state, batch)
     on_gpu = mesh.devices.flat[0].platform in ("gpu", "cuda")
     return lowered.compile(compiler_options=_FAST_COMPILE if on_gpu else None)
 

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from hlo import KINDS, Collective, collectives, totals
 from jax.sharding import AxisType, Mesh
@@ -32,6 +31,7 @@ from ssljax.recipes import load_recipe
 from ssljax.runs.setup import assemble
 from ssljax.training import devices, engines
 from ssljax.training.state import Setup, init_state
+from ssljax.training.step import batch_shapes
 
 RECIPES = [f"imagenet/{name}" for name in ("simclr", "byol", "barlow_twins", "vicreg")]
 EXAMPLES = 1_281_167  # ImageNet's training images
@@ -75,17 +75,10 @@ def measure(arguments: argparse.Namespace, recipe: str, name: str) -> dict[str, 
     """Compile the step of a recipe for these devices and count work and traffic."""
     mesh = mesh_of(name)
     setup = setup_of(arguments, recipe, mesh.size)
-    rows = devices.over_batch(mesh)
     state = devices.abstract(
         jax.eval_shape(lambda: init_state(setup)), devices.replicated(mesh)
     )
-    size = setup.config.batch_size
-    batch = {
-        "image": jax.ShapeDtypeStruct(
-            (size, *setup.image_shape), jnp.uint8, sharding=rows
-        ),
-        "label": jax.ShapeDtypeStruct((size,), jnp.int32, sharding=rows),
-    }
+    batch = devices.abstract(batch_shapes(setup), devices.over_batch(mesh))
     step = engines.compiled_step(setup, mesh, resident=False)
     compiled = step.lower(state, batch).compile()
     found, memory = collectives(compiled.as_text()), compiled.memory_analysis()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from ssljax.benchmark.flops import matrix_flops
 from ssljax.benchmark.images import load_or_imitate
@@ -24,7 +23,7 @@ from ssljax.runs.feed import Feed
 from ssljax.runs.setup import prepare
 from ssljax.training import devices
 from ssljax.training.state import Setup, TrainState, creator
-from ssljax.training.step import train_step
+from ssljax.training.step import batch_shapes, train_step
 
 
 @dataclass(frozen=True)
@@ -164,12 +163,7 @@ def _compile(
 ) -> Program:
     if not hasattr(step, "trace"):
         # In microbatches, or under pmap; its work is that of the step under jit.
-        batch = {
-            "image": jax.ShapeDtypeStruct(
-                (setup.config.batch_size, *setup.image_shape), jnp.uint8
-            ),
-            "label": jax.ShapeDtypeStruct((setup.config.batch_size,), jnp.int32),
-        }
+        batch = batch_shapes(setup)
         whole = jax.jit(partial(train_step, setup=setup)).trace(state, batch)
         laps.lap("trace")
         return Program(matrix_flops(whole.jaxpr), None, None, None, None, False)

@@ -6,7 +6,6 @@ import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -108,20 +107,11 @@ def header_size(data: bytes | str | Path) -> tuple[int, int]:
     Raises:
         UnreadableImage: if it is not an image, too large or of size zero.
     """
-    return _header(data)[0][:2]
+    return _header(data)[:2]
 
 
-class Header(NamedTuple):
-    """What the header of an image file says."""
-
-    width: int
-    height: int
-    deep: bool
-    """More than 8 bits per channel."""
-
-
-def probe(path: str | Path) -> Header:
-    """Read the header of a file and check that the file is complete.
+def probe(path: str | Path) -> tuple[int, int]:
+    """Read ``(width, height)`` of a file and check that the file is complete.
 
     A JPEG, PNG or WebP file that ends as its format demands is complete. Any other end,
     of a motion photo or after padding, is a reason to decode it, which decides.
@@ -129,11 +119,11 @@ def probe(path: str | Path) -> Header:
     Raises:
         UnreadableImage: if it is not an image, too large, empty or truncated.
     """
-    header, kind = _header(path)
+    width, height, kind = _header(path)
     if not _is_whole(Path(path), kind):
         # At a small size, which a JPEG need not be decoded in full for.
         decode(path, size=SIDES[0])
-    return header
+    return width, height
 
 
 def extremes_of(path: str | Path) -> Extremes | None:
@@ -149,7 +139,7 @@ def extremes_of(path: str | Path) -> Extremes | None:
         raise _unreadable(error) from error
 
 
-def _header(data: bytes | str | Path) -> tuple[Header, str | None]:
+def _header(data: bytes | str | Path) -> tuple[int, int, str | None]:
     try:
         with _open(data) as image:
             width, height = image.size
@@ -157,7 +147,7 @@ def _header(data: bytes | str | Path) -> tuple[Header, str | None]:
             cheap = image.format != "PNG" or "exif" in image.info
             if cheap and _orientation(image) >= 5:  # it lies on its side
                 width, height = height, width
-            return Header(width, height, is_deep(image)), image.format
+            return width, height, image.format
     except Exception as error:  # Pillow's plugins raise almost anything
         raise _unreadable(error) from error
 

@@ -89,7 +89,7 @@ def load_folder(
         if isinstance(header, str)
     )
     good = [
-        (item, min(header.width, header.height))
+        (item, min(header))
         for item, header in zip(files, headers, strict=True)
         if not isinstance(header, str)
     ]
@@ -153,8 +153,8 @@ def _extremes(path: Path) -> Extremes | None:
         return None  # it is listed with its reason
 
 
-def _probe(path: Path) -> decode.Header | str:
-    """Return the header of an image, or the reason why it cannot be read."""
+def _probe(path: Path) -> tuple[int, int] | str:
+    """Return the size of an image, or the reason why it cannot be read."""
     try:
         return decode.probe(path)
     except decode.UnreadableImage as error:

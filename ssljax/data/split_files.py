@@ -149,19 +149,13 @@ def _without_copies(
 ) -> Listing:
     """Leave out the training images of which a copy is held out."""
     tests = [f"{held_out}/{file}" for file in layout.images(held_out)]
-    sizes = set(decode.parallel_map(lambda file: _size(root / file), tests))
-    suspects = [
-        path
-        for path, size in zip(
-            (path for path, _ in train.files),
-            decode.parallel_map(lambda item: _size(root / item[0]), train.files),
-            strict=True,
-        )
-        if size in sizes
-    ]
+    sizes = set(decode.parallel_map(lambda path: _size(root / path), tests))
+    paths = [path for path, _ in train.files]
+    own = decode.parallel_map(lambda path: _size(root / path), paths)
+    suspects = [p for p, size in zip(paths, own, strict=True) if size in sizes]
     if len(suspects) > _MOST_COMPARED:
         return train
-    known = set(decode.parallel_map(lambda file: _content(root / file), tests))
+    known = set(decode.parallel_map(lambda path: _content(root / path), tests))
     marks = decode.parallel_map(lambda path: _content(root / path), suspects)
     copies = {p for p, mark in zip(suspects, marks, strict=True) if mark in known}
     if copies:

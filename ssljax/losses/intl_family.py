@@ -86,11 +86,7 @@ def intl(
     weight = _trace_weight(trace_weight, anchor, axis)
     anchor = iterative_normalization(anchor, iterations=iterations, axis=axis)
     loss = weight * trace_loss(anchor, axis=axis)
-    for view in others:
-        t = iterative_normalization(view, iterations=iterations, axis=axis)
-        term = 2.0 + 2.0 * negative_cosine(t, anchor)
-        loss += (term + weight * trace_loss(t, axis=axis)) / len(others)
-    return loss
+    return _add_views(loss, anchor, others, weight, iterations, axis)
 
 
 def intl_ema(
@@ -139,10 +135,22 @@ def intl_ema(
         jax.lax.stop_gradient(teacher), iterations=iterations, axis=axis
     )
     loss = jnp.zeros((), target.dtype)
-    for view in students:
+    return _add_views(loss, target, students, weight, iterations, axis)
+
+
+def _add_views(
+    loss: jax.Array,
+    target: jax.Array,
+    views: Sequence[jax.Array],
+    weight: float | jax.Array,
+    iterations: int,
+    axis: str,
+) -> jax.Array:
+    """Add the mean over views of their distance to the target and trace loss."""
+    for view in views:
         t = iterative_normalization(view, iterations=iterations, axis=axis)
         term = 2.0 + 2.0 * negative_cosine(t, target)
-        loss += (term + weight * trace_loss(t, axis=axis)) / len(students)
+        loss += (term + weight * trace_loss(t, axis=axis)) / len(views)
     return loss
 
 

@@ -17,6 +17,7 @@ from ssljax.data import Source, batch_indices, batches, process_share
 from ssljax.data.source import warn_about_replacement
 from ssljax.training import devices, engines
 from ssljax.training.state import Setup
+from ssljax.training.step import batch_shapes
 
 
 class Feed:
@@ -62,12 +63,8 @@ class Feed:
         if self.resident:
             inputs = next(iter(self.inputs(0, 1)))
         else:
-            shape = (config.batch_size, *self.setup.image_shape)
-            batch = {
-                "image": jax.ShapeDtypeStruct(shape, jnp.uint8),
-                "label": jax.ShapeDtypeStruct(shape[:1], jnp.int32),
-            }
-            inputs = (devices.abstract(batch, devices.over_batch(self.mesh)),)
+            shapes = batch_shapes(self.setup)
+            inputs = (devices.abstract(shapes, devices.over_batch(self.mesh)),)
         # Of this thread; another has the default.
         wide = jnp.result_type(float) == jnp.float64
 

@@ -3,7 +3,6 @@
 import math
 
 import jax
-import jax.numpy as jnp
 
 from ssljax import methods
 from ssljax.config import Config
@@ -19,6 +18,7 @@ from ssljax.runs.build import (
 from ssljax.training import devices
 from ssljax.training.global_step import traced_once
 from ssljax.training.state import Setup, init_state
+from ssljax.training.step import batch_shapes
 
 
 def load_split(
@@ -119,9 +119,7 @@ def _check_step(setup: Setup) -> None:
         batch_size=config.batch_size,
         microbatch=config.devices.microbatch,
     )
-    image = jax.ShapeDtypeStruct((config.batch_size, *setup.image_shape), jnp.uint8)
-    label = jax.ShapeDtypeStruct((config.batch_size,), jnp.int32)
-    batch = {"image": image, "label": label}
+    batch = batch_shapes(setup)
     try:
         state = jax.eval_shape(lambda: init_state(setup))
         if config.devices.microbatch is None:

@@ -16,6 +16,17 @@ from ssljax.training.state import Setup, TrainState
 from ssljax.training.update import update
 
 Batch = dict[str, jax.Array]
+
+
+def batch_shapes(setup: Setup) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return shapes and types of a whole batch, for tracing a step without images."""
+    size = setup.config.batch_size
+    return {
+        "image": jax.ShapeDtypeStruct((size, *setup.image_shape), jnp.uint8),
+        "label": jax.ShapeDtypeStruct((size,), jnp.int32),
+    }
+
+
 _LOSS_STREAM = 2  # after the views (0) and the monitor's views (1)
 
 

@@ -23,12 +23,12 @@ _ROOT = Path(__file__).parents[2]
 sys.path += [str(Path(__file__).parent), str(_ROOT / "experiments" / "benchmarks")]
 
 import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
 from hlo import collectives, totals  # noqa: E402
 from small_runs import BATCH, setup_of  # noqa: E402
 
 from ssljax.training import devices, engines  # noqa: E402
 from ssljax.training.state import init_state  # noqa: E402
+from ssljax.training.step import batch_shapes  # noqa: E402
 
 # One method for each file of recipes.
 FAMILIES = (
@@ -68,12 +68,10 @@ def measure(name: str) -> dict[str, Any]:
     setup = setup_of(name)
     mesh = devices.make_mesh(count=2, batch_size=BATCH)
     state = jax.eval_shape(lambda: init_state(setup))
-    image = jax.ShapeDtypeStruct((BATCH, *setup.image_shape), jnp.uint8)
-    label = jax.ShapeDtypeStruct((BATCH,), jnp.int32)
     step = engines.compiled_step(setup, mesh, resident=False)
     compiled = step.lower(
         devices.abstract(state, devices.replicated(mesh)),
-        devices.abstract({"image": image, "label": label}, devices.over_batch(mesh)),
+        devices.abstract(batch_shapes(setup), devices.over_batch(mesh)),
     ).compile()
     text, cost = compiled.as_text(), compiled.cost_analysis()
     sent = totals(collectives(text))

@@ -42,12 +42,11 @@ def pictures(given: Given) -> list[Picture]:
         every=10,
         samples=DRAWN_SAMPLES,
         dimension=4,
-        draws=1,
     )
     lines = _Runs(simulate(8000, every=2, ratio=ratios, loss=expected_loss))
     points = [
         _Runs(simulate(8000, every=2, ratio=ratios)),
-        _Runs(jax.tree.map(lambda x: x[0], drawn)),
+        _Runs(drawn),
     ]
     loss = jax.jit(jax.vmap(lambda p: population_loss(p, DATA)))
     names = ("<w1, v1>", "<w1, v2>", "<w2, v1>", "<w2, v2>")

@@ -34,9 +34,9 @@ STEPS, EVERY = 5000, 20
 
 
 def descend_on_samples(
-    seed: int, steps: int, *, every: int, samples: int, dimension: int, draws: int
+    seed: int, steps: int, *, every: int, samples: int, dimension: int
 ) -> Simulation:
-    """Run ``[draws, 2]`` with and without a head, on new samples every step."""
+    """Run ``[2]``, with and without a head, on new samples every step."""
 
     def loss(params: HeadParams, target: jax.Array, key: jax.Array) -> jax.Array:
         batch = sample_patches(key, DATA, samples=samples, dimension=dimension)
@@ -57,12 +57,8 @@ def descend_on_samples(
     wide = jnp.pad(params.w, ((0, 0), (0, dimension - 4)))
     # This generator compiles ten times faster than the default one.
     key = jax.random.key(seed, impl="rbg")
-    arms = jax.vmap(one, in_axes=(0, None, None))
-    run = jax.jit(jax.vmap(arms, in_axes=(None, None, 0)))
-    first = HeadParams(wide, params.head)
-    # The key itself where there is one run: another would draw another figure.
-    keys = jax.random.split(key, draws) if draws > 1 else key[None]
-    return run(jnp.array([RATIO, 0.0]), first, keys)
+    run = jax.jit(jax.vmap(one, in_axes=(0, None, None)))
+    return run(jnp.array([RATIO, 0.0]), HeadParams(wide, params.head), key)
 
 
 @in_float64
@@ -70,10 +66,7 @@ def sampled(given: Given) -> list[Finding]:
     """Compare ``L = sum_j 1 - corr(sum_r E_jr f_r, f_j)`` on drawn samples."""
     # The step at which the weak feature wins is random: 0.68 to 1.32 times the moments'
     # step at seeds 0 to 19, and a factor of 2.5 with batches of a quarter.
-    several = descend_on_samples(
-        given.seed, STEPS, every=EVERY, samples=4096, dimension=4, draws=1
-    )
-    runs = jax.tree.map(lambda x: x[0], several)
+    runs = descend_on_samples(given.seed, STEPS, every=EVERY, samples=4096, dimension=4)
     loss = population_loss(jax.tree.map(lambda x: x[0], runs.params), DATA)
     path, frozen = aligned(runs.values)
     # Moments, without samples, for longer than any sampled run needs to catch up.
