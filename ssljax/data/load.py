@@ -92,10 +92,11 @@ def _load_shapes(split, image_size, examples, store, seed) -> Source:
         raise DataError(f"'shapes' has no split {split!r}; use train or test")
     if store == "stream":
         raise DataError("'shapes' is generated in memory; use store auto or memory")
-    images, labels = shapes.generate(split)
+    rows = None
     if examples is not None:
-        chosen = subset_indices(len(images), examples, seed=seed, name="shapes")
-        images, labels = images[chosen], labels[chosen]
+        total = shapes.SIZES[split]
+        rows = tuple(subset_indices(total, examples, seed=seed, name="shapes").tolist())
+    images, labels = shapes.generate(split, rows=rows)
     if image_size is not None and image_size != images.shape[1]:
         images = decode.resize_many(images, image_size)
     return from_arrays(

@@ -46,17 +46,22 @@ _STREAMS = {"train": 1, "test": 2}
 
 
 @lru_cache(maxsize=4)
-def generate(split: str, size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def generate(
+    split: str, size: int | None = None, rows: tuple[int, ...] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw the images and labels of one split.
 
     Args:
         split: ``"train"`` or ``"test"``; their random streams are disjoint.
         size: number of images, 10,000 and 2,000 by default. A smaller set is a prefix
             of a larger one.
+        rows: which images of the set to return, ascending; None for all. The others
+            are not drawn.
 
     Returns:
-        Images uint8 ``[size, 32, 32, 3]`` and labels int32 ``[size]``, read-only.
-        Labels cycle through the twelve classes, so every prefix is balanced.
+        Images uint8 ``[size, 32, 32, 3]`` and labels int32 ``[size]``, read-only; of
+        ``rows`` only, where given. Labels cycle through the twelve classes, so every
+        prefix is balanced.
 
     >>> images, labels = generate("train", 24)
     >>> images.shape, CLASS_NAMES[labels[0]]
@@ -66,15 +71,19 @@ def generate(split: str, size: int | None = None) -> tuple[np.ndarray, np.ndarra
     labels = (np.arange(size) % len(CLASS_NAMES)).astype(np.int32)
     layout = _Words(_STREAMS[split], purpose=0)
     noise = _Words(_STREAMS[split], purpose=1)
-    images = np.empty((size, _SIDE, _SIDE, 3), np.uint8)
+    wanted = np.arange(size) if rows is None else np.array(rows, dtype=np.int64)
+    labels = labels[wanted]
+    images = np.empty((len(wanted), _SIDE, _SIDE, 3), np.uint8)
 
     def chunks() -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         # The words must be drawn in order; the images may be drawn in any order.
         for start in range(0, size, _CHUNK):
-            part = slice(start, min(start + _CHUNK, size))
-            n = part.stop - part.start
+            n = min(_CHUNK, size - start)
             grain = noise.bytes((n, 2, _SIDE, _SIDE, 3))
-            yield part, layout.uniform(0, 1 << 24, (n, 24 * 5)), grain
+            draws = layout.uniform(0, 1 << 24, (n, 24 * 5))
+            part = slice(*np.searchsorted(wanted, [start, start + n]))
+            if here := (wanted[part] - start).tolist():
+                yield part, draws[here], grain[here]
 
     def draw(chunk: tuple[slice, np.ndarray, np.ndarray]) -> None:
         part, draws, grain = chunk

@@ -80,10 +80,14 @@ def _contact_sheet(run: Restored, source: Source):
     """Return a few images, the views of three draws, and a title for each view."""
     images, _ = source.take(np.arange(min(SHEET, source.size)))
     setup, views = run.setup, []
-    for draw in range(3):
-        key = jax.random.fold_in(jax.random.key(run.config.seed), draw)
-        made = make_views(key, jnp.asarray(images), setup.views, size=setup.view_sizes)
-        views += [np.asarray(view) for view in made]
+
+    @jax.jit
+    def draw(key):
+        return make_views(key, jnp.asarray(images), setup.views, size=setup.view_sizes)
+
+    for i in range(3):
+        key = jax.random.fold_in(jax.random.key(run.config.seed), i)
+        views += [np.asarray(view) for view in draw(key)]
     titles = [
         f"view {i % len(setup.views) + 1}, draw {i // len(setup.views) + 1}"
         for i in range(len(views))

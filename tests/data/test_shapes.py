@@ -58,6 +58,13 @@ def test_a_smaller_set_is_a_prefix_of_a_larger_one(size, train):
     np.testing.assert_array_equal(labels, more_labels[:size])
 
 
+def test_single_images_are_those_of_the_whole_set(train):
+    rows = (0, 3, 249, 250, 999, 1_001, 1_199)
+    images, labels = shapes.generate("train", rows=rows)
+    np.testing.assert_array_equal(images, train[0][list(rows)])
+    np.testing.assert_array_equal(labels, train[1][list(rows)])
+
+
 def test_no_image_occurs_twice_within_or_across_splits(train, test):
     images = [*train[0], *test[0]]
     assert len({image.tobytes() for image in images}) == len(images)

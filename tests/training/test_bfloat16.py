@@ -1,4 +1,4 @@
-"""Every method for 200 steps of batch 256 in bfloat16: nothing overflows or dies.
+"""Every method for 200 steps of batch 128 in bfloat16: nothing overflows or dies.
 
 Methods that differ in the loss alone share one compiled step, which picks the loss by
 number: compiling the network takes longer than 200 steps of it.
@@ -29,7 +29,7 @@ from ssljax.runs.setup import prepare
 from ssljax.training.state import init_state
 from ssljax.training.step import take, train_step
 
-STEPS, BATCH = 200, 256
+STEPS, BATCH = 200, 128
 # Options for a width of 32, because the defaults are for real widths.
 HEADS = {
     "byol": {"predictor": "16-32"},
