@@ -86,6 +86,7 @@ def test_extras_exist():
     assert named and set(named) <= set(extras)
 
 
+@pytest.mark.slow
 def test_commands_work_in_the_order_shown(empty, no_data, capfd):
     missing = []
     for words in commands("ssljax"):

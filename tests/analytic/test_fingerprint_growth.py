@@ -69,6 +69,7 @@ def test_float32_callers_get_the_same_numbers():
     assert float(jax.grad(of_temperature)(0.5)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_arguments_given_as_numbers_can_be_differentiated():
     def growth(correlation):
         return growth_rate(

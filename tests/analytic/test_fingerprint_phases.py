@@ -104,6 +104,7 @@ def test_no_force_is_a_regime():
     assert found.regime.tolist() == [[0]]
 
 
+@pytest.mark.slow
 def test_the_tables_losses_take_the_settings_that_they_list():
     z1, z2 = np.random.default_rng(0).normal(size=(2, 64, 16)).astype(np.float32)
     for name, entry in FINGERPRINTED.items():

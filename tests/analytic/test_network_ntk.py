@@ -122,6 +122,7 @@ class Convolutions(nn.Module):
         return x * self.param("gain", nn.initializers.ones, (3,))[None, :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [1e9, 1.0], ids=["at once", "a channel at a time"])
 def test_any_convolution_shared_layer_and_own_parameter_counts(memory, float64):
     network = Convolutions()

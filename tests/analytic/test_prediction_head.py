@@ -288,6 +288,7 @@ def test_tied_and_ungated_rules(float64):
     np.testing.assert_allclose(through.w, start.w - 0.1 * gradient.w, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_frozen_solution_moves_at_the_velocity_of_its_features(float64):
     # Neuron 2 prefers the weak feature, neuron 1 has negative signs.
     w = jnp.array([[-0.1, 0.05, 0.9, 0.2], [0.03, -0.09, 0.1, 0.7]])
@@ -331,6 +332,7 @@ def test_frozen_solution_can_be_differentiated(float64):
     np.testing.assert_allclose(found, numeric, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_callers_in_float32_get_float64_without_a_warning():
     params = HeadParams(np.eye(2, 4, dtype=np.float32), np.eye(2, dtype=np.float32))
     assert population_loss(params, DATA).dtype == np.float64

@@ -125,6 +125,7 @@ def test_the_lambert_curve_is_twice_differentiable(start):
     agree(jax.jit(jax.hessian(function))(x), differences(slope, x), 1e-8)
 
 
+@pytest.mark.slow
 def test_directpred_and_its_closed_form_have_one_jacobian():
     """Simulate ``asymmetric_euclidean``, whose target and predictor are held fixed."""
     x = np.sqrt(3.0) * np.eye(3)  # white inputs
@@ -178,6 +179,7 @@ def test_sensitivities_of_the_head_s_flow():
     agree(jax.jit(jax.jacrev(end))(zero), differences(end, zero, 1e-3))
 
 
+@pytest.mark.slow
 def test_second_derivatives_of_the_frozen_head():
     """Its clock is inverted by bisection; two steps of Newton carry derivatives."""
     w = START.w * 0.3
@@ -203,6 +205,7 @@ def test_effective_rank_at_repeated_eigenvalues():
         agree(jax.jit(jax.hessian(rank))(c), differences(slope, c))
 
 
+@pytest.mark.slow
 def test_a_weight_decay_of_zero_is_a_parameter_where_it_is_an_array():
     start, t = np.array([0.3, 0.7]), np.array([1.0])
     plain = iv.solve_euclidean(start)

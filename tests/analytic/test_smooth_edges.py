@@ -109,6 +109,7 @@ def test_the_lambert_curve_is_smooth_in_its_start(start):
     np.testing.assert_allclose(bend, 2 * TIMES[1])  # x + x^2 t
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("power", [0.0, 0.5])
 def test_the_alignment_flow_goes_through_the_limits_of_its_power(power):
@@ -126,6 +127,7 @@ def test_the_alignment_flow_goes_through_the_limits_of_its_power(power):
 RANK_TWO = turned([2.0, 1.0, 0.0, 0.0])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_a_rank_deficient_moment_has_derivatives():
     start, change = normal(1, 2, 4), symmetric(normal(2, 4, 4))
@@ -156,6 +158,7 @@ def test_equal_learned_eigenvalues_leave_what_has_no_basis_differentiable():
         np.testing.assert_allclose(found, numeric, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_a_whitened_basis_has_derivatives():
     gamma, change = turned([0.8, 0.3, -0.2]), symmetric(normal(4, 3, 3))
@@ -211,6 +214,7 @@ def test_equal_views_have_derivatives_in_their_moments():
     np.testing.assert_allclose(found, numeric, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_entries_and_eigenvalues_of_zero_have_derivatives():
     z = np.array([[0.0, 1.0], [0.7, -0.4], [0.2, 0.9]])

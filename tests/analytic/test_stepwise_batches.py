@@ -46,6 +46,7 @@ def test_equal_views_rest_at_the_plateau():
     np.testing.assert_allclose(velocity, 0.0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_large_batches_are_descent_without_noise():
     numbers = {"gamma": GAMMA, "learning_rate": 1e-3}
     found = theory.solve_batches(0.2 * S, sigma=SIGMA, batch_size=1e12, **numbers)(1.0)
@@ -53,6 +54,7 @@ def test_large_batches_are_descent_without_noise():
     np.testing.assert_allclose(found, exact, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [400, 800])
 def test_half_times_are_those_of_the_solution(size):
     """By the solution's own mean and variance at the time that it gives."""

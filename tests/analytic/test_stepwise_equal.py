@@ -90,6 +90,7 @@ def test_nearly_equal_eigenvalues_are_equal_and_others_single():
     assert seen == [[(i, i + 1) for i in range(8)]]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_a_scale_and_a_start_can_be_differentiated_through_a_block():
     # In the sizes of the block above, whose operations are compiled already.

@@ -262,6 +262,7 @@ def test_an_unknown_name_of_the_module_is_an_attribute_error():
     assert {"compare", "spectral_fingerprint", "stepwise"} <= set(dir(ssljax.analytic))
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page_prints_what_the_page_says():
     code, printed = re.search(
         r"^```python\n(.*?)^```\n+^```text\n(.*?)^```", PAGE.read_text(), re.S | re.M

@@ -158,10 +158,12 @@ def test_shapes_train_on_the_whole_training_set(monkeypatch):
     # Drawing all 10,000 takes seconds; the size asked for is under test.
     asked, draw = [], shapes.generate
     monkeypatch.setattr(
-        shapes, "generate", lambda *split: asked.append(split) or draw("test")
+        shapes,
+        "generate",
+        lambda *split, rows: asked.append((*split, rows)) or draw("test"),
     )
     load("shapes")
-    assert asked == [("train",)] and shapes.SIZES["train"] == 10_000
+    assert asked == [("train", None)] and shapes.SIZES["train"] == 10_000
 
 
 def test_shapes_can_be_resized():
