@@ -2,9 +2,10 @@
 
 from ssljax.evaluation.collapse import Collapse, Thresholds, diagnose
 from ssljax.evaluation.features import extract, raw_pixels
-from ssljax.evaluation.knn import confusion, knn_accuracy, knn_predict, neighbour_votes
+from ssljax.evaluation.knn import confusion, knn_accuracy, knn_predict
 from ssljax.evaluation.linear import LinearResult, linear_probe
 from ssljax.evaluation.logistic import LogisticFit, fit_logistic
+from ssljax.evaluation.neighbours import neighbour_votes
 from ssljax.evaluation.spectrum import panel, rank_measures
 from ssljax.evaluation.table import evaluate_features, format_table
 

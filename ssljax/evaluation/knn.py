@@ -1,85 +1,14 @@
 """Weighted k-nearest-neighbour classification of frozen features."""
 
 from collections.abc import Sequence
-from functools import partial
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ssljax.evaluation.checks import check_classes, check_features, check_labelled
+from ssljax.evaluation.neighbours import filled, nearest, votes
 
 KS = (1, 5, 20, 200)
 """The numbers of neighbours that are reported."""
-
-
-@partial(jax.jit, static_argnames=("ks", "num_classes"))
-def neighbour_votes(
-    bank: jax.Array,
-    bank_labels: jax.Array,
-    queries: jax.Array,
-    *,
-    ks: tuple[int, ...],
-    num_classes: int,
-    temperature: float | jax.Array = 0.1,
-) -> jax.Array:
-    """Classify by a vote of the k nearest rows of the bank, for several k at once.
-
-    Neighbours are the rows with the largest cosine. Neighbour i votes for its class
-    with weight ``exp(cosine_i / temperature)``. Equal cosines are taken in bank order,
-    equal votes go to the lower class, and the sums have a fixed order, so that results
-    are reproducible bit by bit. It is jitted and compiles once per shape, so that the
-    training loop can call it with features that stay on the device.
-
-    Args:
-        bank: features of labelled images, ``[N, F]``.
-        bank_labels: their classes, integers ``[N]``.
-        queries: features to classify, ``[B, F]``; the similarities take 4 B N bytes.
-        ks: numbers of neighbours, ascending, each from 1 to N.
-        num_classes: number of classes.
-        temperature: divisor of the cosine, > 0; may be traced.
-
-    Returns:
-        int32 ``[len(ks), B]``.
-
-    Raises:
-        ValueError: if ``ks`` is empty, not ascending, or exceeds the bank.
-
-    Source: Wu et al., "Unsupervised feature learning via non-parametric instance
-    discrimination", CVPR 2018, section 3.4 (k = 200, temperature 0.07). Most published
-    tables use temperature 0.1.
-
-    >>> bank, labels = jnp.eye(3), jnp.array([2, 0, 1])
-    >>> neighbour_votes(bank, labels, bank, ks=(1,), num_classes=3).tolist()
-    [[2, 0, 1]]
-    """
-    if not ks or list(ks) != sorted(set(ks)) or ks[0] < 1 or ks[-1] > bank.shape[0]:
-        raise ValueError(
-            f"ks must be ascending, from 1 to at most the {bank.shape[0]} rows of the "
-            f"bank, got {ks}"
-        )
-    # Full precision, because bfloat16 or TF32 products would reorder close neighbours.
-    cosines = jnp.matmul(
-        _unit_rows(queries), _unit_rows(bank).T, precision=jax.lax.Precision.HIGHEST
-    )  # [B, N]
-    # Without the barrier XLA:CPU fuses the slices below into the top-k, does not
-    # recognise it any more and sorts the whole row: 20 times slower.
-    nearest, index = jax.lax.optimization_barrier(jax.lax.top_k(cosines, ks[-1]))
-    # Dividing a query's votes by its largest does not change the winner, and prevents
-    # overflow at small temperatures.
-    weights = jnp.exp((nearest - nearest[:, :1]) / temperature)
-    classes = jnp.arange(num_classes)[None, None, :]
-    labels = bank_labels[index][:, :, None]
-    votes = jnp.zeros((queries.shape[0], num_classes), weights.dtype)
-    predictions, used = [], 0
-    for k in ks:
-        # A masked sum, not a scatter: a GPU's atomic adds have no fixed order.
-        own = jnp.where(
-            labels[:, used:k] == classes, weights[:, used:k, None], jnp.zeros(())
-        )
-        votes, used = votes + own.sum(axis=1), k
-        predictions.append(jnp.argmax(votes, axis=1).astype(jnp.int32))
-    return jnp.stack(predictions)
 
 
 def knn_predict(
@@ -236,29 +165,17 @@ def _predict(
             f"train features have {np.shape(bank)[1]} dimensions, "
             f"test features {np.shape(queries)[1]}; use the same encoder for both"
         )
-    bank = jnp.asarray(bank)
-    bank_labels = jnp.asarray(bank_labels, jnp.int32)
-    queries = np.asarray(queries)
+    bank, queries = np.asarray(bank), np.asarray(queries)
+    similar, index = nearest(bank, queries, k=ks[-1], query_batch=query_batch)
+    labels = np.asarray(bank_labels, np.int32)[index]
     predictions = []
     for start in range(0, len(queries), query_batch):
-        rows = queries[start : start + query_batch]
-        # Filled up with zeros, so that the last batch does not compile again.
-        filled = np.zeros((query_batch, rows.shape[1]), rows.dtype)
-        filled[: len(rows)] = rows
-        voted = neighbour_votes(
-            bank,
-            bank_labels,
-            jnp.asarray(filled),
+        rows = slice(start, start + query_batch)
+        voted = votes(
+            *(filled(part[rows], query_batch) for part in (similar, labels)),
             ks=ks,
             num_classes=num_classes,
             temperature=temperature,
         )
-        predictions.append(np.asarray(voted)[:, : len(rows)])
+        predictions.append(np.asarray(voted)[:, : len(similar[rows])])
     return np.concatenate(predictions, axis=1)
-
-
-def _unit_rows(x: jax.Array) -> jax.Array:
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    norm = jnp.linalg.norm(x, axis=1, keepdims=True)
-    # A zero row stays zero: cosine 0 with everything.
-    return x / jnp.where(norm > 0, norm, jnp.ones_like(norm))

@@ -1,7 +1,6 @@
-"""Multinomial logistic regression by full-batch L-BFGS, for many penalties at once."""
+"""Multinomial logistic regression by full-batch L-BFGS, one penalty after another."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -34,11 +33,12 @@ def fit_logistic(
     *,
     num_classes: int,
     l2: Sequence[float],
+    used: np.ndarray | None = None,
     start: tuple[jax.Array, jax.Array] | None = None,
     max_iterations: int = 300,
     tolerance: float = 3e-6,
 ) -> LogisticFit:
-    """Minimise ``mean_i CE(x_i W + b, y_i) + l2 / 2 |W|^2`` for several ``l2`` at once.
+    """Minimise ``mean_i CE(x_i W + b, y_i) + l2 / 2 |W|^2`` for each ``l2`` in turn.
 
     Full-batch L-BFGS, in float32 unless x64 is enabled. The objective is convex and its
     logits are linear in the weights, so the step length is searched along one
@@ -46,16 +46,19 @@ def fit_logistic(
     many lengths it tries. The bias is not penalised.
 
     Args:
-        x: features, ``[N, F]``, preferably standardised.
+        x: features, ``[N, F]``, preferably standardised; on the host, or on devices
+            that share the rows.
         y: classes, integers ``[N]``.
         num_classes: number of classes C.
         l2: penalties, each > 0, ``[G]``.
+        used: bool ``[N]``, the rows to fit to; None for all.
         start: initial weights ``[F, C]`` and bias ``[C]`` of all fits; None for zeros.
         max_iterations: limit of the iterations.
         tolerance: largest gradient entry at which a fit stops.
 
     Returns:
-        :class:`LogisticFit`. An array of logits takes 4 G N C bytes.
+        :class:`LogisticFit`. Besides the features, some arrays of 4 N C bytes are
+        needed, whatever the number of penalties.
 
     Raises:
         ValueError: if a penalty is not positive or there is none.
@@ -73,14 +76,23 @@ def fit_logistic(
     real = jnp.result_type(float)  # float64 under enable_x64, as optax's own state
     if start is None:
         start = jnp.zeros((features, num_classes)), jnp.zeros(num_classes)
-    return _fit(
-        jnp.asarray(x, real),
-        jnp.asarray(y, jnp.int32),
-        jnp.asarray(l2, real),
-        *(jnp.asarray(part, real) for part in start),
-        jnp.asarray(tolerance, real),
-        jnp.asarray(max_iterations, jnp.int32),
-    )
+    x, y = jnp.asarray(x, real), jnp.asarray(y, jnp.int32)
+    rows = np.ones(len(y), bool) if used is None else np.asarray(used, bool)
+    # Like the labels: on one device, or spread over several.
+    weights = jax.device_put((rows / rows.sum()).astype(real), y.sharding)
+    fits = [
+        _fit(
+            x,
+            y,
+            weights,
+            jnp.asarray(value, real),
+            *(jnp.asarray(part, real) for part in start),
+            jnp.asarray(tolerance, real),
+            jnp.asarray(max_iterations, jnp.int32),
+        )
+        for value in l2
+    ]
+    return LogisticFit(*(jnp.stack(parts) for parts in zip(*fits, strict=True)))
 
 
 def predict(fit: LogisticFit, x: np.ndarray) -> np.ndarray:
@@ -132,28 +144,27 @@ def _score(weights, bias, x, y):
 
 
 @jax.jit
-def _fit(x, y, l2, weights, bias, tolerance, max_iterations) -> LogisticFit:
-    # The bias is the last row of the parameters, read from a column of ones.
-    x = jnp.pad(x, ((0, 0), (0, 1)), constant_values=1.0)
-    onehot = jax.nn.one_hot(y, bias.shape[0], dtype=x.dtype)  # [N, C]
-    start = jnp.concatenate([weights, bias[None]])  # [F + 1, C]
-    penalised = jnp.ones_like(start[:, :1]).at[-1].set(0.0)  # not the bias
+def _fit(x, y, weights, l2, slopes, bias, tolerance, max_iterations) -> LogisticFit:
+    # The bias is the last row of the parameters.
+    start = jnp.concatenate([slopes, bias[None]])  # [F + 1, C]
+    penalty = jnp.full_like(start[:, :1], l2).at[-1].set(0.0)
+    classes = jnp.arange(start.shape[1])
     columns = x.T
     if x.nbytes <= _COPY_LIMIT:
         # On a CPU a product of [8000, 3073] with 12 columns takes 15 ms, of its
         # transpose 50 ms, of this copy 15 ms. XLA would undo the copy but for the
         # barrier.
         columns = jax.lax.optimization_barrier(columns)
-    fit_one = partial(_fit_one, x, columns, onehot, start, tolerance, max_iterations)
-    return jax.vmap(lambda value: fit_one(value * penalised))(l2)
-
-
-def _fit_one(x, columns, onehot, start, tolerance, max_iterations, l2) -> LogisticFit:
     directions = optax.scale_by_lbfgs(memory_size=10)
 
+    def logits_of(params):
+        return _matmul(x, params[:-1]) + params[-1:]
+
     def gradient(params, logits):
-        residual = (jax.nn.softmax(logits, axis=1) - onehot) / x.shape[0]
-        return _matmul(columns, residual) + l2 * params
+        right = (y[:, None] == classes[None]).astype(x.dtype)
+        residual = weights[:, None] * (jax.nn.softmax(logits, axis=1) - right)
+        of_bias = residual.sum(axis=0, keepdims=True)
+        return jnp.concatenate([_matmul(columns, residual), of_bias]) + penalty * params
 
     def unfinished(carry):
         _, _, grads, _, iteration = carry
@@ -166,42 +177,43 @@ def _fit_one(x, columns, onehot, start, tolerance, max_iterations, l2) -> Logist
         # Rounding near the optimum can spoil the curvature memory, and L-BFGS then
         # points uphill; use the gradient instead.
         direction = -jnp.where(jnp.vdot(ascent, grads) > 0, ascent, grads)
-        along = _matmul(x, direction)
+        along = logits_of(direction)
         step = _step_length(
             logits,
             along,
-            onehot,
-            jnp.vdot(l2 * params, direction),
-            jnp.vdot(l2 * direction, direction),
+            y,
+            weights,
+            jnp.vdot(penalty * params, direction),
+            jnp.vdot(penalty * direction, direction),
         )
         params, logits = params + step * direction, logits + step * along
         return params, logits, gradient(params, logits), state, iteration + 1
 
-    logits = _matmul(x, start)
+    logits = logits_of(start)
     carry = start, logits, gradient(start, logits), directions.init(start), 0
     params, _, _, _, iterations = jax.lax.while_loop(unfinished, iterate, carry)
     # Recomputed, because the updated logits have accumulated rounding errors.
-    logits = _matmul(x, params)
-    losses = jax.nn.logsumexp(logits, axis=1) - (logits * onehot).sum(axis=1)
+    logits = logits_of(params)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
     return LogisticFit(
         weights=params[:-1],
         bias=params[-1],
-        objective=losses.mean() + 0.5 * (l2 * params**2).sum(),
+        objective=weights @ losses + 0.5 * (penalty * params**2).sum(),
         iterations=jnp.asarray(iterations, jnp.int32),
         converged=jnp.abs(gradient(params, logits)).max() <= 1.1 * tolerance,
     )
 
 
-def _step_length(logits, along, onehot, penalty_slope, penalty_curvature):
+def _step_length(logits, along, y, weights, penalty_slope, penalty_curvature):
     """Find the root of the slope along the direction, by safeguarded Newton steps."""
-    linear = (along * onehot).sum(axis=1).mean()
+    linear = weights @ jnp.take_along_axis(along, y[:, None], axis=1)[:, 0]
 
     def slope_and_curvature(step):
         p = jax.nn.softmax(logits + step * along, axis=1)
         first = (p * along).sum(axis=1)
         second = (p * along**2).sum(axis=1) - first**2
-        slope = first.mean() - linear + penalty_slope + step * penalty_curvature
-        return slope, second.mean() + penalty_curvature
+        slope = weights @ first - linear + penalty_slope + step * penalty_curvature
+        return slope, weights @ second + penalty_curvature
 
     start, curvature = slope_and_curvature(0.0)
 

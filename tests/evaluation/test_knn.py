@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssljax.evaluation import confusion, knn_accuracy, knn_predict, neighbour_votes
+from ssljax.evaluation import (
+    confusion,
+    knn_accuracy,
+    knn_predict,
+    neighbour_votes,
+    neighbours,
+)
+from ssljax.evaluation.neighbours import nearest, unit_rows
 
 
 def clusters(n, d=8, classes=4, seed=0, noise=1.0):
@@ -164,3 +171,30 @@ def test_temperature_must_be_positive():
     x, y = clusters(20)
     with pytest.raises(ValueError, match="temperature must be positive"):
         knn_accuracy(x, y, x, y, temperature=0.0, num_classes=4)
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 200, 1000])
+def test_a_bank_in_blocks_gives_the_neighbours_of_a_sort(block):
+    """With many equal cosines, which are taken in the order of the bank."""
+    rng = np.random.default_rng(0)
+    bank = rng.integers(-1, 2, (200, 4)).astype(np.float32)
+    queries = rng.integers(-1, 2, (37, 4)).astype(np.float32)
+    similar, index = nearest(bank, queries, k=90, query_batch=16, block=block)
+    unit = [np.asarray(unit_rows(jnp.asarray(x)), np.float64) for x in (queries, bank)]
+    cosines = (unit[0] @ unit[1].T).round(6)
+    order = np.argsort(-cosines, axis=1, kind="stable")[:, :90]
+    np.testing.assert_allclose(
+        similar, np.take_along_axis(cosines, order, 1), atol=1e-6
+    )
+    # Equal up to rounding is not equal: only rows of the same direction are.
+    np.testing.assert_array_equal(index[:, 0], order[:, 0])
+
+
+def test_devices_that_share_the_queries_find_the_same(monkeypatch):
+    rng = np.random.default_rng(1)
+    bank, queries = rng.normal(size=(300, 16)), rng.normal(size=(50, 16))
+    alone = nearest(bank, queries, k=5, query_batch=16, block=128)
+    monkeypatch.setattr(neighbours, "SMALL", 0)
+    shared = nearest(bank, queries, k=5, query_batch=16, block=128)
+    np.testing.assert_array_equal(alone[1], shared[1])
+    np.testing.assert_allclose(alone[0], shared[0], atol=1e-6)

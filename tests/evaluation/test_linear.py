@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from ssljax.evaluation import fit_logistic, linear_probe, logistic
 from ssljax.evaluation.linear import standardise
 from ssljax.evaluation.logistic import held_out, predict
+from ssljax.evaluation.rows import over_devices
 
 
 def relu_features(n, d=24, classes=5, seed=0):
@@ -175,3 +176,20 @@ def test_refusals_are_one_clear_line():
         fit_logistic(x, y, num_classes=5, l2=())
     with pytest.raises(ValueError, match="max_iterations must be at least 1"):
         fit_logistic(x, y, num_classes=5, l2=(1.0,), max_iterations=0)
+
+
+def test_rows_spread_over_devices_give_the_same_fit():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(61, 5)).astype(np.float32), rng.integers(0, 3, 61)
+    used = rng.random(61) < 0.8
+    fits = []
+    for devices in (jax.devices()[:1], jax.devices()):
+        rows = over_devices(x, y, used, devices=devices)
+        assert len(rows.x.sharding.device_set) == len(devices)
+        fits.append(
+            fit_logistic(rows.x, rows.y, num_classes=3, l2=(0.1,), used=rows.used)
+        )
+    alone = fit_logistic(x[used], y[used], num_classes=3, l2=(0.1,))
+    for fit in fits:
+        np.testing.assert_allclose(fit.weights, alone.weights, atol=1e-5)
+        np.testing.assert_allclose(fit.objective, alone.objective, rtol=1e-5)

@@ -1,0 +1,212 @@
+"""Nearest rows by cosine, a block of the bank at a time, and their vote."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from ssljax.evaluation.rows import SMALL, mesh_of
+
+BLOCK = 65_536
+"""Rows of the bank on the devices at a time."""
+
+
+@partial(jax.jit, static_argnames=("ks", "num_classes"))
+def neighbour_votes(
+    bank: jax.Array,
+    bank_labels: jax.Array,
+    queries: jax.Array,
+    *,
+    ks: tuple[int, ...],
+    num_classes: int,
+    temperature: float | jax.Array = 0.1,
+) -> jax.Array:
+    """Classify by a vote of the k nearest rows of the bank, for several k at once.
+
+    Neighbours are the rows with the largest cosine. Neighbour i votes for its class
+    with weight ``exp(cosine_i / temperature)``. Equal cosines are taken in bank order,
+    equal votes go to the lower class, and the sums have a fixed order, so that results
+    are reproducible bit by bit. It is jitted and compiles once per shape, so that the
+    training loop can call it with features that stay on the device.
+
+    Args:
+        bank: features of labelled images, ``[N, F]``.
+        bank_labels: their classes, integers ``[N]``.
+        queries: features to classify, ``[B, F]``; the similarities take 4 B N bytes.
+        ks: numbers of neighbours, ascending, each from 1 to N.
+        num_classes: number of classes.
+        temperature: divisor of the cosine, > 0; may be traced.
+
+    Returns:
+        int32 ``[len(ks), B]``.
+
+    Raises:
+        ValueError: if ``ks`` is empty, not ascending, or exceeds the bank.
+
+    Source: Wu et al., "Unsupervised feature learning via non-parametric instance
+    discrimination", CVPR 2018, section 3.4 (k = 200, temperature 0.07). Most published
+    tables use temperature 0.1.
+
+    >>> bank, labels = jnp.eye(3), jnp.array([2, 0, 1])
+    >>> neighbour_votes(bank, labels, bank, ks=(1,), num_classes=3).tolist()
+    [[2, 0, 1]]
+    """
+    if not ks or list(ks) != sorted(set(ks)) or ks[0] < 1 or ks[-1] > bank.shape[0]:
+        raise ValueError(
+            f"ks must be ascending, from 1 to at most the {bank.shape[0]} rows of the "
+            f"bank, got {ks}"
+        )
+    similar, index = _top(unit_rows(queries), unit_rows(bank), ks[-1])
+    return votes(
+        similar,
+        bank_labels[index],
+        ks=ks,
+        num_classes=num_classes,
+        temperature=temperature,
+    )
+
+
+@partial(jax.jit, static_argnames=("ks", "num_classes"))
+def votes(
+    similar: jax.Array,
+    labels: jax.Array,
+    *,
+    ks: tuple[int, ...],
+    num_classes: int,
+    temperature: float | jax.Array,
+) -> jax.Array:
+    """Return the classes that the nearest neighbours elect: int32 ``[len(ks), B]``.
+
+    Args:
+        similar: cosines of the nearest rows of the bank, ``[B, K]``, descending.
+        labels: their classes, ``[B, K]``.
+        ks: numbers of neighbours, ascending, at most K.
+        num_classes: number of classes.
+        temperature: divisor of the cosine, > 0.
+
+    >>> votes(jnp.array([[0.9, 0.8, 0.8]]), jnp.array([[1, 2, 2]]), ks=(1, 3),
+    ...       num_classes=3, temperature=1.0).tolist()
+    [[1], [2]]
+    """
+    # Dividing a query's votes by its largest does not change the winner, and prevents
+    # overflow at small temperatures.
+    weights = jnp.exp((similar - similar[:, :1]) / temperature)
+    classes = jnp.arange(num_classes)[None, None, :]
+    labels = labels[:, :, None]
+    sums = jnp.zeros((len(similar), num_classes), weights.dtype)
+    predictions, used = [], 0
+    for k in ks:
+        # A masked sum, not a scatter: a GPU's atomic adds have no fixed order.
+        own = jnp.where(
+            labels[:, used:k] == classes, weights[:, used:k, None], jnp.zeros(())
+        )
+        sums, used = sums + own.sum(axis=1), k
+        predictions.append(jnp.argmax(sums, axis=1).astype(jnp.int32))
+    return jnp.stack(predictions)
+
+
+def nearest(
+    bank: np.ndarray,
+    queries: np.ndarray,
+    *,
+    k: int,
+    query_batch: int = 512,
+    block: int = BLOCK,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the k rows of the bank with the largest cosine to each query.
+
+    The bank is scaled and sent to the devices once, a block at a time, and the devices
+    share the queries. Equal cosines are taken in bank order.
+
+    Args:
+        bank: ``[N, F]``.
+        queries: ``[M, F]``.
+        k: number of neighbours, 1 to N.
+        query_batch: queries at a time.
+        block: rows of the bank at a time.
+
+    Returns:
+        Their cosines, descending, and their rows in the bank, ``[M, k]`` both.
+
+    >>> similar, index = nearest(np.eye(3), np.eye(3)[1:], k=1, block=2)
+    >>> index.tolist()
+    [[1], [2]]
+    """
+    # Queries of one batch on all devices; a small search is faster on one.
+    devices = jax.local_devices()
+    if bank.nbytes + queries.nbytes < SMALL or query_batch % len(devices):
+        devices = devices[:1]
+    mesh = mesh_of(devices)
+    of_queries, of_bank = NamedSharding(mesh, P("rows")), NamedSharding(mesh, P())
+    # Blocks of one size, because every other size compiles again.
+    blocks = -(-len(bank) // block)
+    block = -(-len(bank) // blocks)
+    real = jnp.promote_types(jax.dtypes.canonicalize_dtype(bank.dtype), jnp.float32)
+    similar = np.full((len(queries), k), -np.inf, real)
+    index = np.zeros((len(queries), k), np.int32)
+    for first in range(0, len(bank), block):
+        rows = bank[first : first + block]
+        part = unit_rows(jax.device_put(filled(rows, block), of_bank))
+        for start in range(0, len(queries), query_batch):
+            some = slice(start, start + query_batch)
+            batch = (queries[some], similar[some], index[some])
+            found = _merged(
+                *jax.device_put([filled(x, query_batch) for x in batch], of_queries),
+                part,
+                jnp.int32(first),
+                jnp.int32(len(rows)),
+            )
+            count = len(batch[0])
+            similar[some], index[some] = (np.asarray(x)[:count] for x in found)
+    return similar, index
+
+
+def filled(rows: np.ndarray, size: int) -> np.ndarray:
+    """Return rows filled up with zeros to ``size``, so that no batch compiles again.
+
+    >>> filled(np.ones((1, 2)), 2).tolist()
+    [[1.0, 1.0], [0.0, 0.0]]
+    """
+    rows = np.asarray(rows)
+    if len(rows) == size:
+        return rows
+    return np.pad(rows, [(0, size - len(rows))] + [(0, 0)] * (rows.ndim - 1))
+
+
+@jax.jit
+def _merged(queries, similar, index, bank, first, count):
+    """Merge the nearest rows of one block into those of the blocks before it."""
+    k = similar.shape[1]
+    here, place = _top(unit_rows(queries), bank, min(k, len(bank)), count)
+    both = jnp.concatenate([similar, here], axis=1)
+    # Of equal cosines top-k takes the first, which is the earlier row of the bank.
+    best, chosen = jax.lax.optimization_barrier(jax.lax.top_k(both, k))
+    where = jnp.concatenate([index, first + place], axis=1)
+    return best, jnp.take_along_axis(where, chosen, axis=1)
+
+
+def _top(queries, bank, k, count=None):
+    """Return cosines and rows of the k nearest of the first ``count`` rows."""
+    # Full precision, because bfloat16 or TF32 products would reorder close neighbours.
+    cosines = jnp.matmul(queries, bank.T, precision=jax.lax.Precision.HIGHEST)
+    if count is not None:
+        cosines = jnp.where(jnp.arange(len(bank))[None] < count, cosines, -jnp.inf)
+    # Without the barrier XLA:CPU fuses what follows into the top-k, does not recognise
+    # it any more and sorts the whole row: 20 times slower.
+    return jax.lax.optimization_barrier(jax.lax.top_k(cosines, k))
+
+
+@jax.jit
+def unit_rows(x: jax.Array) -> jax.Array:
+    """Scale rows to length one; a row of zeros stays zero.
+
+    >>> unit_rows(jnp.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    norm = jnp.linalg.norm(x, axis=1, keepdims=True)
+    # A zero row stays zero: cosine 0 with everything.
+    return x / jnp.where(norm > 0, norm, jnp.ones_like(norm))

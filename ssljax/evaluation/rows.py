@@ -1,0 +1,64 @@
+"""Spread the rows of a large array over the devices of this process."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+SMALL = 2**26
+"""Features of fewer bytes stay on one device: exchanging sums would take longer."""
+
+
+class Rows(NamedTuple):
+    """Features and labels on the devices, filled up to a multiple of their number."""
+
+    x: jax.Array
+    """``[N', F]``; the rows added are zero."""
+    y: jax.Array
+    """int32 ``[N']``."""
+    used: np.ndarray
+    """bool ``[N']``: the rows asked for."""
+    real: np.ndarray
+    """bool ``[N']``: all rows but those added."""
+
+
+def mesh_of(devices: list[jax.Device] | None = None) -> Mesh:
+    """Return a mesh of one axis, ``rows``, of these or all devices of this process."""
+    return Mesh(np.array(devices or jax.local_devices()), ("rows",))
+
+
+def over_devices(
+    x: np.ndarray,
+    y: np.ndarray,
+    used: np.ndarray,
+    *,
+    devices: list[jax.Device] | None = None,
+) -> Rows:
+    """Put rows on the devices, a share on each where there are many bytes of them.
+
+    Args:
+        x: features float32 ``[N, F]``.
+        y: classes ``[N]``.
+        used: bool ``[N]``.
+        devices: devices to use; None takes all of this process for large ``x``, and one
+            for small.
+
+    >>> rows = over_devices(np.ones((3, 2), np.float32), np.zeros(3), np.ones(3, bool))
+    >>> rows.x.shape, rows.used.tolist()
+    ((3, 2), [True, True, True])
+    """
+    if devices is None:
+        devices = jax.local_devices()[: 1 if x.nbytes < SMALL else None]
+    place = NamedSharding(mesh_of(devices), P("rows"))
+    missing = -len(x) % len(devices)
+
+    def filled(array: np.ndarray) -> np.ndarray:
+        if not missing:
+            return array
+        return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1))
+
+    real = filled(np.ones(len(x), bool))
+    x, y = jax.device_put((filled(x), filled(y.astype(np.int32))), place)
+    return Rows(x, y, filled(used), real)
