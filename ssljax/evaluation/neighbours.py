@@ -1,11 +1,13 @@
 """Nearest rows by cosine, a block of the bank at a time, and their vote."""
 
+import functools
+from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ssljax.evaluation.rows import SMALL, mesh_of
@@ -140,6 +142,7 @@ def nearest(
     if bank.nbytes + queries.nbytes < SMALL or query_batch % len(devices):
         devices = devices[:1]
     mesh = mesh_of(devices)
+    merge = merge_on(mesh)
     of_queries, of_bank = NamedSharding(mesh, P("rows")), NamedSharding(mesh, P())
     # Blocks of one size, because every other size compiles again.
     blocks = -(-len(bank) // block)
@@ -153,7 +156,7 @@ def nearest(
         for start in range(0, len(queries), query_batch):
             some = slice(start, start + query_batch)
             batch = (queries[some], similar[some], index[some])
-            found = _merged(
+            found = merge(
                 *jax.device_put([filled(x, query_batch) for x in batch], of_queries),
                 part,
                 jnp.int32(first),
@@ -176,14 +179,27 @@ def filled(rows: np.ndarray, size: int) -> np.ndarray:
     return np.pad(rows, [(0, size - len(rows))] + [(0, 0)] * (rows.ndim - 1))
 
 
-@jax.jit
+@functools.lru_cache
+def merge_on(mesh: Mesh) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """Return the compiled merge of one block's nearest rows into those before it.
+
+    The devices of the mesh share the queries. It is said by ``shard_map``, because XLA
+    by itself gathers what a top-k reads.
+    """
+    rows, whole = P("rows"), P()
+    specs = (rows, rows, rows, whole, whole, whole)
+    return jax.jit(
+        jax.shard_map(_merged, mesh=mesh, in_specs=specs, out_specs=(rows, rows))
+    )
+
+
 def _merged(queries, similar, index, bank, first, count):
     """Merge the nearest rows of one block into those of the blocks before it."""
     k = similar.shape[1]
     here, place = _top(unit_rows(queries), bank, min(k, len(bank)), count)
     both = jnp.concatenate([similar, here], axis=1)
     # Of equal cosines top-k takes the first, which is the earlier row of the bank.
-    best, chosen = jax.lax.optimization_barrier(jax.lax.top_k(both, k))
+    best, chosen = _top_k(both, k)
     where = jnp.concatenate([index, first + place], axis=1)
     return best, jnp.take_along_axis(where, chosen, axis=1)
 
@@ -194,9 +210,15 @@ def _top(queries, bank, k, count=None):
     cosines = jnp.matmul(queries, bank.T, precision=jax.lax.Precision.HIGHEST)
     if count is not None:
         cosines = jnp.where(jnp.arange(len(bank))[None] < count, cosines, -jnp.inf)
-    # Without the barrier XLA:CPU fuses what follows into the top-k, does not recognise
-    # it any more and sorts the whole row: 20 times slower.
-    return jax.lax.optimization_barrier(jax.lax.top_k(cosines, k))
+    return _top_k(cosines, k)
+
+
+def _top_k(x: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    values, index = jax.lax.top_k(x, k)
+    # Without a barrier XLA:CPU fuses what follows into the top-k, does not recognise it
+    # any more and sorts the whole row: 20 times slower. One for each, because one for
+    # both ends the process within shard_map (a failed check in TopkDecomposer).
+    return jax.lax.optimization_barrier(values), jax.lax.optimization_barrier(index)
 
 
 @jax.jit
