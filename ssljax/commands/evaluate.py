@@ -1,6 +1,6 @@
 """`ssljax evaluate DIR`: the frozen encoder of a run beside three baselines."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -20,14 +20,34 @@ class Evaluate:
         default_factory=lambda: ["knn", "linear"]
     )
     """Protocols to run; without labels only `spectrum` is possible."""
+    checkpoint: int | None = None
+    """Step of the checkpoint to evaluate; the newest by default."""
+    data: str | None = None
+    """Another data set: a folder of images, or a name that `ssljax data list` shows."""
+    examples: int | None = None
+    """Fit the classifiers on a random subset of this many images."""
+    test_examples: int | None = None
+    """Test on a random subset of this many images."""
 
 
 def run(words: list[str]) -> int:
     """Run the command; return its exit code."""
     asked = parse_positional(
-        Evaluate, words, command="ssljax evaluate", flags=("protocol",)
+        Evaluate,
+        words,
+        command="ssljax evaluate",
+        flags=[field.name for field in fields(Evaluate) if field.name != "workdir"],
     )
     from ssljax.runs.evaluate import evaluate
 
-    print(evaluate(asked.workdir, protocols=tuple(asked.protocol)))
+    print(
+        evaluate(
+            asked.workdir,
+            protocols=tuple(asked.protocol),
+            checkpoint=asked.checkpoint,
+            data=asked.data,
+            examples=asked.examples,
+            test_examples=asked.test_examples,
+        )
+    )
     return 0

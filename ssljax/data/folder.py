@@ -19,6 +19,7 @@ sorted by path, so the order is the same on every file system; names that start 
 dot are ignored.
 """
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,18 @@ class FolderReader(Reader):
             (os.path.join(self.root, self.paths[i]), int(self.labels[i]))
             for i in indices
         ]
+
+    def stamp(self) -> str:
+        """Return a digest of the name, size and time of every file."""
+        digest = hashlib.sha256()
+        for path in self.paths:
+            digest.update(os.fsencode(path))
+            try:
+                found = os.stat(os.path.join(self.root, path))
+                digest.update(f" {found.st_size} {found.st_mtime_ns}\n".encode())
+            except OSError:
+                digest.update(b" cannot be opened\n")
+        return digest.hexdigest()
 
 
 def load_folder(

@@ -1,5 +1,6 @@
 """Random subsets of a source, and channel statistics measured on one."""
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,12 @@ class SubsetReader:
 
     def many(self, indices: np.ndarray) -> Examples:
         return self.whole.read_many(self.indices[indices])
+
+    def stamp(self) -> str:
+        """Return a digest of the whole set's stamp and the rows taken."""
+        whole = getattr(self.whole.read, "stamp", str)()
+        rows = np.ascontiguousarray(self.indices).tobytes()
+        return hashlib.sha256(whole.encode() + rows).hexdigest()
 
 
 def subset_indices(size: int, n: int, *, seed: int, name: str = "set") -> np.ndarray:
@@ -59,7 +66,17 @@ def subset(source: Source, n: int, *, seed: int) -> Source:
     >>> subset(from_arrays(np.zeros((9, 8, 8, 3), np.uint8)), 4, seed=0).size
     4
     """
-    chosen = subset_indices(source.size, n, seed=seed, name=source.name)
+    return rows_of(source, subset_indices(source.size, n, seed=seed, name=source.name))
+
+
+def rows_of(source: Source, chosen: np.ndarray) -> Source:
+    """Take some images of a source, int64 ``[n]``; a streamed set stays streamed.
+
+    >>> from ssljax.data import from_arrays
+    >>> whole = from_arrays(np.zeros((9, 8, 8, 3), np.uint8))
+    >>> rows_of(whole, np.array([3, 5])).size
+    2
+    """
     labels = None if source.labels is None else source.labels[chosen]
     labelled = source.labelled if labels is None else bool((labels >= 0).any())
     images = None if source.images is None else source.images[chosen]
@@ -68,7 +85,7 @@ def subset(source: Source, n: int, *, seed: int) -> Source:
     )
     return replace(
         source,
-        size=n,
+        size=len(chosen),
         labels=labels,
         labelled=labelled,
         num_classes=source.num_classes if labelled else None,

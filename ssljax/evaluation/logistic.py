@@ -28,8 +28,8 @@ class LogisticFit(NamedTuple):
 
 
 def fit_logistic(
-    x: np.ndarray,
-    y: np.ndarray,
+    x: np.ndarray | jax.Array,
+    y: np.ndarray | jax.Array,
     *,
     num_classes: int,
     l2: Sequence[float],
@@ -76,14 +76,14 @@ def fit_logistic(
     real = jnp.result_type(float)  # float64 under enable_x64, as optax's own state
     if start is None:
         start = jnp.zeros((features, num_classes)), jnp.zeros(num_classes)
-    x, y = jnp.asarray(x, real), jnp.asarray(y, jnp.int32)
-    rows = np.ones(len(y), bool) if used is None else np.asarray(used, bool)
+    examples, classes = jnp.asarray(x, real), jnp.asarray(y, jnp.int32)
+    rows = np.ones(len(classes), bool) if used is None else np.asarray(used, bool)
     # Like the labels: on one device, or spread over several.
-    weights = jax.device_put((rows / rows.sum()).astype(real), y.sharding)
+    weights = jax.device_put((rows / rows.sum()).astype(real), classes.sharding)
     fits = [
         _fit(
-            x,
-            y,
+            examples,
+            classes,
             weights,
             jnp.asarray(value, real),
             *(jnp.asarray(part, real) for part in start),

@@ -1,6 +1,7 @@
 """Spread the rows of a large array over the devices of this process."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -24,7 +25,7 @@ class Rows(NamedTuple):
     """bool ``[N']``: all rows but those added."""
 
 
-def mesh_of(devices: list[jax.Device] | None = None) -> Mesh:
+def mesh_of(devices: Sequence[Any] | None = None) -> Mesh:
     """Return a mesh of one axis, ``rows``, of these or all devices of this process."""
     return Mesh(np.array(devices or jax.local_devices()), ("rows",))
 
@@ -34,7 +35,7 @@ def over_devices(
     y: np.ndarray,
     used: np.ndarray,
     *,
-    devices: list[jax.Device] | None = None,
+    devices: Sequence[Any] | None = None,
 ) -> Rows:
     """Put rows on the devices, a share on each where there are many bytes of them.
 
@@ -60,5 +61,5 @@ def over_devices(
         return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1))
 
     real = filled(np.ones(len(x), bool))
-    x, y = jax.device_put((filled(x), filled(y.astype(np.int32))), place)
-    return Rows(x, y, filled(used), real)
+    placed = jax.device_put((filled(x), filled(y.astype(np.int32))), place)
+    return Rows(placed[0], placed[1], filled(used), real)

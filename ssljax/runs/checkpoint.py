@@ -82,6 +82,28 @@ class Checkpoints:
             ),
         )
 
+    def restore_step(
+        self, step: int, abstract_state: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """Restore the state of one step, and its meta.
+
+        Raises:
+            ConfigError: if that step was not kept, or its checkpoint is damaged.
+        """
+        kept = self.steps()
+        if step not in kept:
+            raise ConfigError(
+                f"no checkpoint of step {step} in {self._folder}; "
+                f"kept are {', '.join(map(str, kept)) or 'none'}"
+            )
+        found, reason = attempt(lambda: self._restore(step, abstract_state))
+        if found is None:
+            raise ConfigError(
+                f"checkpoint {step} in {self._folder} is damaged ({reason}); choose "
+                "another step"
+            )
+        return found
+
     def restore_latest(
         self, abstract_state: Any
     ) -> tuple[Any, dict[str, Any], list[str]] | None:

@@ -33,18 +33,21 @@ class Restored:
     data: DataRecord
 
 
-def restore(workdir: str | Path, *, untrained: bool = False) -> Restored:
+def restore(
+    workdir: str | Path, *, untrained: bool = False, step: int | None = None
+) -> Restored:
     """Rebuild a run from its folder alone.
 
     Args:
         workdir: folder of a run.
         untrained: return the state at step 0 of the same seed, not the checkpoint.
+        step: the checkpoint to take; None takes the newest undamaged one.
 
     Returns:
-        Setup, state and step of the newest undamaged checkpoint.
+        Setup, state and step of the checkpoint.
 
     Raises:
-        ConfigError: if the folder has no run or no checkpoint yet.
+        ConfigError: if the folder has no run, no checkpoint yet, or none of ``step``.
     """
     folder = RunFolder(workdir)
     config = load_resolved(folder)
@@ -72,7 +75,10 @@ def restore(workdir: str | Path, *, untrained: bool = False) -> Restored:
     if folder.checkpoints.exists():
         checkpoints = Checkpoints(folder.checkpoints, keep=1, read_only=True)
         try:
-            found = checkpoints.restore_latest(wanted)
+            if step is None:
+                found = checkpoints.restore_latest(wanted)
+            else:
+                found = (*checkpoints.restore_step(step, wanted), [])
         finally:
             checkpoints.close()
     if found is None:

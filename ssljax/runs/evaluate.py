@@ -1,14 +1,20 @@
 """Evaluate a run folder: the frozen encoder beside three baselines."""
 
 import datetime
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from ssljax.config import Config
 from ssljax.config.checks import ConfigError
-from ssljax.data import Source, from_arrays
-from ssljax.evaluation import evaluate_features, extract, format_table, raw_pixels
-from ssljax.runs.encoder import Encode, Restored, as_function, load_encoder, restore
+from ssljax.data import Source
+from ssljax.data.subsets import rows_of
+from ssljax.evaluation import evaluate_features, extract, format_table
+from ssljax.evaluation.features import Extracted
+from ssljax.runs.encoder import Encode, Restored, restore
+from ssljax.runs.features import embed, encoder_on_devices, key_of
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.programs import keep_programs
 from ssljax.runs.records import EvaluatedData, Evaluation, EvaluationRow
@@ -21,6 +27,10 @@ def evaluate(
     protocols: tuple[str, ...] = ("knn", "linear"),
     train: Source | None = None,
     test: Source | None = None,
+    checkpoint: int | None = None,
+    data: str | None = None,
+    examples: int | None = None,
+    test_examples: int | None = None,
 ) -> str:
     """Evaluate the frozen encoder on un-augmented images and record the table.
 
@@ -29,11 +39,17 @@ def evaluate(
         protocols: of ``knn``, ``linear`` and ``spectrum``.
         train: labelled images that classifiers are fitted on; None loads the config's.
         test: held-out images; None loads the config's.
+        checkpoint: step of the checkpoint; None takes the newest.
+        data: another data set: a folder of images, or a name as for `data.name`.
+        examples: fit the classifiers on this many images, drawn at random.
+        test_examples: test on this many images, drawn at random.
 
     Returns:
-        The table as text; ``evaluation.json`` has the same rows. The baselines are the
-        same network before its first step, raw pixels, and a constant answer: the most
-        frequent training class.
+        The table as text; ``evaluation.json`` has the same rows, or
+        ``evaluation-WHAT.json`` for another checkpoint, data set or number of images.
+        The baselines are the same network before its first step, raw pixels, and a
+        constant answer: the most frequent training class. Features of images that are
+        not in memory stay in the run's folder ``features`` for the next evaluation.
 
     Raises:
         ConfigError: if there is no run, no checkpoint yet, or the folder cannot be
@@ -43,27 +59,39 @@ def evaluate(
         raise ConfigError("--protocol names none; allowed: knn, linear, spectrum")
     folder = RunFolder(workdir)
     keep_programs(folder.load_config().devices.compilation_cache)
-    folder.check_writable(folder.evaluation.name)
+    variant = _variant(checkpoint, data, examples, test_examples)
+    record = folder.evaluation_of(variant)
+    folder.check_writable(record.name)
     damage: list[str] = []
-    folder.load_evaluation(damage)
+    folder.load_evaluation(damage, variant)
     for note in damage:
-        print(f"{note} This evaluation replaces it: {folder.evaluation}")
-    run = restore(workdir)
-    train, test = evaluation_images(run, train, test)
+        print(f"{note} This evaluation replaces it: {record}")
+    run = restore(workdir, step=checkpoint)
+    config = _with_data(run, data, examples, test_examples)
+    train, test = evaluation_images(replace(run, config=config), train, test)
+    _check_channels(run, train, test)
+    start = restore(workdir, untrained=True)
     encoders = {
-        "encoder": as_function(run),
-        "untrained network": load_encoder(workdir, untrained=True),
+        "encoder": (key_of(run), lambda: encoder_on_devices(run)),
+        "untrained network": (key_of(start), lambda: encoder_on_devices(start)),
     }
-    named = {
-        name: (features(encode, train), features(encode, test))
-        for name, encode in encoders.items()
-    }
-    named["raw pixels"] = (raw_pixels(train), raw_pixels(test))
+    kept = folder.path / "features"
+    with folder.refusing("make room or make it writable"):
+        found = [embed(encoders, source, folder=kept) for source in (train, test)]
     labelled = train.labelled and test.labelled
+    if labelled:
+        found = [
+            _with_labels(each, source)
+            for each, source in zip(found, (train, test), strict=True)
+        ]
+    of_train, of_test = found
     rows = evaluate_features(
-        named,
-        labels(train) if labelled else None,
-        labels(test) if labelled else None,
+        {
+            name: (of_train.features[name], of_test.features[name])
+            for name in of_train.features
+        },
+        of_train.labels if labelled else None,
+        of_test.labels if labelled else None,
         num_classes=train.num_classes,
         protocols=protocols,
         seed=run.config.seed,
@@ -75,16 +103,81 @@ def evaluate(
         written=datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
         rows=tuple(EvaluationRow.from_object(row) for row in rows),
     )
-    kept = _other_protocols(folder.load_evaluation(), new)
-    new = Evaluation(new.step, new.data, new.written, (*kept, *new.rows))
+    others = _other_protocols(folder.load_evaluation(variant=variant), new)
+    new = Evaluation(new.step, new.data, new.written, (*others, *new.rows))
     table = format_table([row.as_object() for row in new.rows])
     try:
         with folder.refusing("make it writable; the table above was not saved"):
-            folder.write_evaluation(new)
+            folder.write_evaluation(new, variant)
     except ConfigError:
         print(table)
         raise
     return table
+
+
+def _variant(
+    checkpoint: int | None,
+    data: str | None,
+    examples: int | None,
+    test_examples: int | None,
+) -> str:
+    """Return what the file of a special evaluation is called by.
+
+    >>> _variant(None, None, None, None), _variant(50, "~/my photos", 100, None)
+    ('', '-step_50-my_photos-train_100')
+    """
+    parts = [
+        f"step_{checkpoint}" if checkpoint is not None else "",
+        re.sub(r"[^\w.-]+", "_", Path(data).name) if data is not None else "",
+        f"train_{examples}" if examples is not None else "",
+        f"test_{test_examples}" if test_examples is not None else "",
+    ]
+    return "".join(f"-{part}" for part in parts if part)
+
+
+def _with_data(
+    run: Restored, data: str | None, examples: int | None, test_examples: int | None
+) -> Config:
+    """Return the run's config with the images that were asked for instead."""
+    settings = run.config.data
+    if data is not None:
+        folder = Path(data).expanduser().is_dir()
+        settings = replace(
+            settings,
+            name="folder" if folder else data,
+            path=data if folder else None,
+            split="train",
+            test_split="test",
+            labelled_split=None,
+            image_size=run.setup.image_shape[0],
+            examples=None,
+            test_examples=None,
+        )
+    if examples is not None:
+        settings = replace(settings, examples=examples)
+    if test_examples is not None:
+        settings = replace(settings, test_examples=test_examples)
+    return replace(run.config, data=settings)
+
+
+def _check_channels(run: Restored, *sources: Source) -> None:
+    wanted = run.setup.image_shape[2]
+    for source in sources:
+        if source.image_shape[2] != wanted:
+            raise ConfigError(
+                f"images of {source.name!r} have {source.image_shape[2]} channels, "
+                f"the run was trained on {wanted}; evaluate it on such images"
+            )
+
+
+def _with_labels(found: Extracted, source: Source) -> Extracted:
+    """Return the features and labels of all labelled images."""
+    classes = found.labels if source.labels is None else source.labels
+    if classes is None or (classes >= 0).all():
+        return Extracted(found.features, classes)
+    rows = np.flatnonzero(classes >= 0)
+    features = {name: each[rows] for name, each in found.features.items()}
+    return Extracted(features, classes[rows])
 
 
 def evaluation_images(
@@ -137,15 +230,8 @@ def _kind(row: EvaluationRow) -> str:
 def _labelled_part(source: Source) -> Source:
     if not source.labelled or source.labels is None or (source.labels >= 0).all():
         return source
-    rows = np.flatnonzero(source.labels >= 0)
-    images, classes = source.take(rows)
-    return from_arrays(
-        images,
-        classes,
-        class_names=source.class_names,
-        name=source.name,
-        split=f"{source.split}, labelled part",
-    )
+    part = rows_of(source, np.flatnonzero(source.labels >= 0))
+    return replace(part, split=f"{source.split}, labelled part")
 
 
 def _name(source: Source) -> str:

@@ -193,9 +193,13 @@ class RunFolder:
         """Record the training images in ``data.json``."""
         data.save(self.data)
 
-    def write_evaluation(self, evaluation: Evaluation) -> None:
+    def evaluation_of(self, variant: str = "") -> Path:
+        """Return the file of an evaluation on other images or of another step."""
+        return self.path / f"evaluation{variant}.json"
+
+    def write_evaluation(self, evaluation: Evaluation, variant: str = "") -> None:
         """Record a table of results in ``evaluation.json``."""
-        evaluation.save(self.evaluation)
+        evaluation.save(self.evaluation_of(variant))
 
     def write_skipped(self, skipped: Sequence[tuple[str | Path, str]]) -> None:
         """List files that could not be used, one a line: path, tab, reason."""
@@ -214,9 +218,11 @@ class RunFolder:
         """Read what is known of the training images."""
         return DataRecord.load(self.data, notes)
 
-    def load_evaluation(self, notes: list[str] | None = None) -> Evaluation:
+    def load_evaluation(
+        self, notes: list[str] | None = None, variant: str = ""
+    ) -> Evaluation:
         """Read the last evaluation."""
-        return Evaluation.load(self.evaluation, notes)
+        return Evaluation.load(self.evaluation_of(variant), notes)
 
     def load_skipped(self) -> list[SkippedFile]:
         """Read which files could not be used."""

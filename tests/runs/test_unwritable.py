@@ -9,6 +9,7 @@ import pytest
 
 from ssljax.commands.main import main
 from ssljax.config import Config, ConfigError
+from ssljax.evaluation.features import Extracted
 from ssljax.reports import report as reports
 from ssljax.runs import evaluate as evaluations
 from ssljax.runs.files import why_unwritable
@@ -110,13 +111,14 @@ def test_a_table_that_cannot_be_saved_is_printed(run, monkeypatch, capsys):
     images = type("Images", (), {**facts, "name": "shapes"})()
     restored = type("Restored", (), {"step": 1, "config": Config()})()
     for name, value in {
-        "restore": lambda _: restored,
+        "restore": lambda *_, **__: restored,
+        "replace": lambda *_, **__: restored,
         "evaluation_images": lambda *_: (images, images),
-        "as_function": lambda _: None,
-        "load_encoder": lambda *_, **__: None,
-        "features": lambda *_: None,
-        "raw_pixels": lambda _: None,
-        "labels": lambda _: None,
+        "_with_data": lambda *_: None,
+        "_check_channels": lambda *_: None,
+        "key_of": lambda _: "",
+        "embed": lambda *_, **__: Extracted({}, None),
+        "_with_labels": lambda found, _: found,
         "evaluate_features": lambda *_, **__: [row],
     }.items():
         monkeypatch.setattr(evaluations, name, value)
