@@ -37,7 +37,11 @@ def check_features(features: np.ndarray, name: str) -> None:
         raise ValueError(
             f"{name} features must be [N, F] with N > 0, got shape {np.shape(features)}"
         )
-    bad = int((~np.isfinite(np.asarray(features)).all(axis=1)).sum())
+    # In blocks, because features may fill half of the memory.
+    bad = sum(
+        int((~np.isfinite(features[i : i + 16_384]).all(axis=1)).sum())
+        for i in range(0, len(features), 16_384)
+    )
     if bad:
         raise ValueError(
             f"{bad} of {len(features)} rows of the {name} features are not finite; "

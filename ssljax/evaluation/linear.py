@@ -20,6 +20,8 @@ never converge."""
 HELD_OUT = 0.1
 """Share of the training set that is held out to choose the penalty."""
 
+_ROWS = 16_384  # rows standardised at a time
+
 
 class LinearResult(NamedTuple):
     """Outcome of :func:`linear_probe`."""
@@ -151,12 +153,23 @@ def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nda
     >>> standardise(np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([[2.0, 9.0]]))[1]
     array([[0., 0.]], dtype=float32)
     """
-    train, test = np.asarray(train, np.float32), np.asarray(test, np.float32)
+    # A block of rows at a time: features may be larger than what memory is left.
+    blocks = [slice(i, i + _ROWS) for i in range(0, len(train), _ROWS)]
     # Summed in float64, because a float32 mean of 50,000 rows loses digits.
-    mean = train.mean(axis=0, keepdims=True, dtype=np.float64)
-    deviation = train.std(axis=0, keepdims=True, dtype=np.float64)
+    sums = [train[rows].sum(axis=0, dtype=np.float64) for rows in blocks]
+    mean = np.sum(sums, axis=0) / len(train)
+    squares = [((train[rows] - mean) ** 2).sum(axis=0) for rows in blocks]
+    deviation = np.sqrt(np.sum(squares, axis=0) / len(train))
     # Relative to the mean, because a constant has a rounding error in proportion to it.
     varies = deviation > 1e-6 * np.abs(mean)
     scale = np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0)
-    mean, scale = mean.astype(np.float32), scale.astype(np.float32)
-    return (train - mean) * scale, (test - mean) * scale
+    mean, scale = mean[None].astype(np.float32), scale[None].astype(np.float32)
+
+    def scaled(x: np.ndarray) -> np.ndarray:
+        result = np.empty(np.shape(x), np.float32)
+        for start in range(0, len(x), _ROWS):
+            rows = slice(start, start + _ROWS)
+            result[rows] = (np.asarray(x[rows], np.float32) - mean) * scale
+        return result
+
+    return scaled(train), scaled(test)

@@ -183,7 +183,7 @@ def test_rows_spread_over_devices_give_the_same_fit():
     x, y = rng.normal(size=(61, 5)).astype(np.float32), rng.integers(0, 3, 61)
     used = rng.random(61) < 0.8
     fits = []
-    for devices in (jax.devices()[:1], jax.devices()):
+    for devices in (jax.devices()[:1], jax.devices()[:3]):
         rows = over_devices(x, y, used, devices=devices)
         assert len(rows.x.sharding.device_set) == len(devices)
         fits.append(
@@ -193,3 +193,17 @@ def test_rows_spread_over_devices_give_the_same_fit():
     for fit in fits:
         np.testing.assert_allclose(fit.weights, alone.weights, atol=1e-5)
         np.testing.assert_allclose(fit.objective, alone.objective, rtol=1e-5)
+
+
+def test_blocks_of_rows_give_the_same_fit(monkeypatch):
+    """Two whole blocks of 1,024 rows and a rest."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2500, 4)).astype(np.float32), rng.integers(0, 3, 2500)
+    fits = []
+    for block in (logistic._BLOCK, 0):
+        monkeypatch.setattr(logistic, "_BLOCK", block)
+        logistic.fit_on.cache_clear()
+        fits.append(fit_logistic(x, y, num_classes=3, l2=(0.01,)))
+    logistic.fit_on.cache_clear()
+    np.testing.assert_allclose(fits[0].weights, fits[1].weights, atol=1e-6)
+    assert fits[0].converged.all() and fits[1].converged.all()
