@@ -10,6 +10,7 @@ import numpy as np
 
 from ssljax.config.checks import similar
 from ssljax.data import decode
+from ssljax.data.opening import UnreadableImage, header_size
 from ssljax.data.reader import Reader, chosen_size_note, make_source
 from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
@@ -267,8 +268,8 @@ def _shorter_sides(reader: TfdsReader) -> list[int]:
     sides = []
     for data, _ in _sample(reader):
         try:
-            sides.append(min(decode.header_size(data)))
-        except decode.UnreadableImage:
+            sides.append(min(header_size(data)))
+        except UnreadableImage:
             continue
     if not sides:
         raise DataError(f"no image of {reader.name!r} can be read")
