@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssljax.data.depth import Extremes, Levels, extremes, is_deep, to_eight_bits
+from ssljax.data.depth import Levels, is_deep, to_eight_bits
 from ssljax.data.opening import (
     open_image,
     orientation,
@@ -87,19 +87,6 @@ def decode(
         plain = _fit(plain, size)
     pixels = np.asarray(plain)
     return pixels if channels == 3 else pixels[..., None]
-
-
-def extremes_of(path: str | Path) -> Extremes | None:
-    """Read an image's smallest and largest value; None if it has 8 bits or less.
-
-    Raises:
-        UnreadableImage: if the image cannot be decoded.
-    """
-    try:
-        with open_image(path) as image:
-            return extremes(image) if is_deep(image) else None
-    except Exception as error:  # Pillow's plugins raise almost anything
-        raise unreadable(error) from error
 
 
 def _upright(image, orientation: int):

@@ -26,9 +26,8 @@ from pathlib import Path
 import numpy as np
 
 from ssljax.data import decode
-from ssljax.data.depth import Extremes, Levels, choose_levels, levels_note
-from ssljax.data.opening import UnreadableImage
 from ssljax.data.reader import Reader, chosen_size_note, make_source
+from ssljax.data.sampled_levels import sampled_levels
 from ssljax.data.source import DataError, Source
 from ssljax.data.split_files import files_of_split
 from ssljax.data.subsets import subset_indices
@@ -89,7 +88,9 @@ def load_folder(
             f"none of the {len(skipped)} images in {path!r} can be read; "
             f"the first is {skipped[0][0]}: {skipped[0][1]}"
         )
-    levels = _levels(root, listing.everything, notes)
+    every = listing.everything
+    sample = subset_indices(len(every), min(_SAMPLE, len(every)), seed=0)
+    levels = sampled_levels([root / every[i] for i in sample], str(root), notes)
     if image_size is None:
         sample = subset_indices(len(good), min(_SAMPLE, len(good)), seed=0)
         sides = listing.sizes[sample].min(1).tolist()
@@ -122,22 +123,3 @@ def load_folder(
         skipped=skipped,
         note=shown("; ".join(notes)),
     )
-
-
-def _levels(root: Path, files: list[str], notes: list[str]) -> Levels | None:
-    """Choose the scale of images of more than 8 bits, from a sample of all splits."""
-    chosen = subset_indices(len(files), min(_SAMPLE, len(files)), seed=0)
-    found = decode.parallel_map(lambda i: _extremes(root / files[i]), chosen)
-    deep = [each for each in found if each is not None]
-    if not deep:
-        return None
-    levels = choose_levels(deep, str(root))
-    notes.append(levels_note(levels, len(deep)))
-    return levels
-
-
-def _extremes(path: Path) -> Extremes | None:
-    try:
-        return decode.extremes_of(path)
-    except UnreadableImage:
-        return None  # it is listed with its reason
