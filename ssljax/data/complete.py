@@ -9,18 +9,18 @@ _TAIL = 32  # bytes in which an end marker is looked for
 _MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
 
 
-def is_whole(image: Any, read: Read, length: int) -> bool:
+def is_whole(kind: str | None, tags: Any, read: Read, length: int) -> bool:
     """Return whether a file has all that its format demands.
 
     False is no more than a reason to decode it: a motion photo and a padded file have
     other ends.
 
     Args:
-        image: the file, opened by Pillow.
+        kind: Pillow's name of the format.
+        tags: of a TIFF file.
         read: returns bytes of the file, from a position and of a number.
         length: bytes of the file.
     """
-    kind = image.format
     if kind in _MARKERS:
         return _MARKERS[kind] in read(max(0, length - _TAIL), _TAIL)
     if kind == "GIF":
@@ -32,7 +32,7 @@ def is_whole(image: Any, read: Read, length: int) -> bool:
     if kind == "AVIF":
         return _boxes_fit(read, length)
     if kind == "TIFF":
-        return _strips_fit(image.tag_v2, length)
+        return _strips_fit(tags, length)
     return False
 
 

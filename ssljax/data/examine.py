@@ -14,10 +14,9 @@ from ssljax.data.opening import (
     unreadable,
     upright_size,
 )
+from ssljax.data.plain_headers import plain_header
 
 _ENDS = 4096  # bytes of a file's beginning and of its end
-# Their headers come first, and Pillow reads no more than those.
-_IN_ORDER = (b"\xff\xd8\xff", b"\x89PNG")
 
 
 class Facts(NamedTuple):
@@ -50,12 +49,12 @@ def examine(path: str) -> Facts:
     Returns:
         The facts; a file that cannot be opened or read has a reason.
     """
-    # Until a file can be opened, its name decides on which side it is.
-    mark = _mark(os.fsencode(os.path.basename(path)))
+    mark = None
     try:
-        check_file(os.stat(path))
+        found = os.stat(path)
+        check_file(found)
+        length = found.st_size
         with open(path, "rb", buffering=0) as file:
-            length = os.fstat(file.fileno()).st_size
             head, tail = file.read(_ENDS), b""
             if length > _ENDS:
                 file.seek(max(_ENDS, length - _ENDS))
@@ -70,14 +69,20 @@ def examine(path: str) -> Facts:
                 return file.read(count)
 
             mark = _mark(f"{length} ".encode() + head + tail)
-            with _opened(path, head) as image:
-                width, height = upright_size(image)
-                whole = is_whole(image, read, length)
+            plain, tags = plain_header(head), None
+            if plain is None:
+                with open_image(path) as image:
+                    plain = image.format, *upright_size(image)
+                    tags = getattr(image, "tag_v2", None)
+            kind, width, height = plain
+            whole = is_whole(kind, tags, read, length)
         if not whole:
             # At a small size, which a JPEG need not be decoded in full for.
             decode(path, size=SIDES[0])
     except Exception as error:  # Pillow's plugins raise almost anything
         why = unreadable(error)
+        if mark is None:  # until a file can be opened, its name decides on its split
+            mark = _mark(os.fsencode(os.path.basename(path)))
         return Facts(0, 0, mark, str(why), not isinstance(why, Unreachable))
     return Facts(width, height, mark)
 
@@ -90,16 +95,6 @@ def digest(path: str | Path) -> bytes | None:
             return hashlib.file_digest(file, "sha256").digest()
     except (OSError, Unreachable):
         return None
-
-
-def _opened(path: str, head: bytes):
-    """Open an image from its beginning if that is enough, else from its file."""
-    if head.startswith(_IN_ORDER):
-        try:
-            return open_image(head)
-        except Exception:  # long metadata, or damage: the file decides
-            pass
-    return open_image(path)
 
 
 def _mark(content: bytes) -> int:

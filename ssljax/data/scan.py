@@ -11,6 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,7 +142,7 @@ def _positions(kept: list[str], files: Sequence[str]) -> np.ndarray:
 def _load(place: Path) -> _Kept | None:
     """Read what is kept; None if there is nothing, or it cannot be used."""
     try:
-        with np.load(place, allow_pickle=False) as file:
+        with place.open("rb") as opened, np.load(opened) as file:
             version, reasons = json.loads(file["about"].tobytes())
             if version != _version():
                 return None
@@ -174,6 +175,9 @@ def _save(place: Path, new: _Kept, old: _Kept | None) -> None:
     temporary = place.with_name(f".{place.stem}.{uuid.uuid4().hex[:8]}.npz")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:  # the next start scans again
+        return
+    try:
         with temporary.open("wb") as file:
             np.savez(
                 file,
@@ -184,7 +188,6 @@ def _save(place: Path, new: _Kept, old: _Kept | None) -> None:
                 marks=new.marks,
             )
         os.replace(temporary, place)
-    except OSError:  # a full disk, or no cache folder: the next start scans again
-        pass
-    finally:
-        temporary.unlink(missing_ok=True)
+    except OSError:  # a full or read-only disk
+        with suppress(OSError):
+            temporary.unlink()
