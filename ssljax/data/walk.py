@@ -18,6 +18,7 @@ SUFFIXES = (
     *(".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".pbm", ".dib", ".tga", ".apng"),
     *(".mpo", ".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".qoi", ".pcx"),
 )
+_SUFFIXES = frozenset(SUFFIXES)
 # Folders of Synology and macOS, of Windows, and of the previews of file managers.
 LITTER = frozenset(
     ("@eadir", "#recycle", "__macosx", "$recycle.bin", "thumbnails", "lost+found")
@@ -57,11 +58,12 @@ def walk(root: Path) -> Found:
     """
     found, seen, base = Found(), set(), str(root)
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_refuse):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link to a folder already visited
+        where = os.stat(folder)
+        here = where.st_dev, where.st_ino
+        if here in seen:  # a link to a folder already visited
             subfolders.clear()
             continue
-        seen.add(real)
+        seen.add(here)
         # Strings and not paths, which take longer than listing the folder.
         below = os.path.relpath(folder, base).replace(os.sep, "/") + "/"
         below = "" if below == "./" else below
@@ -70,14 +72,15 @@ def walk(root: Path) -> Found:
         found.litter += [below + n for n in shown if n not in set(subfolders)]
         for name in files:
             plain = name.lower()
-            is_image = plain.endswith(SUFFIXES)
+            suffix = os.path.splitext(plain)[1]
+            is_image = suffix in _SUFFIXES
             if name.startswith(".") or plain in _LITTER_FILES:
                 # macOS keeps what it knows of x.jpg in ._x.jpg.
                 found.hidden += is_image and not name.startswith("._")
-            elif is_image or "." not in name and _opens(os.path.join(folder, name)):
+            elif is_image or not suffix and _opens(os.path.join(folder, name)):
                 found.images.append(below + name)
             else:
-                found.passed_over[os.path.splitext(name)[1].lower()] += 1
+                found.passed_over[suffix] += 1
     found.images.sort()
     return found
 

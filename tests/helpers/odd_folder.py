@@ -18,7 +18,6 @@ WIDTH, HEIGHT = 96, 64
 # Of the quadrants: top left, top right, bottom left, bottom right.
 COLOURS = np.array([(220, 60, 40), (40, 190, 80), (50, 70, 210), (235, 215, 90)])
 GREYS = np.array([[230] * 3, [160] * 3, [90] * 3, [25] * 3])
-SUFFIXES_BY_KIND = {"JPEG": "jpg", "PPM": "ppm"}
 
 
 @dataclass(frozen=True)
