@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +43,17 @@ class Scan:
         examined: number of files that were opened.
     """
 
-    files: Sequence[str]
+    files: list[str]
     sizes: np.ndarray
     marks: np.ndarray
     lengths: np.ndarray
     reasons: dict[int, str]
     examined: int
+
+    @cached_property
+    def at(self) -> dict[str, int]:
+        """The index of each file."""
+        return {file: i for i, file in enumerate(self.files)}
 
 
 @dataclass
@@ -71,8 +77,8 @@ def scan(root: Path, files: Sequence[str]) -> Scan:
     Returns:
         Their facts, in the same order.
     """
-    base, began = str(root), time.time_ns()
-    paths = [os.path.join(base, file) for file in files]
+    base, began = os.path.join(str(root), ""), time.time_ns()
+    paths = [base + file for file in files]
     stamps = np.array(parallel_map(_stamp, paths), np.int64).reshape(-1, 4)
     place = _place(root)
     kept = None if place is None or len(files) < FEWEST else _load(place)
@@ -104,7 +110,7 @@ def scan(root: Path, files: Sequence[str]) -> Scan:
         unsettled = stamps[:, 1:3].max(1) > began - _UNSETTLED
         settled = np.where(unsettled[:, None], -1, stamps)
         _save(place, _Kept(list(files), settled, sizes, marks, dict(reasons)), kept)
-    return Scan(files, sizes, marks, stamps[:, 0], reasons, len(fresh))
+    return Scan(list(files), sizes, marks, stamps[:, 0], reasons, len(fresh))
 
 
 def _stamp(path: str) -> tuple[int, int, int, int]:

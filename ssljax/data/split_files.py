@@ -52,7 +52,7 @@ def files_of_split(root: Path, split: str) -> Listing:
     facts = scan(root, _paths(layout, _folders_read(layout, root, split)))
     listing = _listing(layout, root, split, facts)
     listing.everything = _paths(layout, sorted(layout.splits.values()) or [""])
-    at = _where(facts)
+    at = facts.at
     indices = [at[path] for path, _ in listing.files]
     bad = facts.reasons
     listing.skipped = [(facts.files[i], bad[i]) for i in indices if i in bad]
@@ -85,10 +85,6 @@ def _paths(layout: Layout, folders: list[str]) -> list[str]:
         for folder in folders
         for file in layout.images(folder)
     ]
-
-
-def _where(facts: Scan) -> dict[str, int]:
-    return {path: i for i, path in enumerate(facts.files)}
 
 
 def _listing(layout: Layout, root: Path, split: str, facts: Scan) -> Listing:
@@ -171,7 +167,7 @@ def _drawn(
     It is drawn by content. Copies stay together, and adding, removing or renaming a
     file moves no other.
     """
-    at = _where(facts)
+    at = facts.at
     held_out = (facts.marks % 10 == 0).tolist()
     files = [i for i in items if held_out[at[i[0]]] == (split == "test")]
     if items and not files and split == "train":
@@ -187,7 +183,7 @@ def _without_copies(
     facts: Scan, root: Path, train: Listing, layout: Layout, held_out: str
 ) -> Listing:
     """Leave out the training images of which a copy is held out."""
-    at = _where(facts)
+    at = facts.at
     tests = np.array([at[p] for p in _paths(layout, [held_out])], np.int64)
     own = np.array([at[path] for path, _ in train.files], np.int64)
     suspects = own[np.isin(facts.marks[own], facts.marks[tests])]

@@ -72,7 +72,8 @@ def walk(root: Path) -> Found:
         found.litter += [below + n for n in shown if n not in set(subfolders)]
         for name in files:
             plain = name.lower()
-            suffix = os.path.splitext(plain)[1]
+            _, dot, last = plain.rpartition(".")
+            suffix = dot + last if dot else ""
             is_image = suffix in _SUFFIXES
             if name.startswith(".") or plain in _LITTER_FILES:
                 # macOS keeps what it knows of x.jpg in ._x.jpg.
