@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 Read = Callable[[int, int], bytes]  # the bytes from a place on, at most so many
 
 _TAIL = 32  # bytes in which an end marker is looked for
@@ -54,6 +56,6 @@ def _strips_fit(tags: Any, length: int) -> bool:
     """Check that the parts of a TIFF file's first page lie inside of the file."""
     for starts, sizes in ((273, 279), (324, 325)):  # strips, tiles
         if starts in tags and sizes in tags:
-            parts = zip(tags[starts], tags[sizes], strict=False)
+            parts = zip(np.ravel(tags[starts]), np.ravel(tags[sizes]), strict=False)
             return all(start + size <= length for start, size in parts)
     return False

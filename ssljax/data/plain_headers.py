@@ -10,7 +10,8 @@ from ssljax.data.opening import MAX_PIXELS
 
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _SCAN = 0xDA  # the pixels follow
-_METADATA = 0xE1  # EXIF or XMP, which may have an orientation
+# EXIF or XMP, which may have an orientation, and markers without a length.
+_OTHERS = frozenset({0xE1, *range(0xD0, 0xDA)})
 
 
 def plain_header(head: bytes) -> tuple[str, int, int] | None:
@@ -41,7 +42,7 @@ def _jpeg(head: bytes) -> tuple[int, int] | None:
         marker = head[place + 1]
         if marker == _SCAN:
             return size
-        if marker == _METADATA or not 0xC0 <= marker <= 0xFE:
+        if marker in _OTHERS or not 0xC0 <= marker <= 0xFE:
             return None
         if marker in _FRAMES:
             bits, parts = head[place + 4], head[place + 9]

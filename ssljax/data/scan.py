@@ -38,7 +38,6 @@ class Scan:
         files: paths relative to the folder, ``N`` of them.
         sizes: int32 ``[N, 2]``, width and height after orientation.
         marks: uint64 ``[N]``, the same for copies.
-        lengths: int64 ``[N]``, bytes of each file; -1 if unknown.
         reasons: why a file cannot be read, by index.
         examined: number of files that were opened.
     """
@@ -46,7 +45,6 @@ class Scan:
     files: list[str]
     sizes: np.ndarray
     marks: np.ndarray
-    lengths: np.ndarray
     reasons: dict[int, str]
     examined: int
 
@@ -110,7 +108,7 @@ def scan(root: Path, files: Sequence[str]) -> Scan:
         unsettled = stamps[:, 1:3].max(1) > began - _UNSETTLED
         settled = np.where(unsettled[:, None], -1, stamps)
         _save(place, _Kept(list(files), settled, sizes, marks, dict(reasons)), kept)
-    return Scan(list(files), sizes, marks, stamps[:, 0], reasons, len(fresh))
+    return Scan(list(files), sizes, marks, reasons, len(fresh))
 
 
 def _stamp(path: str) -> tuple[int, int, int, int]:

@@ -186,6 +186,7 @@ def _without_copies(
     at = facts.at
     tests = np.array([at[p] for p in _paths(layout, [held_out])], np.int64)
     own = np.array([at[path] for path, _ in train.files], np.int64)
+    own = own[~np.isin(own, list(facts.reasons))]  # listed for what they are
     suspects = own[np.isin(facts.marks[own], facts.marks[tests])]
     alike = tests[np.isin(facts.marks[tests], facts.marks[suspects])]
     # Marks leave out the middle of a file: a scan's margins may be another's.

@@ -41,7 +41,7 @@ def files_of(root):
 def facts(found):
     """What a scan says of each file, whatever was kept."""
     return {
-        file: (*found.sizes[i], found.marks[i], found.lengths[i], found.reasons.get(i))
+        file: (*found.sizes[i], found.marks[i], found.reasons.get(i))
         for i, file in enumerate(found.files)
     }
 
