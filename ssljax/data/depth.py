@@ -53,6 +53,9 @@ def values_of(image: Any) -> np.ndarray:
         bits, kind = (np.ravel(tags.get(tag, 0))[0] for tag in (258, 339))
         if bits == 32 and kind in (0, 1):
             values = values.view(np.uint32)
+    if tags is not None and values.dtype.kind != "f" and tags.get(262) == 0:
+        # White is zero, which Pillow heeds up to 8 bits.
+        values = np.iinfo(values.dtype).max - values
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("pixels are not finite")

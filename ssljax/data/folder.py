@@ -27,8 +27,8 @@ from pathlib import Path
 import numpy as np
 
 from ssljax.data import decode
-from ssljax.data.depth import Extremes, Levels, choose_levels, levels_note
 from ssljax.data.reader import Reader, chosen_size_note, make_source
+from ssljax.data.sampled_levels import sampled_levels
 from ssljax.data.source import DataError, Source
 from ssljax.data.split_files import files_of_split
 from ssljax.data.subsets import subset_indices
@@ -89,46 +89,37 @@ def load_folder(
         what = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{path!r} {what}; set --data.path to a folder of images")
     listing = files_of_split(root, split)
-    files, classes, notes = listing.files, listing.classes, listing.notes
-    if not files:
+    good, classes, notes = listing.files, listing.classes, listing.notes
+    skipped = tuple((shown(file), reason) for file, reason in listing.skipped)
+    if not good and not skipped:
         raise DataError(
             f"no image in {path!r} for split {split!r}; "
             f"images end in {', '.join(SUFFIXES)}"
         )
-    headers = decode.parallel_map(lambda item: _probe(root / item[0]), files)
-    skipped = tuple(
-        (shown(item[0]), header)
-        for item, header in zip(files, headers, strict=True)
-        if isinstance(header, str)
-    )
-    good = [
-        (item, min(header))
-        for item, header in zip(files, headers, strict=True)
-        if not isinstance(header, str)
-    ]
     if not good:
         raise DataError(
-            f"none of the {len(files)} images in {path!r} can be read; "
+            f"none of the {len(skipped)} images in {path!r} can be read; "
             f"the first is {skipped[0][0]}: {skipped[0][1]}"
         )
-    levels = _levels(root, listing.everything, notes)
+    every = listing.everything
+    sample = subset_indices(len(every), min(_SAMPLE, len(every)), seed=0)
+    levels = sampled_levels([root / every[i] for i in sample], str(root), notes)
     if image_size is None:
         sample = subset_indices(len(good), min(_SAMPLE, len(good)), seed=0)
-        sides = [good[i][1] for i in sample]
+        sides = listing.sizes[sample].min(1).tolist()
         image_size = decode.choose_size(sides)
         notes.append(chosen_size_note(image_size, "images of the folder", sides))
     if examples is not None:
         chosen = subset_indices(len(good), examples, seed=seed, name=root.name)
         good = [good[i] for i in chosen]
-    kept = [item for item, _ in good]
-    labels = np.array([label for _, label in kept], np.int32)
+    labels = np.array([label for _, label in good], np.int32)
     labelled = bool((labels >= 0).any())
     reader = FolderReader(
-        count=len(kept),
+        count=len(good),
         image_size=image_size,
         channels=3,
         root=str(root),
-        paths=tuple(relative for relative, _ in kept),
+        paths=tuple(relative for relative, _ in good),
         labels=labels,
         levels=levels,
     )
@@ -145,30 +136,3 @@ def load_folder(
         skipped=skipped,
         note=shown("; ".join(notes)),
     )
-
-
-def _levels(root: Path, files: list[str], notes: list[str]) -> Levels | None:
-    """Choose the scale of images of more than 8 bits, from a sample of all splits."""
-    chosen = subset_indices(len(files), min(_SAMPLE, len(files)), seed=0)
-    found = decode.parallel_map(lambda i: _extremes(root / files[i]), chosen)
-    deep = [each for each in found if each is not None]
-    if not deep:
-        return None
-    levels = choose_levels(deep, str(root))
-    notes.append(levels_note(levels, len(deep)))
-    return levels
-
-
-def _extremes(path: Path) -> Extremes | None:
-    try:
-        return decode.extremes_of(path)
-    except decode.UnreadableImage:
-        return None  # it is listed with its reason
-
-
-def _probe(path: Path) -> tuple[int, int] | str:
-    """Return the size of an image, or the reason why it cannot be read."""
-    try:
-        return decode.probe(path)
-    except decode.UnreadableImage as error:
-        return str(error)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ssljax.data import decode
 from ssljax.data.depth import Levels
+from ssljax.data.opening import Unreachable, UnreadableImage
 from ssljax.data.source import MEMORY_LIMIT, ArrayReader, DataError, Examples, Source
 
 _CHUNK = 2048  # records fetched at once while a set is read into memory
@@ -52,7 +53,7 @@ class Reader:
         decoded = decode.parallel_map(self._try_decode, items)
         replaced = []
         for place, result in enumerate(decoded):
-            if isinstance(result, decode.UnreadableImage):
+            if isinstance(result, UnreadableImage):
                 index = int(indices[place])
                 decoded[place] = self._replacement(index, items[place], result)
                 replaced.append((self.describe(index), str(result)))
@@ -76,7 +77,7 @@ class Reader:
             for index, (_, label), result in zip(
                 span, items, decode.parallel_map(self._try_decode, items), strict=True
             ):
-                if isinstance(result, decode.UnreadableImage):
+                if isinstance(result, UnreadableImage):
                     failed.append((int(index), str(result)))
                     continue
                 # The first image shows the shape; damaged ones leave spare rows.
@@ -100,7 +101,7 @@ class Reader:
                 channels=self.channels,
                 levels=self.levels,
             )
-        except decode.UnreadableImage as error:
+        except UnreadableImage as error:
             return error
 
     def _replacement(self, index: int, item, error: Exception) -> np.ndarray:
@@ -108,12 +109,12 @@ class Reader:
         label = item[1]
         for step in range(1, self.count + 1):
             # Using another image would hide that the disk or mount is gone.
-            if isinstance(error, decode.Unreachable):
+            if isinstance(error, Unreachable):
                 raise DataError(f"{item[0]} cannot be opened ({error}); bring it back")
             item = self.fetch(np.array([(index + step) % self.count]))[0]
             if item[1] == label:
                 result = self._try_decode(item)
-                if not isinstance(result, decode.UnreadableImage):
+                if not isinstance(result, UnreadableImage):
                     return result
                 error = result
         raise DataError(

@@ -3,19 +3,17 @@
 Labels are numbered over all splits. No exact copy of an image is on both sides.
 """
 
-import hashlib
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ssljax.data import decode
+import numpy as np
+
+from ssljax.data.decode import parallel_map
+from ssljax.data.examine import digest
 from ssljax.data.layout import Layout, read_layout, role
+from ssljax.data.scan import Scan, scan
 from ssljax.data.source import DataError
 from ssljax.data.walk import passed_over_note
-
-_ENDS = 4096  # bytes of a file's beginning and of its end that tell it from others
-# Comparing more files than this would take minutes at every start.
-_MOST_COMPARED = 200_000
 
 
 @dataclass
@@ -27,12 +25,17 @@ class Listing:
         classes: names in label order, None without.
         notes: lines for the user.
         everything: the files of all splits, for what must be the same in each.
+        skipped: ``(path relative to root, reason)`` of the files of the split that
+            cannot be read; `files` has the others.
+        sizes: int ``[len(files), 2]``, width and height.
     """
 
     files: list[tuple[str, int]]
     classes: tuple[str, ...] | None
     notes: list[str]
     everything: list[str] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    sizes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int32))
 
 
 def files_of_split(root: Path, split: str) -> Listing:
@@ -46,17 +49,45 @@ def files_of_split(root: Path, split: str) -> Listing:
         DataError: if there is no such split, or its folders cannot be told apart.
     """
     layout = read_layout(root)
-    listing = _listing(layout, root, split)
-    folders = sorted(layout.splits.values()) or [""]
-    listing.everything = [
+    facts = scan(root, _paths(layout, _folders_read(layout, root, split)))
+    listing = _listing(layout, root, split, facts)
+    listing.everything = _paths(layout, sorted(layout.splits.values()) or [""])
+    at = facts.at
+    indices = [at[path] for path, _ in listing.files]
+    bad = facts.reasons
+    listing.skipped = [(facts.files[i], bad[i]) for i in indices if i in bad]
+    listing.files = [
+        item for item, i in zip(listing.files, indices, strict=True) if i not in bad
+    ]
+    listing.sizes = facts.sizes[[i for i in indices if i not in bad]]
+    return listing
+
+
+def _folders_read(layout: Layout, root: Path, split: str) -> list[str]:
+    """Return the folders whose files must be known for a split."""
+    if not layout.splits:
+        return [""]
+    folder = _folder_of(layout, root, split)
+    train, held_out = layout.splits["train"], layout.held_out
+    folders = [train if folder is None else folder]
+    if split == "train":
+        folders += (
+            [layout.splits["unlabelled"]] if "unlabelled" in layout.splits else []
+        )
+    if folder == train and held_out is not None:
+        folders.append(held_out)
+    return list(dict.fromkeys(folders))
+
+
+def _paths(layout: Layout, folders: list[str]) -> list[str]:
+    return [
         f"{folder}/{file}" if folder else file
         for folder in folders
         for file in layout.images(folder)
     ]
-    return listing
 
 
-def _listing(layout: Layout, root: Path, split: str) -> Listing:
+def _listing(layout: Layout, root: Path, split: str, facts: Scan) -> Listing:
     notes = list(layout.notes)
     said = passed_over_note(list(layout.found.values()))
     if said is not None:
@@ -68,7 +99,7 @@ def _listing(layout: Layout, root: Path, split: str) -> Listing:
             )
         files = layout.images("")
         classes = _class_names(files)
-        return _drawn(root, "", _labelled(files, classes), classes, split, notes)
+        return _drawn(facts, root, _labelled(files, classes), classes, split, notes)
     folder = _folder_of(layout, root, split)
     train, held_out = layout.splits["train"], layout.held_out
     # Numbered over all splits, because a label must mean the same in each.
@@ -81,15 +112,15 @@ def _listing(layout: Layout, root: Path, split: str) -> Listing:
         ]
     )
     if folder is None or (folder == train and held_out is None):
-        labelled = _labelled(layout.images(train), classes)
-        listing = _drawn(root, train, labelled, classes, split, notes)
+        labelled = _under(train, _labelled(layout.images(train), classes))
+        listing = _drawn(facts, root, labelled, classes, split, notes)
     else:
         files = layout.images(folder)
         own = None if folder == layout.splits.get("unlabelled") else classes
         listing = Listing(_under(folder, _labelled(files, own)), classes, notes)
         if folder == train:
             assert held_out is not None
-            listing = _without_copies(root, listing, layout, held_out)
+            listing = _without_copies(facts, root, listing, layout, held_out)
         elif classes and split == "test" and not any("/" in f for f in files):
             notes.append(
                 f"no accuracy: {folder} has no class folders, so its images have no "
@@ -124,17 +155,21 @@ def _folder_of(layout: Layout, root: Path, split: str) -> str | None:
 
 
 def _drawn(
+    facts: Scan,
     root: Path,
-    folder: str,
     items: list[tuple[str, int]],
     classes: tuple[str, ...] | None,
     split: str,
     notes: list[str],
 ) -> Listing:
-    """Keep the images of one split where none is held out."""
-    items = _under(folder, items) if folder else items
-    sides = decode.parallel_map(lambda item: _side(root / item[0]), items)
-    files = [item for item, side in zip(items, sides, strict=True) if side == split]
+    """Keep the images of one split where none is held out.
+
+    It is drawn by content. Copies stay together, and adding, removing or renaming a
+    file moves no other.
+    """
+    at = facts.at
+    held_out = (facts.marks % 10 == 0).tolist()
+    files = [i for i in items if held_out[at[i[0]]] == (split == "test")]
     if items and not files and split == "train":
         raise DataError(
             f"all {len(items)} images in {str(root)!r} are held out, because they are "
@@ -145,19 +180,21 @@ def _drawn(
 
 
 def _without_copies(
-    root: Path, train: Listing, layout: Layout, held_out: str
+    facts: Scan, root: Path, train: Listing, layout: Layout, held_out: str
 ) -> Listing:
     """Leave out the training images of which a copy is held out."""
-    tests = [f"{held_out}/{file}" for file in layout.images(held_out)]
-    sizes = set(decode.parallel_map(lambda path: _size(root / path), tests))
-    paths = [path for path, _ in train.files]
-    own = decode.parallel_map(lambda path: _size(root / path), paths)
-    suspects = [p for p, size in zip(paths, own, strict=True) if size in sizes]
-    if len(suspects) > _MOST_COMPARED:
-        return train
-    known = set(decode.parallel_map(lambda path: _content(root / path), tests))
-    marks = decode.parallel_map(lambda path: _content(root / path), suspects)
-    copies = {p for p, mark in zip(suspects, marks, strict=True) if mark in known}
+    at = facts.at
+    tests = np.array([at[p] for p in _paths(layout, [held_out])], np.int64)
+    own = np.array([at[path] for path, _ in train.files], np.int64)
+    own = own[~np.isin(own, list(facts.reasons))]  # listed for what they are
+    suspects = own[np.isin(facts.marks[own], facts.marks[tests])]
+    alike = tests[np.isin(facts.marks[tests], facts.marks[suspects])]
+    # Marks leave out the middle of a file: a scan's margins may be another's.
+    known = set(parallel_map(lambda i: digest(root / facts.files[i]), alike)) - {None}
+    found = parallel_map(lambda i: digest(root / facts.files[i]), suspects)
+    copies = {
+        facts.files[i] for i, d in zip(suspects, found, strict=True) if d in known
+    }
     if copies:
         train.notes.append(
             f"{len(copies):,} training images are left out: exact copies of images in "
@@ -186,34 +223,3 @@ def _labelled(
 ) -> list[tuple[str, int]]:
     number = {name: index for index, name in enumerate(classes or ())}
     return [(f, number.get(f.split("/", 1)[0], -1) if "/" in f else -1) for f in files]
-
-
-def _side(path: Path) -> str:
-    """Return the split of an image, drawn by its content.
-
-    Copies stay together, and adding, removing or renaming a file moves no other.
-    """
-    return "test" if int.from_bytes(_content(path)[:8], "big") % 10 == 0 else "train"
-
-
-def _content(path: Path) -> bytes:
-    """Return a digest of a file's size, beginning and end: the same for all copies."""
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest.update(f"{size} ".encode() + file.read(_ENDS))
-            if size > _ENDS:
-                file.seek(max(_ENDS, size - _ENDS))
-                digest.update(file.read(_ENDS))
-    except OSError:
-        # It is listed as unreadable later; until then its name decides.
-        digest.update(os.fsencode(path.name))
-    return digest.digest()
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1

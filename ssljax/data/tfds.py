@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,10 @@ import numpy as np
 
 from ssljax.config.checks import similar
 from ssljax.data import decode
+from ssljax.data.depth import Levels
+from ssljax.data.opening import UnreadableImage, header_size
 from ssljax.data.reader import Reader, chosen_size_note, make_source
+from ssljax.data.sampled_levels import sampled_levels
 from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
 
@@ -111,6 +114,8 @@ def load_tfds(
     )
     reader.records = open_records(made, actual, image_key)
     notes = [split_note] if split_note else []
+    if made.info.features[image_key].np_dtype == np.uint16:
+        reader.levels = _levels(made, reader, notes)
     if image_size is None and (shape[0] is None or shape[1] is None):
         sides = _shorter_sides(reader)
         reader.image_size = decode.choose_size(sides)
@@ -234,12 +239,16 @@ def _keys(made, name: str) -> tuple[str, str | None]:
             f"{name!r} has no image feature, only {', '.join(features)}; "
             "choose a data set of images"
         )
-    if features[images[0]].np_dtype != np.uint8:
-        raise DataError(
-            f"images of {name!r} are not 8-bit; choose a data set of 8-bit images"
-        )
     labels = [k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
     image = "image" if "image" in images else images[0]
+    kind, channels = features[image].np_dtype, features[image].shape[2]
+    # Pillow drops the lower bits of 16-bit colour, and TFDS packs floats into 8 bits.
+    if kind != np.uint8 and (kind != np.uint16 or channels != 1):
+        what = f"{channels}-channel uint16" if kind == np.uint16 else np.dtype(kind)
+        raise DataError(
+            f"images of {name!r} are {what}; choose a data set of 8-bit images, or of "
+            "uint16 images with one channel"
+        )
     if not labels:
         return image, None
     return image, "label" if "label" in labels else labels[0]
@@ -259,6 +268,19 @@ def _sample(reader: TfdsReader) -> list[tuple[bytes | str, int]]:
     )
 
 
+def _levels(made, reader: TfdsReader, notes: list[str]) -> Levels | None:
+    """Choose the scale of 16-bit images, from a sample of all splits."""
+    images = []
+    for split, info in made.info.splits.items():
+        if info.num_examples:
+            whole = replace(
+                reader, count=info.num_examples, split=split, positions=None
+            )
+            whole.records = None
+            images += [data for data, _ in _sample(whole)]
+    return sampled_levels(images, reader.name, notes)
+
+
 def _any_label(reader: TfdsReader) -> bool:
     return any(label >= 0 for _, label in _sample(reader))
 
@@ -267,8 +289,8 @@ def _shorter_sides(reader: TfdsReader) -> list[int]:
     sides = []
     for data, _ in _sample(reader):
         try:
-            sides.append(min(decode.header_size(data)))
-        except decode.UnreadableImage:
+            sides.append(min(header_size(data)))
+        except UnreadableImage:
             continue
     if not sides:
         raise DataError(f"no image of {reader.name!r} can be read")

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import jax
 
+from ssljax.config.user_cache import user_cache
+
 SHORTEST = 0.2  # seconds of compiling; loading a program takes about a tenth of that
 
 
@@ -24,7 +26,7 @@ def keep_programs(where: str | None) -> Path | None:
     given = jax.config.values["jax_compilation_cache_dir"]
     if given is not None or where is None:
         return None if given is None else Path(given)
-    folder = _users_cache() if where == "auto" else Path(where).expanduser()
+    folder = user_cache("programs") if where == "auto" else Path(where).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -34,9 +36,3 @@ def keep_programs(where: str | None) -> Path | None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST)
     return folder
-
-
-def _users_cache() -> Path:
-    """Return the folder for programs, where desktop systems agree to keep caches."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "ssljax" / "programs"

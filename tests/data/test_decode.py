@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssljax.data import decode
+from ssljax.data import decode, opening
 
 
 def encoded(image, kind="PNG", **options):
@@ -92,7 +92,7 @@ def test_the_exif_orientation_is_applied():
     np.testing.assert_array_equal(
         decode.decode(data, size=None), np.rot90(pixels, k=-1)
     )
-    assert decode.header_size(data) == (24, 40)
+    assert opening.header_size(data) == (24, 40)
 
 
 def test_an_animation_gives_its_first_frame():
@@ -133,13 +133,13 @@ def test_a_large_jpeg_is_resized_like_a_png():
 def test_a_file_cut_short_has_a_reason_of_one_line(kind, keep):
     noise = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
     data = encoded(Image.fromarray(noise), kind)
-    with pytest.raises(decode.UnreadableImage, match=".") as caught:
+    with pytest.raises(opening.UnreadableImage, match=".") as caught:
         decode.decode(data[: len(data) * keep // 100], size=None)
     assert "\n" not in str(caught.value)
 
 
 def test_bytes_that_are_not_an_image_are_reported_so():
-    with pytest.raises(decode.UnreadableImage, match="^not an image$"):
+    with pytest.raises(opening.UnreadableImage, match="^not an image$"):
         decode.decode(b"plain words", size=None)
 
 
@@ -153,10 +153,10 @@ def png_header(width, height):
 @pytest.mark.parametrize("side", [13_400, 19_000, 30_000])
 def test_a_decompression_bomb_is_unreadable(side):
     data = png_header(side, side)
-    for call in (decode.header_size, lambda d: decode.decode(d, size=32)):
-        with pytest.raises(decode.UnreadableImage, match="decompression bomb"):
+    for call in (opening.header_size, lambda d: decode.decode(d, size=32)):
+        with pytest.raises(opening.UnreadableImage, match="decompression bomb"):
             call(data)
-    assert decode.header_size(png_header(13_000, 13_000)) == (13_000, 13_000)
+    assert opening.header_size(png_header(13_000, 13_000)) == (13_000, 13_000)
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,22 @@ def test_a_copy_of_a_held_out_image_is_no_training_image(tmp_path):
     )
 
 
+def test_what_differs_in_the_middle_only_is_no_copy(tmp_path):
+    """As scans with black margins do, whose sizes and ends are the same."""
+    for name, value in (("train/0.bmp", 1), ("train/1.bmp", 2), ("test/2.bmp", 3)):
+        pixels = np.zeros((72, 72, 3), np.uint8)
+        pixels[30:40] = value
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / name)
+    shutil.copy(tmp_path / "test" / "2.bmp", tmp_path / "train" / "3.bmp")
+    for name in ("train/empty.jpg", "test/empty.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    source = folder(tmp_path)
+    assert source.size == 2
+    assert "1 training images are left out: exact copies of" in source.note
+    assert source.skipped == (("train/empty.jpg", "empty file"),)
+
+
 def test_what_is_no_image_is_counted(tmp_path):
     fill(tmp_path, "a", "b", count=20)
     for name in ("a/x.txt", "a/y.TXT", "b/z.csv", "b/README", "a/.hidden", "Thumbs.db"):

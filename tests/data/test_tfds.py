@@ -24,7 +24,7 @@ from ssljax.config import (
     MonitorConfig,
 )
 from ssljax.data import DataError, channel_statistics, load, subset
-from ssljax.data.tfds import tfds_dir
+from ssljax.data.tfds import _keys, tfds_dir
 from ssljax.runs.evaluate import evaluate
 from ssljax.runs.setup import load_split
 
@@ -86,6 +86,41 @@ class SslTinyDigits(tfds.core.GeneratorBasedBuilder):
             yield i, {"image": buffer}
 
 
+class SslTinyDepths(tfds.core.GeneratorBasedBuilder):
+    """Images of 12 bits in 16, of which the test images are the brightest."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [
+        tfds.core.BuilderConfig(name=name) for name in ("grey", "colour", "real")
+    ]
+
+    def _info(self):
+        name = self.builder_config.name
+        dtype = np.float32 if name == "real" else np.uint16
+        image = tfds.features.Image(
+            shape=(32, 32, 3 if name == "colour" else 1),
+            dtype=dtype,
+            encoding_format="png",
+        )
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict({"image": image})
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._images(1000), "test": self._images(4095)}
+
+    def _generate_examples(self):
+        raise NotImplementedError
+
+    def _images(self, white):
+        for i in range(1, 5):
+            buffer = io.BytesIO()
+            pixels = np.full((32, 32), white * i // 4, np.uint16)
+            Image.fromarray(pixels).save(buffer, "PNG")
+            buffer.seek(0)
+            yield i, {"image": buffer}
+
+
 class SslTinyText(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
 
@@ -107,6 +142,10 @@ def data_dir(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("tfds"))
     for made in (SslTinyScenes, SslTinyDigits, SslTinyText):
         made(data_dir=folder, file_format="array_record").download_and_prepare()
+    for name in ("grey", "colour"):
+        SslTinyDepths(
+            config=name, data_dir=folder, file_format="array_record"
+        ).download_and_prepare()
     return folder
 
 
@@ -190,9 +229,29 @@ def test_one_channel_without_labels(data_dir):
     assert resized.image_shape == (14, 14, 1) == images_of(resized).shape[1:]
 
 
+def test_sixteen_bits_have_one_scale_for_all_splits(data_dir):
+    train, test = (
+        load("ssl_tiny_depths/grey", split=s, data_dir=data_dir)
+        for s in ("train", "test")
+    )
+    assert train.note == test.note and "white at 4095 in integer images" in train.note
+    for source, white in ((train, 1000), (test, 4095)):
+        found = np.sort(images_of(source)[:, 5, 5, 0])
+        expected = [round(white * i // 4 * 255 / 4095) for i in range(1, 5)]
+        assert found.tolist() == expected
+
+
+def test_floating_point_images_are_refused(data_dir):
+    """Only TensorFlow writes them, so there is no set to load."""
+    made = SslTinyDepths(config="real", data_dir=data_dir)
+    with pytest.raises(DataError, match="are float32; choose .* 8-bit images, or"):
+        _keys(made, "x")
+
+
 @pytest.mark.parametrize(
     "name, options, message",
     [
+        ("ssl_tiny_depths/colour", {}, "are 3-channel uint16; choose .* 8-bit"),
         ("cifar100", {}, "not in.*prepare cifar100 --data-dir .*TFDS_DATA_DIR"),
         ("cifer10", {}, "did you mean 'cifar10'"),
         ("folders", {}, "did you mean 'folder'"),
@@ -236,8 +295,6 @@ def test_imagenet_test_is_validation():
 
 def test_known_sets_are_understood_from_their_code():
     with tfds.testing.mock_data(num_examples=3):
-        from ssljax.data.tfds import _keys
-
         for name in ("cifar10", "cifar100", "stl10", "imagenet2012"):
             assert _keys(tfds.builder(name), name) == ("image", "label")
         name = "imagenet_resized/64x64"
