@@ -45,6 +45,7 @@ def test_settings_that_the_pages_name_exist():
     # Of the commands themselves; README's test runs them.
     commands = {"dry_run", "help", "out", "protocol", "smoke", "workdir"}
     commands |= {"against", "json", "profile", "steps", "threads"}
+    commands |= {"checkpoint", "data", "examples", "test_examples"}
     options = {option for method in METHODS.values() for option in method.options}
     options.add("decorrelation_weight")  # of the page's own method
     known = flatten(Config()).keys() | commands
