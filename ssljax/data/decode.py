@@ -85,16 +85,16 @@ def decode(
             cannot be opened.
     """
     try:
-        with _open(data) as image:
+        with open_image(data) as image:
             if size is not None and image.format == "JPEG":
                 # The JPEG decoder may drop resolution that the resize would discard;
                 # twice the target leaves the rest to the antialiasing filter.
                 image.draft(None, (2 * size, 2 * size))
-            plain = _eight_bit(image, "RGB" if channels == 3 else "L", levels)
+            plain = eight_bit(image, "RGB" if channels == 3 else "L", levels)
             # Afterwards, as a PNG may have its EXIF data behind the pixels.
-            plain = _upright(plain, _orientation(image))
+            plain = upright(plain, orientation_of(image))
     except Exception as error:  # Pillow's plugins raise almost anything
-        raise _unreadable(error) from error
+        raise unreadable(error) from error
     if size is not None:
         plain = _fit(plain, size)
     pixels = np.asarray(plain)
@@ -133,26 +133,26 @@ def extremes_of(path: str | Path) -> Extremes | None:
         UnreadableImage: if the image cannot be decoded.
     """
     try:
-        with _open(path) as image:
+        with open_image(path) as image:
             return extremes(image) if is_deep(image) else None
     except Exception as error:  # Pillow's plugins raise almost anything
-        raise _unreadable(error) from error
+        raise unreadable(error) from error
 
 
 def _header(data: bytes | str | Path) -> tuple[int, int, str | None]:
     try:
-        with _open(data) as image:
+        with open_image(data) as image:
             width, height = image.size
             # Pillow decodes a whole PNG to look for EXIF data behind the pixels.
             cheap = image.format != "PNG" or "exif" in image.info
-            if cheap and _orientation(image) >= 5:  # it lies on its side
+            if cheap and orientation_of(image) >= 5:  # it lies on its side
                 width, height = height, width
             return width, height, image.format
     except Exception as error:  # Pillow's plugins raise almost anything
-        raise _unreadable(error) from error
+        raise unreadable(error) from error
 
 
-def _open(data: bytes | str | Path):
+def open_image(data: bytes | str | Path):
     """Open an image whose header is fine; Pillow's limits are set to those here."""
     from PIL import Image, PngImagePlugin
 
@@ -169,7 +169,7 @@ def _open(data: bytes | str | Path):
     return image
 
 
-def _orientation(image) -> int:
+def orientation_of(image) -> int:
     """Return EXIF's orientation, 1 to 8; what cannot be understood means none."""
     try:
         found = image.getexif().get(274, 1)
@@ -180,7 +180,7 @@ def _orientation(image) -> int:
     return found if 1 <= found <= 8 else 1
 
 
-def _upright(image, orientation: int):
+def upright(image, orientation: int):
     """Turn an image as an EXIF orientation asks."""
     from PIL.Image import Transpose
 
@@ -246,7 +246,7 @@ def _is_whole(path: Path, kind: str | None) -> bool:
     return (b"\xff\xd9" if kind == "JPEG" else b"IEND") in tail
 
 
-def _eight_bit(image, mode: str, levels: Levels | None):
+def eight_bit(image, mode: str, levels: Levels | None):
     """Convert an image of any mode to ``"RGB"`` or ``"L"``, on white."""
     from PIL import Image
 
@@ -273,7 +273,7 @@ def _fit(image, size: int):
     )
 
 
-def _unreadable(error: Exception) -> UnreadableImage:
+def unreadable(error: Exception) -> UnreadableImage:
     """Turn any exception of Pillow into one line that is the same every time."""
     # Pillow's own OSErrors have no number, and damaged offsets give "invalid argument".
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):

@@ -1,6 +1,7 @@
 """Random subsets of a source, and channel statistics measured on one."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,11 @@ class SubsetReader:
 
     def many(self, indices: np.ndarray) -> Examples:
         return self.whole.read_many(self.indices[indices])
+
+    def crops(self, indices: np.ndarray, numbers: np.ndarray, crops: Any) -> Any:
+        # Asked only where `Source.has_originals`, which asks the whole set.
+        read: Any = self.whole.read
+        return read.crops(self.indices[indices], numbers, crops)
 
 
 def subset_indices(size: int, n: int, *, seed: int, name: str = "set") -> np.ndarray:
