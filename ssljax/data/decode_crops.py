@@ -107,7 +107,12 @@ def _cut(image, box: Box, reduction: int, size: int):
     # Pillow's filter would reach over the edges of a box, but not of an image.
     x, y = int(left), int(top)
     part = image.crop(
-        (x, y, min(-int(-right // 1), image.width), min(-int(-bottom // 1), image.height))
+        (
+            x,
+            y,
+            min(-int(-right // 1), image.width),
+            min(-int(-bottom // 1), image.height),
+        )
     )
     inner = (
         left - x,

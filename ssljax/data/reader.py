@@ -119,7 +119,10 @@ class Reader:
             span = np.arange(start, min(start + _CHUNK, self.count))
             items = self.fetch(span)
             for index, (_, label), result in zip(
-                span, items, decode.parallel_map(self._attempt_whole, items), strict=True
+                span,
+                items,
+                decode.parallel_map(self._attempt_whole, items),
+                strict=True,
             ):
                 if isinstance(result, decode.UnreadableImage):
                     failed.append((int(index), str(result)))

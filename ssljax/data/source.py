@@ -4,9 +4,11 @@ import hashlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ssljax.data.host_crop import HostCrops
 
 # Above this many decoded bytes a set is streamed unless the caller says otherwise.
 _LARGEST_LABEL = 2**31 - 1
@@ -127,6 +129,19 @@ class Source:
         pairs = [self.read(int(index)) for index in indices]
         labels = np.array([label for _, label in pairs], np.int32)
         return Examples(np.stack([image for image, _ in pairs]), labels)
+
+    def read_crops(
+        self, indices: np.ndarray, numbers: np.ndarray, crops: HostCrops
+    ) -> Views:
+        """Cut views out of the original images, where the set `has_originals`.
+
+        Args:
+            indices: ``[B]``, any order, repeats allowed.
+            numbers: rows of ``crops.draw``, ``[B, views, 22]``.
+            crops: the distribution and the size of each view.
+        """
+        read: Any = self.read
+        return read.crops(np.asarray(indices, np.int64), numbers, crops)
 
     @property
     def has_originals(self) -> bool:

@@ -41,11 +41,8 @@ class LoadStep:
         else:
             # Drawn for the whole batch, which takes a millisecond, so that a row's crop
             # does not depend on the process that cuts it.
-            numbers = self.crops.draw(
-                self.seed, int(step), batch_size=self.batch_size
-            )
-            read: Any = self.source.read
-            views, labels, replaced = read.crops(
+            numbers = self.crops.draw(self.seed, int(step), batch_size=self.batch_size)
+            views, labels, replaced = self.source.read_crops(
                 mine, self._share(numbers), self.crops
             )
             batch = {"views": views, "label": labels}
@@ -101,7 +98,8 @@ def batches(
 
     Raises:
         ValueError: at the call, not at the first batch, if the numbers do not fit, if
-            the source has no originals to cut ``crops`` out of, or if workers would run an unguarded script again.
+            the source has no originals to cut ``crops`` out of, or if workers would run
+            an unguarded script again.
 
     >>> from ssljax.data import from_arrays
     >>> source = from_arrays(np.zeros((8, 4, 4, 3), np.uint8))

@@ -1,11 +1,11 @@
 """Random subsets of a source, and channel statistics measured on one."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from ssljax.data.source import ArrayReader, DataError, Examples, Source
+from ssljax.data.host_crop import HostCrops
+from ssljax.data.source import ArrayReader, DataError, Examples, Source, Views
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class SubsetReader:
     def many(self, indices: np.ndarray) -> Examples:
         return self.whole.read_many(self.indices[indices])
 
-    def crops(self, indices: np.ndarray, numbers: np.ndarray, crops: Any) -> Any:
-        # Asked only where `Source.has_originals`, which asks the whole set.
-        read: Any = self.whole.read
-        return read.crops(self.indices[indices], numbers, crops)
+    def crops(
+        self, indices: np.ndarray, numbers: np.ndarray, crops: HostCrops
+    ) -> Views:
+        return self.whole.read_crops(self.indices[indices], numbers, crops)
 
 
 def subset_indices(size: int, n: int, *, seed: int, name: str = "set") -> np.ndarray:
