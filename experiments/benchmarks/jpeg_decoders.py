@@ -5,11 +5,11 @@ Command:  python experiments/benchmarks/jpeg_decoders.py [--json FILE] [--rounds
           PyTurboJPEG needs libturbojpeg 3, TURBOJPEG=FILE names it
 Time:     about a minute on one core
 Result:   two lines per decoder: images/s of decoding alone, and of two views of 224
-          pixels cut out of the original with Pillow; then those of this package. All on
-          one core, in rounds in which every decoder takes its turn; medians
+          pixels cut out of the original with Pillow; then those of this package. All
+          on one core, in rounds in which every decoder takes its turn; medians
 
-The images are 500x375 noise with the spectrum of photographs, quality 90, 4:2:0. What is
-timed is a decoder's work on one image, as a reader's thread does it.
+          pixels cut out of the original with Pillow; then this package. All on one
+          core, in rounds in which every decoder takes its turn; medians
 """
 
 import argparse
@@ -19,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -72,20 +73,16 @@ def decoders() -> tuple[dict[str, Decoder], dict[str, str]]:
             missing[name] = str(error).splitlines()[0]
 
     def simplejpeg() -> Decoder:
-        import simplejpeg
-
-        return lambda data: simplejpeg.decode_jpeg(data, colorspace="RGB")
+        module = import_module("simplejpeg")
+        return lambda data: module.decode_jpeg(data, colorspace="RGB")
 
     def turbojpeg() -> Decoder:
-        import turbojpeg
-
-        decoder = turbojpeg.TurboJPEG(os.environ.get("TURBOJPEG") or None)
-        return lambda data: decoder.decode(data, pixel_format=turbojpeg.TJPF_RGB)
+        module = import_module("turbojpeg")
+        decoder = module.TurboJPEG(os.environ.get("TURBOJPEG") or None)
+        return lambda data: decoder.decode(data, pixel_format=module.TJPF_RGB)
 
     def imagecodecs() -> Decoder:
-        import imagecodecs
-
-        return imagecodecs.jpeg8_decode
+        return import_module("imagecodecs").jpeg8_decode
 
     add("simplejpeg", simplejpeg)
     add("PyTurboJPEG", turbojpeg)
@@ -122,7 +119,7 @@ def works(images: list[bytes]) -> dict[str, Callable[[int], Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="decoders of JPEG beside each other")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()

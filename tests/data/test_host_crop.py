@@ -74,9 +74,9 @@ def test_boxes_have_the_distribution_of_torchvision():
         [torchvision_box(rng, HEIGHT, WIDTH) for _ in range(DRAWS)]
     )
     for name, values in ours.items():
-        assert ks_2samp(values, theirs[name]).pvalue > 0.01, name
+        assert ks_2samp(values, theirs[name])[1] > 0.01, name
     # A tilt of the centre that the test can find: it is not blind.
-    assert ks_2samp(ours["centre x"] + 0.02, theirs["centre x"]).pvalue < 1e-6
+    assert ks_2samp(ours["centre x"] + 0.02, theirs["centre x"])[1] < 1e-6
     assert abs(upsampled - reference) < 0.01
     assert 0.2 < upsampled < 0.24
 
@@ -100,7 +100,7 @@ def test_odd_images_get_boxes_that_fit(size):
     # All of ten attempts fail only for images that are far from square.
     theirs = [torchvision_box(rng, height, width) for _ in range(300)]
     both = [[b[2] * b[3] for b in some] for some in (boxes, theirs)]
-    assert ks_2samp(*both).pvalue > 0.01
+    assert ks_2samp(*both)[1] > 0.01
 
 
 def test_numbers_depend_on_seed_step_row_and_view_alone():
@@ -187,12 +187,12 @@ def test_a_jpeg_decoded_at_a_fraction_gives_the_same_crop(size, monkeypatch):
         "crop",
         lambda self, box: (opened.append(self.size), original(self, box))[1],
     )
-    full = decode(data, size=None)
-    for numbers in crops.draw(0, 0, batch_size=4):
+    full = encoded(decode(data, size=None), compress_level=0)
+    for numbers in crops.draw(0, 0, batch_size=2):
         boxes = crops.boxes(numbers, height=size[0], width=size[1])
         assert dct_scale(boxes, crops.sizes) == 8
         views = decode_crops(data, numbers, crops)
-        whole = decode_crops(encoded(full), numbers, crops)
+        whole = decode_crops(full, numbers, crops)
         for view, expected in zip(views, whole, strict=True):
             assert np.abs(view.astype(int) - expected).max() <= 4
     eighth = (-(-size[1] // 8), -(-size[0] // 8))
@@ -231,11 +231,17 @@ def test_the_device_does_the_rest_to_crops_as_to_images():
     # The whole image, so that the crop on the device changes nothing.
     view = View(crop_scale=(1, 1), crop_ratio=(1, 1), blur=0.5, solarize=0.3)
     key = jax.random.key(3)
-    whole = make_views(key, images, (view, view), size=32)
-    given = make_views(key, (images, images), (view, view), size=32)
-    part = make_views(
-        key, [images[2:4]] * 2, (view, view), size=(32, 32), rows=(jnp.int32(2), 6)
-    )
+
+    @jax.jit
+    def draw(images):
+        whole = make_views(key, images, (view, view), size=32)
+        given = make_views(key, (images, images), (view, view), size=32)
+        part = make_views(
+            key, [images[2:4]] * 2, (view, view), size=(32, 32), rows=(jnp.int32(2), 6)
+        )
+        return whole, given, part
+
+    whole, given, part = draw(images)
     for a, b, c in zip(whole, given, part, strict=True):
         np.testing.assert_allclose(a, b, atol=2e-6)
         np.testing.assert_allclose(b[2:4], c, atol=2e-6)

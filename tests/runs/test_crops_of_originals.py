@@ -13,7 +13,7 @@ from ssljax import methods
 from ssljax.config import AugmentConfig, DataConfig, DevicesConfig, OptimizerConfig
 from ssljax.config.checks import ConfigError
 from ssljax.config.serialize import from_json, to_json
-from ssljax.data import from_arrays, load
+from ssljax.data import Source, from_arrays
 from ssljax.reports.report import report
 from ssljax.runs.describe import describe
 from ssljax.runs.folder import RunFolder
@@ -46,6 +46,18 @@ def config(tmp_path_factory):
         ),
         augment=AugmentConfig("simclr", size=12),
     )
+
+
+def counted(patch):
+    """Return a list that gets the number of images of each batch that is cut."""
+    rows, read = [], Source.read_crops
+
+    def count(self, indices, numbers, crops):
+        rows.append(len(indices))
+        return read(self, indices, numbers, crops)
+
+    patch.setattr(Source, "read_crops", count)
+    return rows
 
 
 @pytest.fixture(scope="module")
@@ -120,34 +132,37 @@ def test_the_plan_says_what_is_cropped(config):
     assert source.image_shape == (16, 16, 3)
 
 
-@pytest.mark.slow
-def test_all_engines_see_the_same_crops(config, whole, tmp_path):
-    for name, settings in {
-        "jit": DevicesConfig(count=4),
-        "pmap": DevicesConfig(count=4, engine="pmap"),
-    }.items():
-        pretrain(replace(config, devices=settings), tmp_path / name, quiet=True)
-        np.testing.assert_allclose(
-            losses(tmp_path / name)[1], losses(whole)[1], rtol=1e-4
-        )
+ENGINES = {
+    "jit": DevicesConfig(count=4),
+    "pmap": DevicesConfig(count=4, engine="pmap"),
+    "parts": DevicesConfig(count=4, microbatch=8),
+}
 
 
 @pytest.mark.slow
-def test_a_failed_step_is_replayed_on_its_crops_and_a_run_is_reported(config, tmp_path):
+@pytest.mark.parametrize("name", ENGINES)
+def test_all_engines_see_the_same_crops(config, whole, tmp_path, name):
+    pretrain(replace(config, devices=ENGINES[name]), tmp_path / name, quiet=True)
+    # BatchNorm sees parts of a batch in microbatches, so that their loss is another.
+    close = 1e-4 if name != "parts" else 0.2
+    np.testing.assert_allclose(losses(tmp_path / name)[1], losses(whole)[1], rtol=close)
+
+
+@pytest.mark.slow
+def test_a_failed_step_is_replayed_on_its_crops(config, tmp_path, monkeypatch):
     optimizer = replace(config.optimizer, learning_rate=1e30, warmup_epochs=0)
     bad = replace(config, optimizer=optimizer)
     with pytest.raises(RuntimeError, match="not finite"):
         pretrain(bad, tmp_path / "run", quiet=True)
-    result = replay(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        rows = counted(patch)
+        result = replay(tmp_path / "run")
     assert not np.isfinite(result["loss"]) or any("nonfinite" in k for k in result)
+    assert rows == [16]
 
 
 @pytest.mark.slow
-def test_a_report_shows_the_views_of_the_originals(config, whole):
-    page = report(whole).read_text("utf-8")
-    assert "draw 3" in page or (whole / "report").is_dir()
-
-
-def test_sources_agree_on_the_images(config):
-    source = load("folder", path=config.data.path, image_size=16, store="stream")
-    assert source.fingerprint() == load_split(config, train=True).fingerprint()
+def test_a_report_shows_the_views_of_the_originals(whole, monkeypatch):
+    rows = counted(monkeypatch)
+    assert report(whole).is_file()
+    assert rows == [12, 12, 12]
