@@ -8,8 +8,8 @@ Result:   two lines per decoder: images/s of decoding alone, and of two views of
           pixels cut out of the original with Pillow; then those of this package. All
           on one core, in rounds in which every decoder takes its turn; medians
 
-          pixels cut out of the original with Pillow; then this package. All on one
-          core, in rounds in which every decoder takes its turn; medians
+The images are 500x375 noise with the spectrum of photographs, quality 90. What is timed
+is a decoder's work on one image, as a reader's thread does it.
 """
 
 import argparse
