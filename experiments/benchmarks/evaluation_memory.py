@@ -4,7 +4,7 @@ Command:  python experiments/benchmarks/evaluation_memory.py [--examples N]
               [--features F] [--classes C] [--devices D]
 Time:     5 s
 Result:   GiB on each device at ImageNet's size, arguments, temporaries and results
-          together, by ``memory_analysis`` of the programs, and what the devices exchange
+          together, by ``memory_analysis`` of the programs, and what devices exchange
 """
 
 import argparse

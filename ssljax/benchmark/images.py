@@ -3,13 +3,14 @@
 import math
 import re
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from ssljax.config import Config
 from ssljax.data import Source, from_arrays
 from ssljax.data.catalogue import Entry, catalogue
-from ssljax.data.source import MEMORY_LIMIT, Examples
+from ssljax.data.source import MEMORY_LIMIT, Examples, Views
 from ssljax.runs.setup import load_split
 
 _POOL = 64  # different images of a set that is streamed
@@ -31,6 +32,13 @@ class SyntheticReader:
         """Return the images of many indices, as `Source.read_many` does."""
         images = self.pool[indices % len(self.pool)]
         return Examples(images, (indices % self.classes).astype(np.int32))
+
+    def crops(self, indices: np.ndarray, numbers: np.ndarray, crops: Any) -> Views:
+        """Return noise of the sizes of the views, as a reader of photographs would."""
+        pixels = self.many(indices).images
+        rows = np.arange(max(crops.sizes)) % pixels.shape[1]
+        views = tuple(pixels[:, rows[:s]][:, :, rows[:s]] for s in crops.sizes)
+        return Views(views, (indices % self.classes).astype(np.int32))
 
 
 def load_or_imitate(

@@ -95,6 +95,8 @@ def _dry_run(config: Config, workdir: Path | None) -> int:
     from ssljax.runs.writers import check_loggers
 
     config = methods.resolve(config)
+    if workdir is not None:
+        config = RunFolder(workdir).continued(config)
     source = load_split(config, train=True)
     setup = prepare(config, source)
     # What the run itself would refuse.

@@ -35,8 +35,7 @@ class DataConfig:
     """The images: data set, splits, size and storage."""
 
     name: str = "shapes"
-    """Data set: `shapes` (generated), `folder`, `arrays` (from Python only) or any TFDS
-    name, such as `cifar10`."""
+    """`shapes` (generated), `folder`, `arrays` (Python only) or any name in TFDS."""
     split: str = "train"
     """Split to pretrain on."""
     test_split: str = "test"
@@ -56,6 +55,9 @@ class DataConfig:
     store: Literal["auto", "memory", "stream"] = "auto"
     """`memory` keeps all images on the device as uint8, `stream` decodes each batch,
     `auto` uses memory up to 2 GiB."""
+    crop: Literal["auto", "original", "stored"] = "auto"
+    """Cut random crops out of the `original` (only with `stream`) or of the image
+    `stored` at `image_size`; `auto` takes the original above 96 pixels."""
     workers: int = 4
     """Worker processes that decode images, with `stream`."""
 
@@ -78,8 +80,7 @@ class AugmentConfig:
     """Augmentation: `simclr`, `byol`, `simsiam`, `barlow_twins`, `vicreg`, `multi_crop`
     or `supervised`; `auto` uses the method's own."""
     variant: Literal["auto", "small", "large"] = "auto"
-    """The preset's variant for small images or for 224 pixels; `auto` decides by the
-    size of the views."""
+    """The preset's variant for small images or 224 pixels; `auto`: by the view size."""
     size: int | None = None
     """Side of the views in pixels; None uses the image size."""
     sizes: tuple[int, ...] | None = None
@@ -194,8 +195,7 @@ class MethodConfig:
     """Pass the views through the network together (`joint`) or one by one (`separate`).
     This decides which images BatchNorm's statistics include."""
     target_momentum: float | None = None
-    """Initial momentum of the target network, which rises to 1 during training; 0
-    for no target network."""
+    """Initial momentum of the target network, which rises to 1; 0 for no target."""
 
     def __post_init__(self):
         check_types(self, "method")

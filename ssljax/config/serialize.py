@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import typing
+from dataclasses import replace
 from typing import Any
 
 from ssljax.config.checks import ConfigError, nearest
@@ -23,6 +24,9 @@ RESUMABLE = (
     "devices.process",
     "devices.timeout",
 )
+
+# What runs did before a setting existed, where today's default may differ.
+_BEFORE = {"data": {"crop": "stored"}}
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -47,7 +51,7 @@ def to_json(config: Config) -> str:
 
 
 def from_json(text: str) -> Config:
-    """Read a config from the JSON of `to_json`.
+    """Read a config from the JSON of `to_json`, also of an earlier version.
 
     Raises:
         ConfigError: for an unknown key, or a value that is not allowed.
@@ -55,7 +59,25 @@ def from_json(text: str) -> Config:
     >>> from_json(to_json(Config(seed=3))).seed
     3
     """
-    return _build(Config, json.loads(text), "")
+    values = json.loads(text)
+    for section, settings in _BEFORE.items():
+        if section in values:
+            values[section] = settings | values[section]
+    return _build(Config, values, "")
+
+
+def continued(saved: Config, wanted: Config) -> Config:
+    """Return ``wanted`` with what it leaves open decided as in ``saved``.
+
+    A run that cropped stored images keeps them, whatever "auto" means today.
+
+    >>> from ssljax.config import DataConfig
+    >>> continued(Config(data=DataConfig(crop="stored")), Config()).data.crop
+    'stored'
+    """
+    if (wanted.data.crop, saved.data.crop) != ("auto", "stored"):
+        return wanted
+    return replace(wanted, data=replace(wanted.data, crop="stored"))
 
 
 def differences(saved: Config, wanted: Config) -> list[str]:

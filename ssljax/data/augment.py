@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from ssljax.data.blur import blur_taps, gaussian_blur
 from ssljax.data.colour import JITTER, jitter, solarize, to_grayscale
-from ssljax.data.crop import crop_and_resize, sample_boxes
+from ssljax.data.crop import crop_and_resize, planes_of_crops, sample_boxes
 from ssljax.data.preprocess import check_images, for_evaluation, normalize
 from ssljax.data.presets import View, preset
 
@@ -48,7 +48,7 @@ _NEEDS_RGB = ("saturation", "hue", "grayscale")
 
 def make_views(
     key: jax.Array,
-    images: jax.Array,
+    images: jax.Array | Sequence[jax.Array],
     views: Sequence[View],
     *,
     size: int | Sequence[int],
@@ -61,7 +61,9 @@ def make_views(
 
     Args:
         key: random key of this step.
-        images: the global batch, ``[B, H, W, C]`` uint8, or some rows of it.
+        images: the global batch, ``[B, H, W, C]`` uint8, or some rows of it. Where the
+            host has cropped the originals, a sequence of one ``[B, size, size, C]``
+            uint8 for each view; these are not cropped again.
         views: distributions, one for each result.
         size: side of the views in pixels, one for all or one for each (multi-crop).
         rows: ``(first, total)`` if the images are only the rows from ``first`` on of a
@@ -80,12 +82,14 @@ def make_views(
     (4, 32, 32, 3)
     """
     sizes = [size] * len(views) if isinstance(size, int) else list(size)
-    for side in sizes:
-        check_images(images, side)
-    batch, height, width, channels = images.shape
-    first, total = (0, batch) if rows is None else rows
+    cropped = isinstance(images, Sequence)
+    given = list(images) if isinstance(images, Sequence) else [images] * len(views)
+    for each, side in zip(given, sizes, strict=True):
+        check_images(each, side)
 
     def parameters(i: int, view: View) -> dict[str, jax.Array]:
+        batch, height, width, channels = given[i].shape
+        first, total = (0, batch) if rows is None else rows
         of_batch = sample(
             jax.random.fold_in(key, i),
             view,
@@ -104,7 +108,7 @@ def make_views(
         }
 
     return tuple(
-        apply(images, parameters(i, view), view, size=side)
+        apply(given[i], parameters(i, view), view, size=side, cropped=cropped)
         for i, (view, side) in enumerate(zip(views, sizes, strict=True))
     )
 
@@ -178,7 +182,12 @@ def sample(
 
 
 def apply(
-    images: jax.Array, parameters: dict[str, jax.Array], view: View, *, size: int
+    images: jax.Array,
+    parameters: dict[str, jax.Array],
+    view: View,
+    *,
+    size: int,
+    cropped: bool = False,
 ) -> jax.Array:
     """Apply drawn parameters: crop, flip, jitter, grayscale, blur, solarize.
 
@@ -188,13 +197,15 @@ def apply(
         view: decides at trace time which operations are compiled. An operation of
             probability zero costs nothing, whatever its ``parameters``.
         size: side of the result in pixels.
+        cropped: the images are crops already, ``[B, size, size, C]``; the boxes of
+            ``parameters`` are not used.
 
     Returns:
         ``[B, size, size, C]`` float32 in [0, 1].
 
     Raises:
-        ValueError: if the images are not a uint8 batch, or the parameters were drawn
-            for another batch size.
+        ValueError: if the images are not a uint8 batch, crops have another size, or the
+            parameters were drawn for another batch size.
 
     >>> key, view = jax.random.key(0), View()
     >>> drawn = sample(key, view, batch=2, height=48, width=40, channels=1)
@@ -209,12 +220,16 @@ def apply(
             f"{parameters['box'].shape}"
         )
     skipped = skipped_operations(view, channels=channels)
-    planes = crop_and_resize(
-        images,
-        parameters["box"],
-        size=size,
-        flip=parameters["flip"] if view.flip > 0 else None,
-    )
+    flip = parameters["flip"] if view.flip > 0 else None
+    if cropped:
+        if images.shape[1:3] != (size, size):
+            raise ValueError(
+                f"crops must be {size} x {size} pixels, as the view, got "
+                f"{images.shape[1]} x {images.shape[2]}"
+            )
+        planes = planes_of_crops(images, flip=flip)
+    else:
+        planes = crop_and_resize(images, parameters["box"], size=size, flip=flip)
     # A batched program has no branch per image: without jitter, factors are neutral.
     factors = {
         name: jnp.where(parameters["jitter"], parameters[name], float(name != "hue"))

@@ -136,6 +136,24 @@ def crop_and_resize(
     return jnp.clip(planes / 255, 0, 1)
 
 
+def planes_of_crops(crops: jax.Array, *, flip: jax.Array | None = None) -> jax.Array:
+    """Return images that are cropped already as planes, and optionally flip them.
+
+    Args:
+        crops: ``[B, size, size, C]`` uint8.
+        flip: images to flip left-right, ``[B]`` bool, or None for none.
+
+    Returns:
+        Planes as from `crop_and_resize`, ``[C, B, size, size]``.
+
+    >>> planes_of_crops(jnp.full((1, 2, 2, 3), 255, jnp.uint8)).shape
+    (3, 1, 2, 2)
+    """
+    if flip is not None:
+        crops = jnp.where(flip[:, None, None, None], crops[:, :, ::-1], crops)
+    return jnp.moveaxis(crops, -1, 0).astype(jnp.result_type(float)) / 255
+
+
 def _central_box(
     height: int, width: int, ratio: tuple[float, float]
 ) -> tuple[int, int, int, int]:

@@ -78,9 +78,9 @@ def decode(
                 # The JPEG decoder may drop resolution that the resize would discard;
                 # twice the target leaves the rest to the antialiasing filter.
                 image.draft(None, (2 * size, 2 * size))
-            plain = _eight_bit(image, "RGB" if channels == 3 else "L", levels)
+            plain = eight_bit(image, "RGB" if channels == 3 else "L", levels)
             # Afterwards, as a PNG may have its EXIF data behind the pixels.
-            plain = _upright(plain, orientation(image))
+            plain = upright(plain, orientation(image))
     except Exception as error:  # Pillow's plugins raise almost anything
         raise unreadable(error) from error
     if size is not None:
@@ -89,7 +89,7 @@ def decode(
     return pixels if channels == 3 else pixels[..., None]
 
 
-def _upright(image, orientation: int):
+def upright(image, orientation: int):
     """Turn an image as an EXIF orientation asks."""
     from PIL.Image import Transpose
 
@@ -133,7 +133,7 @@ def resize_many(images: np.ndarray, size: int) -> np.ndarray:
     return np.stack(parallel_map(one, images))
 
 
-def _eight_bit(image, mode: str, levels: Levels | None):
+def eight_bit(image, mode: str, levels: Levels | None):
     """Convert an image of any mode to ``"RGB"`` or ``"L"``, on white."""
     from PIL import Image
 

@@ -1,13 +1,24 @@
 """Read encoded images by index, one batch at a time or the whole set into memory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ssljax.data import decode
+from ssljax.data.decode_crops import decode_crops
 from ssljax.data.depth import Levels
+from ssljax.data.host_crop import HostCrops
 from ssljax.data.opening import Unreachable, UnreadableImage
-from ssljax.data.source import MEMORY_LIMIT, ArrayReader, DataError, Examples, Source
+from ssljax.data.source import (
+    MEMORY_LIMIT,
+    ArrayReader,
+    DataError,
+    Examples,
+    Source,
+    Views,
+)
 
 _CHUNK = 2048  # records fetched at once while a set is read into memory
 
@@ -49,16 +60,50 @@ class Reader:
             DataError: if a file cannot be opened: its content may be fine, so no
                 other image may take its place.
         """
+        images, labels, replaced = self._read(indices, [self._decode] * len(indices))
+        return Examples(np.stack(images), labels, replaced)
+
+    def crops(
+        self, indices: np.ndarray, numbers: np.ndarray, crops: HostCrops
+    ) -> Views:
+        """Cut the views of a batch out of the original images.
+
+        A damaged image is replaced as by `many`; the crop of the replacement is drawn
+        from the same numbers.
+
+        Args:
+            indices: ``[B]``.
+            numbers: ``[B, views, 22]``, see `HostCrops.draw`.
+            crops: the distribution and the size of each view.
+
+        Raises:
+            DataError: as `many`.
+        """
+
+        def cut(row: np.ndarray) -> Callable[[bytes | str], list[np.ndarray]]:
+            return lambda data: decode_crops(
+                data, row, crops, channels=self.channels, levels=self.levels
+            )
+
+        rows, labels, replaced = self._read(indices, [cut(row) for row in numbers])
+        views = tuple(np.stack(view) for view in zip(*rows, strict=True))
+        return Views(views, labels, replaced)
+
+    def _read(
+        self, indices: np.ndarray, decoders: list[Callable[[bytes | str], Any]]
+    ) -> tuple[list[Any], np.ndarray, tuple[tuple[str, str], ...]]:
+        """Decode each image by its own function; return results, labels, replaced."""
         items = self.fetch(indices)
-        decoded = decode.parallel_map(self._try_decode, items)
+        pairs = zip(items, decoders, strict=True)
+        decoded = decode.parallel_map(lambda pair: _attempt(*pair), pairs)
         replaced = []
         for place, result in enumerate(decoded):
             if isinstance(result, UnreadableImage):
-                index = int(indices[place])
-                decoded[place] = self._replacement(index, items[place], result)
+                index, item = int(indices[place]), items[place]
+                decoded[place] = self._replacement(index, item, result, decoders[place])
                 replaced.append((self.describe(index), str(result)))
         labels = np.array([label for _, label in items], np.int32)
-        return Examples(np.stack(decoded), labels, tuple(replaced))
+        return decoded, labels, tuple(replaced)
 
     def decode_all(self) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]]:
         """Decode the whole set.
@@ -75,7 +120,10 @@ class Reader:
             span = np.arange(start, min(start + _CHUNK, self.count))
             items = self.fetch(span)
             for index, (_, label), result in zip(
-                span, items, decode.parallel_map(self._try_decode, items), strict=True
+                span,
+                items,
+                decode.parallel_map(self._attempt_whole, items),
+                strict=True,
             ):
                 if isinstance(result, UnreadableImage):
                     failed.append((int(index), str(result)))
@@ -93,18 +141,17 @@ class Reader:
             )
         return images[:filled], np.array(labels, np.int32), failed
 
-    def _try_decode(self, item):
-        try:
-            return decode.decode(
-                item[0],
-                size=self.image_size,
-                channels=self.channels,
-                levels=self.levels,
-            )
-        except UnreadableImage as error:
-            return error
+    def _decode(self, data: bytes | str) -> np.ndarray:
+        return decode.decode(
+            data, size=self.image_size, channels=self.channels, levels=self.levels
+        )
 
-    def _replacement(self, index: int, item, error: Exception) -> np.ndarray:
+    def _attempt_whole(self, item: tuple[bytes | str, int]):
+        return _attempt(item, self._decode)
+
+    def _replacement(
+        self, index: int, item, error: Exception, decoder: Callable[[bytes | str], Any]
+    ) -> Any:
         """Return the next readable image of the same label, searching cyclically."""
         label = item[1]
         for step in range(1, self.count + 1):
@@ -113,7 +160,7 @@ class Reader:
                 raise DataError(f"{item[0]} cannot be opened ({error}); bring it back")
             item = self.fetch(np.array([(index + step) % self.count]))[0]
             if item[1] == label:
-                result = self._try_decode(item)
+                result = _attempt(item, decoder)
                 if not isinstance(result, UnreadableImage):
                     return result
                 error = result
@@ -121,6 +168,14 @@ class Reader:
             f"no image of class {label} can be read (the last one tried: {error}); "
             "replace the damaged images"
         )
+
+
+def _attempt(item: tuple[bytes | str, int], decoder: Callable[[bytes | str], Any]):
+    """Return what the decoder makes of an item, or the error of a damaged image."""
+    try:
+        return decoder(item[0])
+    except UnreadableImage as error:
+        return error
 
 
 def make_source(

@@ -4,9 +4,11 @@ import hashlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ssljax.data.host_crop import HostCrops
 
 # Above this many decoded bytes a set is streamed unless the caller says otherwise.
 _LARGEST_LABEL = 2**31 - 1
@@ -32,6 +34,20 @@ class Examples(NamedTuple):
     replaced: tuple[tuple[str, str], ...] = ()
 
 
+class Views(NamedTuple):
+    """Views of images that the host cut out of the originals, with their labels.
+
+    Attributes:
+        views: for each view uint8 ``[B, S, S, C]``.
+        labels: int32 ``[B]``, -1 for unlabelled.
+        replaced: as in `Examples`.
+    """
+
+    views: tuple[np.ndarray, ...]
+    labels: np.ndarray
+    replaced: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True)
 class Source:
     """A fixed, indexable set of uint8 images.
@@ -48,7 +64,8 @@ class Source:
         num_classes: number of classes; None when unlabelled.
         images: uint8 ``[size, H, W, C]`` when the set is in memory, else None.
         read: ``read(i)`` returns image i, uint8 ``[H, W, C]``, and its label or -1. It
-            can be pickled, so that worker processes can read too.
+            can be pickled, so that worker processes can read too. A reader of encoded
+            images also has ``many(indices)`` and ``crops(indices, numbers, crops)``.
         skipped: ``(path, reason)`` of files that could not be read.
         note: a choice to report to the user, such as the image size; empty if none.
     """
@@ -112,6 +129,27 @@ class Source:
         pairs = [self.read(int(index)) for index in indices]
         labels = np.array([label for _, label in pairs], np.int32)
         return Examples(np.stack([image for image, _ in pairs]), labels)
+
+    def read_crops(
+        self, indices: np.ndarray, numbers: np.ndarray, crops: HostCrops
+    ) -> Views:
+        """Cut views out of the original images, where the set `has_originals`.
+
+        Args:
+            indices: ``[B]``, any order, repeats allowed.
+            numbers: rows of ``crops.draw``, ``[B, views, 22]``.
+            crops: the distribution and the size of each view.
+        """
+        read: Any = self.read
+        return read.crops(np.asarray(indices, np.int64), numbers, crops)
+
+    @property
+    def has_originals(self) -> bool:
+        """Whether the host can cut crops out of the original images."""
+        whole = getattr(self.read, "whole", None)  # of a subset
+        if isinstance(whole, Source):
+            return whole.has_originals
+        return self.images is None and hasattr(self.read, "crops")
 
     def fingerprint(self) -> str:
         """Return twelve hex digits that change when the set does; cheap at any size."""

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from ssljax.data.host_crop import HostCrops
 from ssljax.data.order import batch_indices, process_share, steps_per_epoch
 from ssljax.data.script import check_script
 from ssljax.data.source import Source, warn_about_replacement
 
-Batch = dict[str, np.ndarray]
+Batch = dict[str, Any]
 
 _AHEAD = 2  # batches decoded ahead per worker; more only costs memory
 
@@ -27,18 +28,31 @@ class LoadStep:
     batch_size: int
     process_index: int
     process_count: int
+    crops: HostCrops | None = None
 
-    def __call__(self, step: int) -> dict[str, Any]:
+    def __call__(self, step: int) -> Batch:
         indices = batch_indices(
             self.seed, int(step), size=self.source.size, batch_size=self.batch_size
         )
-        mine = process_share(
-            indices, process_index=self.process_index, process_count=self.process_count
-        )
-        images, labels, replaced = self.source.read_many(mine)
-        batch: dict[str, Any] = {"image": images, "label": labels}
+        mine = self._share(indices)
+        if self.crops is None:
+            images, labels, replaced = self.source.read_many(mine)
+            batch: Batch = {"image": images, "label": labels}
+        else:
+            # Drawn for the whole batch, which takes a millisecond, so that a row's crop
+            # does not depend on the process that cuts it.
+            numbers = self.crops.draw(self.seed, int(step), batch_size=self.batch_size)
+            views, labels, replaced = self.source.read_crops(
+                mine, self._share(numbers), self.crops
+            )
+            batch = {"views": views, "label": labels}
         # Reported by the consumer: this process may be a worker, whose output is lost.
         return batch | {"replaced": replaced} if replaced else batch
+
+    def _share(self, rows: np.ndarray) -> np.ndarray:
+        return process_share(
+            rows, process_index=self.process_index, process_count=self.process_count
+        )
 
 
 def batches(
@@ -51,6 +65,7 @@ def batches(
     workers: int = 0,
     process_index: int = 0,
     process_count: int = 1,
+    crops: HostCrops | None = None,
     on_replaced: Callable[[str, str], None] = warn_about_replacement,
 ) -> Iterator[Batch]:
     """Iterate over the batches of the steps ``start_step`` to ``stop_step - 1``.
@@ -70,17 +85,21 @@ def batches(
             script that uses them needs ``if __name__ == "__main__":``.
         process_index: this process among those that share a global batch.
         process_count: number of such processes; divides ``batch_size``.
+        crops: cut these views out of the original images, of a source that
+            `has_originals`; None reads the images at their stored size.
         on_replaced: called with the name and the reason of every damaged image, when
             the batch with its replacement is consumed.
 
     Returns:
         Iterator of ``{"image": uint8 [b, H, W, C], "label": int32 [b]}`` with
-        ``b = batch_size / process_count`` and -1 for unlabelled. Closing or dropping
-        it stops the workers.
+        ``b = batch_size / process_count`` and -1 for unlabelled. With ``crops``,
+        ``"views"`` replaces ``"image"``: a tuple of uint8 ``[b, S, S, C]``. Closing or
+        dropping it stops the workers.
 
     Raises:
-        ValueError: at the call, not at the first batch, if the numbers do not fit, or
-            if workers would run an unguarded script again.
+        ValueError: at the call, not at the first batch, if the numbers do not fit, if
+            the source has no originals to cut ``crops`` out of, or if workers would run
+            an unguarded script again.
 
     >>> from ssljax.data import from_arrays
     >>> source = from_arrays(np.zeros((8, 4, 4, 3), np.uint8))
@@ -98,7 +117,12 @@ def batches(
             "seed, start_step and workers must be >= 0 and stop_step >= start_step, "
             f"got {seed}, {start_step}, {workers} and {stop_step}"
         )
-    load = LoadStep(source, seed, batch_size, process_index, process_count)
+    if crops is not None and not source.has_originals:
+        raise ValueError(
+            f"{source.name} has no original images to crop; stream a folder or a TFDS "
+            "set, or leave crops out"
+        )
+    load = LoadStep(source, seed, batch_size, process_index, process_count, crops)
     if source.images is not None or start_step == stop_step:
         return (load(step) for step in range(start_step, stop_step))
     if workers:

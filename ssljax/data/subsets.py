@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ssljax.data.source import ArrayReader, DataError, Examples, Source
+from ssljax.data.host_crop import HostCrops
+from ssljax.data.source import ArrayReader, DataError, Examples, Source, Views
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class SubsetReader:
         whole = getattr(self.whole.read, "stamp", str)()
         rows = np.ascontiguousarray(self.indices).tobytes()
         return hashlib.sha256(whole.encode() + rows).hexdigest()
+
+    def crops(
+        self, indices: np.ndarray, numbers: np.ndarray, crops: HostCrops
+    ) -> Views:
+        return self.whole.read_crops(self.indices[indices], numbers, crops)
 
 
 def subset_indices(size: int, n: int, *, seed: int, name: str = "set") -> np.ndarray:

@@ -6,6 +6,7 @@ The recipes at 96 pixels and below follow implicit-var-reg and solo-learn, so th
 compare with the closed-form predictors of `closed_form.py`.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -34,6 +35,7 @@ def byol(
     learning_rate: float = 1.0,
     weight_decay: float = 1e-5,
     batch_size: int = 256,
+    zero_init_residual: bool = False,
 ) -> Config:
     """Build a config for 1000 epochs; ``biases`` are those of both heads."""
     return Config(
@@ -47,7 +49,7 @@ def byol(
         ),
         data=dataset.data,
         augment=dataset.augment,
-        model=dataset.model,
+        model=replace(dataset.model, zero_init_residual=zero_init_residual),
         optimizer=OptimizerConfig(
             name=optimizer,
             learning_rate=learning_rate,
@@ -104,6 +106,8 @@ RECIPES = (
             learning_rate=0.2,
             weight_decay=1.5e-6,
             batch_size=4096,
+            # Haiku starts the last scale of every bottleneck at zero.
+            zero_init_residual=True,
         ),
         expected="74.0 to 74.5 % linear (its README)",
         source="deepmind-research/byol",

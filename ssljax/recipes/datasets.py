@@ -61,7 +61,7 @@ IMAGENET64_LARGE = replace(IMAGENET64, model=replace(IMAGENET64.model, stem="lar
 
 IMAGENET = Dataset(
     title="ImageNet, ResNet-50",
-    # Stored at 256 pixels, cropped to 224.
+    # Views of 224 are cut out of the original, evaluation resizes it to 256 pixels.
     data=DataConfig("imagenet2012", image_size=256),
     augment=AugmentConfig(size=224),
     model=ModelConfig(arch="resnet50", dtype="bfloat16"),
@@ -85,6 +85,7 @@ FOLDER = Dataset(
         "The folder may have one sub-folder per class; without them the run reports "
         "the spectrum panel but no accuracies.",
         "The shorter side is resized to --data.image-size (chosen from the images by "
-        "default) and the centre is kept.",
+        "default) and the centre is kept; above 96 pixels a streamed folder's random "
+        "crops come from the original images.",
     ),
 )

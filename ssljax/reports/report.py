@@ -4,18 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ssljax.config.checks import ConfigError
 from ssljax.data import DataError, Source
 from ssljax.data.augment import make_views
+from ssljax.data.host_crop import HostCrops
 from ssljax.data.subsets import subset_indices
 from ssljax.evaluation import confusion, extract, knn_predict
 from ssljax.reports.build import build_report
 from ssljax.runs.encoder import Restored, as_function, restore
 from ssljax.runs.evaluate import evaluation_images, features, labels
 from ssljax.runs.folder import RunFolder
+from ssljax.runs.setup import crops_on_host
 
 SHEET = 12
 """Images on the contact sheet."""
@@ -78,16 +79,23 @@ def report(
 
 def _contact_sheet(run: Restored, source: Source):
     """Return a few images, the views of three draws, and a title for each view."""
-    images, _ = source.take(np.arange(min(SHEET, source.size)))
-    setup, views = run.setup, []
+    rows = np.arange(min(SHEET, source.size))
+    images, _ = source.take(rows)
+    setup, seed, views = run.setup, run.config.seed, []
+    crops = None
+    if source.has_originals and crops_on_host(run.config, source):
+        crops = HostCrops(setup.views, setup.view_sizes)
 
     @jax.jit
-    def draw(key):
-        return make_views(key, jnp.asarray(images), setup.views, size=setup.view_sizes)
+    def draw(key, given):
+        return make_views(key, given, setup.views, size=setup.view_sizes)
 
     for i in range(3):
-        key = jax.random.fold_in(jax.random.key(run.config.seed), i)
-        views += [np.asarray(view) for view in draw(key)]
+        key, given = jax.random.fold_in(jax.random.key(seed), i), images
+        if crops is not None:
+            numbers = crops.draw(seed, i, batch_size=len(rows))
+            given = source.read_crops(rows, numbers, crops).views
+        views += [np.asarray(view) for view in draw(key, given)]
     titles = [
         f"view {i % len(setup.views) + 1}, draw {i // len(setup.views) + 1}"
         for i in range(len(views))

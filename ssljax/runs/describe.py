@@ -45,7 +45,7 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
         ("labels", f"{source.num_classes} classes" if source.labelled else "none"),
         ("image", "x".join(map(str, source.image_shape))),
         ("views", f"{_sizes(setup)}, preset {config.augment.preset}"),
-        ("crop", f"area {setup.views[0].crop_scale[0]:g} to 1, antialiased"),
+        ("crop", _crop(setup)),
         ("stem", f"{setup.stem} (for {setup.view_size} px{_padding(config)})"),
         ("global batch", _batch(config)),
         ("effective learning rate", f"{setup.peak_learning_rate:g}"),
@@ -71,6 +71,12 @@ def _on(count: int) -> str:
 def _padding(config: Config) -> str:
     padding = config.model.stem_padding
     return "" if padding is None else f", padding {padding}"
+
+
+def _crop(setup: Setup) -> str:
+    low, high = setup.views[0].crop_scale
+    of = " of the original image" if setup.crops_on_host else ""
+    return f"area {low:g} to {high:g}{of}, antialiased"
 
 
 def _sizes(setup: Setup) -> str:

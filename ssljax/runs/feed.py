@@ -4,6 +4,7 @@ Small data sets live on the devices, and only the indices of a batch travel; the
 of larger ones are decoded ahead and placed as they come.
 """
 
+import collections
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -18,6 +19,45 @@ from ssljax.data.source import warn_about_replacement
 from ssljax.training import devices, engines
 from ssljax.training.state import Setup
 from ssljax.training.step import batch_shapes
+
+
+def placed_ahead(
+    stream: Iterator[Any], place: Callable[[Any], Any], *, count: int = 1
+) -> Iterator[tuple[Any]]:
+    """Place batches before they are asked for, so that no step waits for its transfer.
+
+    Args:
+        stream: host batches, in order.
+        place: starts to copy a batch to the devices, and returns at once.
+        count: batches on the devices besides the one in use.
+
+    Returns:
+        Iterator of ``(placed,)``. An error of the stream is raised when its turn comes,
+        after the batches before it.
+
+    Source:
+        big_vision, ``input_pipeline.prefetch_iterator``.
+
+    >>> list(placed_ahead(iter([1, 2, 3]), str))
+    [('1',), ('2',), ('3',)]
+    """
+    ahead: collections.deque[Any] = collections.deque()
+    failed: Exception | None = None
+    ended = False
+    while True:
+        while not ended and len(ahead) <= count:
+            try:
+                ahead.append(place(next(stream)))
+            except StopIteration:
+                ended = True
+            except Exception as error:
+                failed, ended = error, True
+        if ahead:
+            yield (ahead.popleft(),)
+        elif failed is not None:
+            raise failed
+        else:
+            return
 
 
 class Feed:
@@ -103,9 +143,10 @@ class Feed:
             workers=config.data.workers,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
+            crops=self.setup.host_crops,
             on_replaced=on_replaced,
         )
-        return ((self._place(batch),) for batch in stream)
+        return placed_ahead(stream, self._place)
 
     def _from_devices(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
         config = self.setup.config

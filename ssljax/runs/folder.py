@@ -10,7 +10,7 @@ from typing import Any
 
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
-from ssljax.config.serialize import differences, from_json, to_json
+from ssljax.config.serialize import continued, differences, from_json, to_json
 from ssljax.runs import environment, files
 from ssljax.runs.environment import Environment
 from ssljax.runs.records import Alarm, DataRecord, Evaluation, SkippedFile
@@ -71,6 +71,20 @@ class RunFolder:
             tempfile.TemporaryFile(dir=self.path).close()
         self.check_settings(config, fill_gaps=fill_gaps)
         return True
+
+    def continued(self, config: Config) -> Config:
+        """Return the settings with which a run in this folder would be resumed.
+
+        Args:
+            config: the settings wanted; what they leave open is decided as in the run
+                that is here, if there is one.
+
+        Raises:
+            ConfigError: if ``config.json`` cannot be used.
+        """
+        if not os.path.exists(self.config):
+            return config
+        return continued(self.load_config(), config)
 
     def check_claim(
         self, config: Config, *, fill_gaps: Callable[[Config], Config] = lambda c: c

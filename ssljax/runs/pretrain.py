@@ -63,7 +63,8 @@ def pretrain(
                 f"{name} is a {type(given_source).__name__}; allowed: a Source, as "
                 "ssljax.data.from_arrays(images, labels) makes"
             )
-    config = methods.resolve(config)
+    folder = RunFolder(workdir)
+    config = folder.continued(methods.resolve(config))
     keep_programs(config.devices.compilation_cache)
     processes.join(config.devices, quiet=quiet)
     quiet = quiet or not processes.is_first()
@@ -87,7 +88,6 @@ def pretrain(
         microbatch=config.devices.microbatch,
     )
     check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
-    folder = RunFolder(workdir)
     words = list(command or sys.argv)
     processes.on_first(lambda: _claim(folder, setup, source, words))
     if not quiet:

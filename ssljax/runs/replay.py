@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ssljax.config import DevicesConfig
 from ssljax.config.checks import ConfigError
-from ssljax.data import Source, batch_indices
+from ssljax.data import Source, batches
 from ssljax.runs.failed_step import load_failure
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.resolved import load_resolved
@@ -50,12 +50,15 @@ def replay(workdir: str | Path, *, train: Source | None = None) -> dict[str, flo
     state, info = load_failure(folder.failure, wanted)
     # A state marked as failed would not move.
     state = state.replace(failed_at=jnp.full((), -1, jnp.int32))
-    images, labels = source.take(
-        batch_indices(
-            config.seed, info["step"], size=source.size, batch_size=config.batch_size
-        )
+    (images,) = batches(
+        source,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        start_step=info["step"],
+        stop_step=info["step"] + 1,
+        crops=setup.host_crops,
     )
-    batch = devices.place({"image": images, "label": labels}, place)
+    batch = devices.place(images, place)
 
     def loss_of(params: Any) -> jax.Array:
         views = view_batch(state.step, batch, setup=setup)

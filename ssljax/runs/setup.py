@@ -8,6 +8,7 @@ from ssljax import methods
 from ssljax.config import Config
 from ssljax.config.checks import LARGEST_INT, ConfigError
 from ssljax.data import Source, channel_statistics, load, steps_per_epoch
+from ssljax.data.host_crop import LARGEST_STORED
 from ssljax.runs.build import (
     build_network,
     build_optimizers,
@@ -85,6 +86,7 @@ def prepare(config: Config, source: Source) -> Setup:
             f"method.name is {config.method.name!r}, which needs labels, but "
             f"{source.name} ({source.split}) has none; choose another method"
         )
+    on_host = crops_on_host(config, source)
     mean, std = channel_statistics(source, seed=config.seed)
     setup = assemble(
         config,
@@ -93,9 +95,31 @@ def prepare(config: Config, source: Source) -> Setup:
         examples=source.size,
         mean=tuple(mean),
         std=tuple(std),
+        crops_on_host=on_host,
     )
     _check_step(setup)
     return setup
+
+
+def crops_on_host(config: Config, source: Source) -> bool:
+    """Return whether the host cuts the views out of a set's original images.
+
+    Args:
+        config: says which, or leaves it to the images.
+        source: the training images.
+
+    Raises:
+        ConfigError: if the config asks for originals that the source does not have.
+    """
+    crop = config.data.crop
+    if crop == "original" and not source.has_originals:
+        where = "in memory" if source.images is not None else "read without originals"
+        raise ConfigError(
+            f"data.crop is 'original', but the images of {source.name} are {where}; "
+            "use --data.store stream with a folder or a TFDS set, or --data.crop stored"
+        )
+    large = min(source.image_shape[:2]) > LARGEST_STORED
+    return crop == "original" or (crop == "auto" and large and source.has_originals)
 
 
 def _check_step(setup: Setup) -> None:
@@ -146,6 +170,7 @@ def assemble(
     examples: int,
     mean: tuple[float, ...],
     std: tuple[float, ...],
+    crops_on_host: bool = False,
 ) -> Setup:
     """Return the static setup of a resolved config for a data set of this shape.
 
@@ -156,6 +181,7 @@ def assemble(
         examples: number of training images.
         mean: per channel.
         std: per channel.
+        crops_on_host: whether batches are views that the host has cropped.
 
     Raises:
         ConfigError: if settings do not fit together.
@@ -210,4 +236,5 @@ def assemble(
         num_classes=num_classes,
         total_steps=total,
         steps_per_epoch=per_epoch,
+        crops_on_host=crops_on_host,
     )

@@ -12,6 +12,7 @@ import optax
 
 from ssljax.config import Config
 from ssljax.data.augment import View
+from ssljax.data.host_crop import HostCrops
 from ssljax.models import Network, Outputs, initialise
 from ssljax.training.probe import init_probe
 
@@ -82,11 +83,18 @@ class Setup:
     num_classes: int | None
     total_steps: int
     steps_per_epoch: int
+    crops_on_host: bool = False
+    """Whether the host cuts the views out of the original images, see `data.crop`."""
 
     @property
     def has_target(self) -> bool:
         """Return whether the method has a moving-average target network."""
         return self.target_momentum > 0
+
+    @property
+    def host_crops(self) -> HostCrops | None:
+        """Return the crops that the host cuts; None where the device crops."""
+        return HostCrops(self.views, self.view_sizes) if self.crops_on_host else None
 
     @property
     def view_size(self) -> int:

@@ -15,16 +15,21 @@ from ssljax.models import Outputs, forward
 from ssljax.training.state import Setup, TrainState
 from ssljax.training.update import update
 
-Batch = dict[str, jax.Array]
+Batch = dict[str, Any]
 
 
-def batch_shapes(setup: Setup) -> dict[str, jax.ShapeDtypeStruct]:
+def batch_shapes(setup: Setup) -> Batch:
     """Return shapes and types of a whole batch, for tracing a step without images."""
-    size = setup.config.batch_size
-    return {
-        "image": jax.ShapeDtypeStruct((size, *setup.image_shape), jnp.uint8),
-        "label": jax.ShapeDtypeStruct((size,), jnp.int32),
-    }
+    size, channels = setup.config.batch_size, setup.image_shape[2]
+    label = jax.ShapeDtypeStruct((size,), jnp.int32)
+    if not setup.crops_on_host:
+        image = jax.ShapeDtypeStruct((size, *setup.image_shape), jnp.uint8)
+        return {"image": image, "label": label}
+    views = tuple(
+        jax.ShapeDtypeStruct((size, side, side, channels), jnp.uint8)
+        for side in setup.view_sizes
+    )
+    return {"views": views, "label": label}
 
 
 _LOSS_STREAM = 2  # after the views (0) and the monitor's views (1)
@@ -41,7 +46,8 @@ def train_step(
 
     Args:
         state: the state, donated in the compiled step.
-        batch: ``image`` uint8 ``[N, H, W, C]`` and ``label`` int32 ``[N]``, -1 where
+        batch: ``image`` uint8 ``[N, H, W, C]``, or ``views`` that the host has cropped
+            (a tuple of uint8 ``[N, S, S, C]``), and ``label`` int32 ``[N]``, -1 where
             unknown.
         setup: static parts, bound with `functools.partial`.
         axis: name of the mapped axis, None for the global view.
@@ -112,7 +118,7 @@ def view_batch(
 
     Args:
         step: number of the step.
-        batch: ``image`` uint8 ``[N, H, W, C]``.
+        batch: ``image`` uint8 ``[N, H, W, C]``, or the ``views`` of `train_step`.
         setup: has the views and their sizes S.
         stream: folded into the key; each purpose has its own constant.
         count: make only this many of the first views.
@@ -120,7 +126,7 @@ def view_batch(
     """
     views = make_views(
         step_key(step, setup, stream=stream),
-        batch["image"],
+        batch["views"][:count] if "views" in batch else batch["image"],
         setup.views[:count],
         size=setup.view_sizes[:count],
         rows=rows,
