@@ -18,13 +18,13 @@ def keep_programs(where: str | None) -> Path | None:
 
     Args:
         where: a folder; ``"auto"`` is ``ssljax/programs`` in the user's cache folder;
-            None keeps nothing.
+            None, or the word in any case, keeps nothing.
 
     Returns:
         The folder in use, None if there is none.
     """
     given = jax.config.values["jax_compilation_cache_dir"]
-    if given is not None or where is None:
+    if given is not None or where is None or where.lower() == "none":
         return None if given is None else Path(given)
     folder = user_cache("programs") if where == "auto" else Path(where).expanduser()
     try:

@@ -37,8 +37,11 @@ def test_a_folder_that_is_named(tmp_path):
     assert in_use() == str(tmp_path / "a" / "b")
 
 
-def test_none_keeps_none():
-    assert keep_programs(None) is None and in_use() is None
+@pytest.mark.parametrize("word", [None, "None", "none"])
+def test_none_keeps_none(word, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert keep_programs(word) is None and in_use() is None
+    assert not os.listdir(tmp_path)
 
 
 def test_a_folder_that_jax_has_stays(tmp_path):

@@ -20,7 +20,8 @@ START = np.array([0.1, 0.2, 0.15])
 TIMES = np.linspace(0.0, 2.0, 1001)
 # Of these, where the mean and variance of runs are recorded.
 RECORDED = np.arange(100, 601, 100)
-RATES = (0.04, 0.02, 0.01)
+# At 0.04 one run in some 40,000 meets batches that make it diverge.
+RATES = (0.025, 0.0125, 0.00625)
 
 
 def descend(
