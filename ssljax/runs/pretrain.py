@@ -17,7 +17,7 @@ from ssljax.runs.loop import Run, Session, TrainingFailed
 from ssljax.runs.preemption import Preempted, Preemption
 from ssljax.runs.programs import keep_programs
 from ssljax.runs.records import DataRecord
-from ssljax.runs.setup import load_split, prepare
+from ssljax.runs.setup import Statistics, load_split, prepare
 from ssljax.runs.unreadable_images import add_to_list
 from ssljax.runs.writers import check_loggers
 from ssljax.training import devices
@@ -77,7 +77,7 @@ def pretrain(
     # Decoding the test images takes about as long as tracing the step.
     with ThreadPoolExecutor(1, "test images") as pool:
         loading = pool.submit(_optional_test, config, source) if wanted else None
-        setup = prepare(config, source)
+        setup = prepare(config, source, statistics=_measured(folder, source))
     if loading is not None:
         test = loading.result()
         if test is not None and config.data.labelled_split is not None:
@@ -113,6 +113,19 @@ def pretrain(
         if lost is not None:
             raise lost from error
         raise
+
+
+def _measured(folder: RunFolder, source: Source) -> Statistics | None:
+    """Return the channel statistics that this run began with, if on these images.
+
+    Measuring them decodes 10,000 images of a streamed set.
+    """
+    known = folder.load_data([])
+    if known.mean is None or known.std is None or known.examples != source.size:
+        return None
+    if known.fingerprint != source.fingerprint():
+        return None
+    return tuple(known.mean), tuple(known.std)
 
 
 def _claim(folder: RunFolder, setup: Setup, source: Source, words: list[str]) -> None:

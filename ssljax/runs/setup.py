@@ -21,6 +21,8 @@ from ssljax.training.global_step import traced_once
 from ssljax.training.state import Setup, init_state
 from ssljax.training.step import batch_shapes
 
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+
 
 def load_split(
     config: Config,
@@ -65,12 +67,16 @@ def load_split(
     )
 
 
-def prepare(config: Config, source: Source) -> Setup:
+def prepare(
+    config: Config, source: Source, *, statistics: Statistics | None = None
+) -> Setup:
     """Check a config against the training data and return the run's static setup.
 
     Args:
         config: the recipe with every default filled in, see `ssljax.methods.resolve`.
         source: the training images.
+        statistics: mean and standard deviation of each channel, where they are known;
+            None measures them.
 
     Raises:
         ConfigError: if a setting does not fit this data set; the message is one line.
@@ -87,7 +93,7 @@ def prepare(config: Config, source: Source) -> Setup:
             f"{source.name} ({source.split}) has none; choose another method"
         )
     on_host = crops_on_host(config, source)
-    mean, std = channel_statistics(source, seed=config.seed)
+    mean, std = statistics or channel_statistics(source, seed=config.seed)
     setup = assemble(
         config,
         image_shape=source.image_shape,
