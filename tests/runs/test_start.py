@@ -66,7 +66,7 @@ def test_test_images_are_loaded_for_a_monitor_only(
         asked.append("train" if train else "test")
         return source()
 
-    def prepare(*_):
+    def prepare(*_, **__):
         raise ConfigError("far enough")
 
     monkeypatch.setattr(runs_pretrain, "load_split", load_split)
