@@ -7,11 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ssljax.data.depth import Levels, is_deep, to_eight_bits
-from ssljax.data.opening import (
-    open_image,
-    orientation,
-    unreadable,
-)
+from ssljax.data.opening import open_image, orientation, unreadable
 
 SIDES = (32, 64, 96, 224)  # target sizes of data sets whose image sizes vary
 

@@ -29,6 +29,7 @@ import numpy as np
 from ssljax.data import decode
 from ssljax.data.reader import Reader, chosen_size_note, make_source
 from ssljax.data.sampled_levels import sampled_levels
+from ssljax.data.scan import stamp_of
 from ssljax.data.source import DataError, Source
 from ssljax.data.split_files import files_of_split
 from ssljax.data.subsets import subset_indices
@@ -55,16 +56,10 @@ class FolderReader(Reader):
         ]
 
     def stamp(self) -> str:
-        """Return a digest of the name, size and time of every file."""
-        digest = hashlib.sha256()
-        for path in self.paths:
-            digest.update(os.fsencode(path))
-            try:
-                found = os.stat(os.path.join(self.root, path))
-                digest.update(f" {found.st_size} {found.st_mtime_ns}\n".encode())
-            except OSError:
-                digest.update(b" cannot be opened\n")
-        return digest.hexdigest()
+        """Return a digest of every file's name and of what tells that it changed."""
+        files = [os.path.join(self.root, path) for path in self.paths]
+        facts = repr((self.paths, decode.parallel_map(stamp_of, files)))
+        return hashlib.sha256(os.fsencode(facts)).hexdigest()
 
 
 def load_folder(

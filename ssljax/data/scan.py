@@ -77,7 +77,7 @@ def scan(root: Path, files: Sequence[str]) -> Scan:
     """
     base, began = os.path.join(str(root), ""), time.time_ns()
     paths = [base + file for file in files]
-    stamps = np.array(parallel_map(_stamp, paths), np.int64).reshape(-1, 4)
+    stamps = np.array(parallel_map(stamp_of, paths), np.int64).reshape(-1, 4)
     place = _place(root)
     kept = None if place is None or len(files) < FEWEST else _load(place)
     sizes = np.zeros((len(files), 2), np.int32)
@@ -111,7 +111,8 @@ def scan(root: Path, files: Sequence[str]) -> Scan:
     return Scan(list(files), sizes, marks, reasons, len(fresh))
 
 
-def _stamp(path: str) -> tuple[int, int, int, int]:
+def stamp_of(path: str) -> tuple[int, int, int, int]:
+    """Return size, times and inode of a file; -1 for all if it cannot be reached."""
     try:
         found = os.stat(path)
     except OSError:

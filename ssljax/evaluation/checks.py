@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ssljax.evaluation.rows import blocks
+
 
 def check_labelled(
     features: np.ndarray, labels: np.ndarray, num_classes: int, name: str
@@ -37,10 +39,9 @@ def check_features(features: np.ndarray, name: str) -> None:
         raise ValueError(
             f"{name} features must be [N, F] with N > 0, got shape {np.shape(features)}"
         )
-    # In blocks, because features may fill half of the memory.
     bad = sum(
-        int((~np.isfinite(features[i : i + 16_384]).all(axis=1)).sum())
-        for i in range(0, len(features), 16_384)
+        int((~np.isfinite(features[rows]).all(axis=1)).sum())
+        for rows in blocks(len(features))
     )
     if bad:
         raise ValueError(

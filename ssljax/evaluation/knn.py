@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ssljax.evaluation.checks import check_classes, check_features, check_labelled
-from ssljax.evaluation.neighbours import filled, nearest, votes
+from ssljax.evaluation.neighbours import nearest, votes
+from ssljax.evaluation.rows import filled
 
 KS = (1, 5, 20, 200)
 """The numbers of neighbours that are reported."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from ssljax.evaluation.checks import check_labelled
 from ssljax.evaluation.logistic import LogisticFit, fit_logistic, held_out, predict
-from ssljax.evaluation.rows import over_devices
+from ssljax.evaluation.rows import blocks, over_devices
 
 L2_GRID = (1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 """Penalties to try, on standardised features; scikit-learn's C is ``1 / (l2 N)``."""
@@ -19,8 +19,6 @@ never converge."""
 
 HELD_OUT = 0.1
 """Share of the training set that is held out to choose the penalty."""
-
-_ROWS = 16_384  # rows standardised at a time
 
 
 class LinearResult(NamedTuple):
@@ -153,12 +151,11 @@ def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nda
     >>> standardise(np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([[2.0, 9.0]]))[1]
     array([[0., 0.]], dtype=float32)
     """
-    # A block of rows at a time: features may be larger than what memory is left.
-    blocks = [slice(i, i + _ROWS) for i in range(0, len(train), _ROWS)]
     # Summed in float64, because a float32 mean of 50,000 rows loses digits.
-    sums = [train[rows].sum(axis=0, dtype=np.float64) for rows in blocks]
+    parts = blocks(len(train))
+    sums = [train[rows].sum(axis=0, dtype=np.float64) for rows in parts]
     mean = np.sum(sums, axis=0) / len(train)
-    squares = [((train[rows] - mean) ** 2).sum(axis=0) for rows in blocks]
+    squares = [((train[rows] - mean) ** 2).sum(axis=0) for rows in parts]
     deviation = np.sqrt(np.sum(squares, axis=0) / len(train))
     # Relative to the mean, because a constant has a rounding error in proportion to it.
     varies = deviation > 1e-6 * np.abs(mean)
@@ -167,8 +164,7 @@ def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nda
 
     def scaled(x: np.ndarray) -> np.ndarray:
         result = np.empty(np.shape(x), np.float32)
-        for start in range(0, len(x), _ROWS):
-            rows = slice(start, start + _ROWS)
+        for rows in blocks(len(x)):
             result[rows] = (np.asarray(x[rows], np.float32) - mean) * scale
         return result
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ssljax.evaluation.rows import SMALL, mesh_of
+from ssljax.evaluation.rows import SMALL, filled, mesh_of
 
 BLOCK = 65_536
 """Rows of the bank on the devices at a time."""
@@ -165,18 +165,6 @@ def nearest(
             count = len(batch[0])
             similar[some], index[some] = (np.asarray(x)[:count] for x in found)
     return similar, index
-
-
-def filled(rows: np.ndarray, size: int) -> np.ndarray:
-    """Return rows filled up with zeros to ``size``, so that no batch compiles again.
-
-    >>> filled(np.ones((1, 2)), 2).tolist()
-    [[1.0, 1.0], [0.0, 0.0]]
-    """
-    rows = np.asarray(rows)
-    if len(rows) == size:
-        return rows
-    return np.pad(rows, [(0, size - len(rows))] + [(0, 0)] * (rows.ndim - 1))
 
 
 @functools.lru_cache

@@ -11,6 +11,8 @@ from jax.sharding import PartitionSpec as P
 SMALL = 2**26
 """Features of fewer bytes stay on one device: exchanging sums would take longer."""
 
+_BLOCK = 16_384  # rows looked at together on the host
+
 
 class Rows(NamedTuple):
     """Features and labels on the devices, filled up to a multiple of their number."""
@@ -53,13 +55,29 @@ def over_devices(
     if devices is None:
         devices = jax.local_devices()[: 1 if x.nbytes < SMALL else None]
     place = NamedSharding(mesh_of(devices), P("rows"))
-    missing = -len(x) % len(devices)
+    size = len(x) + -len(x) % len(devices)
+    real = filled(np.ones(len(x), bool), size)
+    labels = filled(y.astype(np.int32), size)
+    placed = jax.device_put((filled(x, size), labels), place)
+    return Rows(placed[0], placed[1], filled(used, size), real)
 
-    def filled(array: np.ndarray) -> np.ndarray:
-        if not missing:
-            return array
-        return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1))
 
-    real = filled(np.ones(len(x), bool))
-    placed = jax.device_put((filled(x), filled(y.astype(np.int32))), place)
-    return Rows(placed[0], placed[1], filled(used), real)
+def filled(rows: np.ndarray, size: int) -> np.ndarray:
+    """Return rows filled up with zeros to ``size``, so that no batch compiles again.
+
+    >>> filled(np.ones((1, 2)), 2).tolist()
+    [[1.0, 1.0], [0.0, 0.0]]
+    """
+    rows = np.asarray(rows)
+    if len(rows) == size:
+        return rows
+    return np.pad(rows, [(0, size - len(rows))] + [(0, 0)] * (rows.ndim - 1))
+
+
+def blocks(count: int) -> list[slice]:
+    """Cut rows into blocks, because features may fill half of the memory.
+
+    >>> blocks(20_000)
+    [slice(0, 16384, None), slice(16384, 20000, None)]
+    """
+    return [slice(i, min(i + _BLOCK, count)) for i in range(0, count, _BLOCK)]

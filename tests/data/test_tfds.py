@@ -242,7 +242,7 @@ def test_sixteen_bits_have_one_scale_for_all_splits(data_dir):
 
 
 def test_floating_point_images_are_refused(data_dir):
-    """Only TensorFlow writes them, so there is no set to load."""
+    """By its features alone: a set of floats can be written by TensorFlow only."""
     made = SslTinyDepths(config="real", data_dir=data_dir)
     with pytest.raises(DataError, match="are float32; choose .* 8-bit images, or"):
         _keys(made, "x")

@@ -21,7 +21,7 @@ SOURCES = {
 
 
 def moves(config, factor):
-    """Return how far 12 steps go on gradients that are ``factor`` times as large."""
+    """Return what 12 steps on gradients scaled by ``factor`` add to parameters."""
     optimizer, _, _ = build_optimizers(config, total_steps=40, steps_per_epoch=1)
     rng = np.random.default_rng(0)
     shapes = {"kernel": (6, 5), "bias": (5,)}
