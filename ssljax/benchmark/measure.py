@@ -151,9 +151,7 @@ def _monitor_rows(trainer: Trainer, speed: Speed) -> Iterator[Row]:
         return
     if again:
         seconds, _ = _knn_seconds(monitor, trainer)
-    neighbours = trainer.source if bank is None else bank
-    images = min(settings.knn_examples, neighbours.size)
-    images += min(settings.knn_test_examples, test.size)
+    images = sum(source.size for source in monitor.knn_sets)
     note = f"{images:,} images" + ("" if again else ", compilation included")
     yield row("evaluation_time", "kNN evaluation", seconds, "s", note)
 
@@ -167,7 +165,7 @@ def _knn_seconds(monitor: Monitor, trainer: Trainer) -> tuple[float, float | Non
 def _evaluation_images(trainer: Trainer):
     """Return the monitor's test images and its neighbours, as `pretrain` takes them."""
     config, source = trainer.config, trainer.source
-    if not config.monitor.knn_examples or not source.labelled:
+    if not config.monitor.knn or not source.labelled:
         return None, None
     test, _ = load_or_imitate(config, train=False, image_shape=source.image_shape)
     bank = None

@@ -21,8 +21,9 @@ class MonitorConfig:
     """Record this many of the top covariance eigenvalues."""
     knn_k: int = 20
     """Neighbours of the kNN monitor."""
-    knn_examples: int = 5000
-    """Training images in the kNN bank; 0 switches the kNN monitor off."""
+    knn_examples: int | None = None
+    """Training images in the kNN bank; None takes 50 per class, at least 5,000, and 0
+    switches the kNN monitor off."""
     knn_test_examples: int = 2000
     """Test images that the kNN monitor classifies."""
     collapse: Literal["warn", "stop", "off"] = "warn"
@@ -33,6 +34,11 @@ class MonitorConfig:
         at_least(self, "monitor", 0, "every_epochs", "knn_examples")
         at_least(self, "monitor", 1, "eigenvalues", "knn_k", "knn_test_examples")
         at_least(self, "monitor", 2, "examples")
+
+    @property
+    def knn(self) -> bool:
+        """Whether the kNN accuracy is to be measured, where there are labels."""
+        return self.every_epochs > 0 and self.knn_examples != 0
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,10 @@ from ssljax.config.schema import Config
 RESUMABLE = (
     "log.",
     "checkpoint.",
+    # Not the images and eigenvalues of the panels: a run's are compared with each other.
+    "monitor.every_epochs",
+    "monitor.knn",
+    "monitor.collapse",
     "data.workers",
     "data.data_dir",
     # All of devices except the microbatch, which changes BatchNorm's statistics.

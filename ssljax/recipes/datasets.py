@@ -50,7 +50,9 @@ IMAGENET64 = Dataset(
     title="ImageNet at 64 px, ResNet-18",
     data=DataConfig("imagenet_resized/64x64", test_split="validation"),
     model=ModelConfig(arch="resnet18", dtype="bfloat16"),
-    monitor=MonitorConfig(every_epochs=10, knn_k=200, knn_examples=50_000),
+    monitor=MonitorConfig(
+        every_epochs=10, knn_k=20, knn_examples=50_000, knn_test_examples=5000
+    ),
     notes=(
         "The 1000 epochs come from Tiny-ImageNet, which has a tenth as many images: "
         "--epochs 100 takes as many steps.",
@@ -65,7 +67,11 @@ IMAGENET = Dataset(
     data=DataConfig("imagenet2012", image_size=256),
     augment=AugmentConfig(size=224),
     model=ModelConfig(arch="resnet50", dtype="bfloat16"),
-    monitor=MonitorConfig(every_epochs=5, knn_k=20, knn_examples=10_000),
+    # 50 images of each class: at 224 pixels encoding them takes less than one hundredth
+    # of five epochs. They are read again each time, in memory they would take 10 GB.
+    monitor=MonitorConfig(
+        every_epochs=5, knn_k=20, knn_examples=50_000, knn_test_examples=5000
+    ),
 )
 
 SHAPES = Dataset(

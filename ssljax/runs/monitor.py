@@ -2,6 +2,7 @@
 
 import functools
 import time
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,8 +11,10 @@ import numpy as np
 
 from ssljax.data import Source
 from ssljax.data.augment import for_evaluation, normalize
-from ssljax.data.subsets import subset_indices
-from ssljax.evaluation import Collapse, diagnose, extract, neighbour_votes, panel
+from ssljax.data.source import ArrayReader
+from ssljax.data.subsets import rows_of, subset_indices
+from ssljax.evaluation import Collapse, diagnose, knn_accuracy, panel
+from ssljax.evaluation.features import Encoder, extract_all
 from ssljax.training import devices
 from ssljax.training.state import Setup, TrainState
 from ssljax.training.step import projections_of, view_batch
@@ -19,11 +22,18 @@ from ssljax.training.step import projections_of, view_batch
 # The monitor's views have their own key stream, so that switching the monitor on or off
 # does not change training.
 MONITOR_STREAM = 1
-BATCH = 500
+BATCH = 512
+"""Images encoded at a time, on all devices together."""
+PER_CLASS, FEWEST = 50, 5000
+"""Images of the kNN bank where the config leaves their number open."""
+KEPT = 2**30
+"""Images of a streamed set with more bytes are read again at every measurement."""
 
 
 class Monitor:
     """Measure states on fixed images; the time taken is ``monitor_seconds``.
+
+    The devices of all processes share the images.
 
     Args:
         setup: static parts of the run.
@@ -45,25 +55,26 @@ class Monitor:
         settings = setup.config.monitor
         self.setup, self.mesh = setup, mesh
         self.history: list[dict[str, float]] = []
-        self._place = devices.replicated(mesh)
-        # Replicated, so that every process can read the results.
-        compiled = functools.partial(jax.jit, out_shardings=self._place)
+        self._rows, whole = devices.over_batch(mesh), devices.replicated(mesh)
+        # Replicated results, so that every process can read them.
+        compiled = functools.partial(jax.jit, out_shardings=whole)
         self._panel = compiled(functools.partial(_panel_of, setup=setup))
         self._encode = compiled(functools.partial(encode, setup=setup))
         count = min(settings.examples, train.size)
         images, labels = train.take(_fixed(train, count, setup))
-        self._batch = devices.place({"image": images, "label": labels}, self._place)
-        self._knn = None
+        # The panel is that of these images whatever the number of devices.
+        place = self._rows if count % mesh.size == 0 else whole
+        self._batch = devices.place_whole({"image": images, "label": labels}, place)
+        self.knn_sets: tuple[Source, ...] = ()
+        """Neighbours and queries; none where kNN is off or labels are missing."""
         bank = train if bank is None else bank
-        self._classes = bank.num_classes or 0
-        wanted = min(settings.knn_examples, bank.size)
-        if test is not None and wanted and bank.labelled and test.labelled:
-            taken = bank.take(_fixed(bank, wanted, setup))
-            count = min(settings.knn_test_examples, test.size)
-            queries = test.take(_fixed(test, count, setup))
-            known = [(x[y >= 0], y[y >= 0]) for x, y in (taken, queries)]
-            if all(len(y) for _, y in known):
-                self._knn = (*known[0], *known[1])
+        if test is not None and settings.knn and bank.labelled and test.labelled:
+            count = min(bank_size(setup, bank.num_classes), bank.size)
+            queries = min(settings.knn_test_examples, test.size)
+            self.knn_sets = (
+                _held(rows_of(bank, _fixed(bank, count, setup))),
+                _held(rows_of(test, _fixed(test, queries, setup))),
+            )
 
     def measure(self, state: TrainState, *, knn: bool = True) -> dict[str, Any]:
         """Measure a state and return the numbers, with the seconds it took.
@@ -88,25 +99,35 @@ class Monitor:
         return diagnose(self.history)
 
     def knn_accuracy(self, state: TrainState) -> float | None:
-        """Return the share of test images that kNN classifies, None where it is off."""
-        if self._knn is None:
+        """Return the share of test images that kNN classifies.
+
+        None where kNN is off, no image of a set has a label, or the features are not
+        finite.
+        """
+        if not self.knn_sets:
             return None
-        bank_x, bank_y, test_x, test_y = self._knn
 
         def run(images: np.ndarray) -> jax.Array:
-            placed = devices.place(images, self._place)
+            placed = devices.place_whole(images, self._rows)
             return self._encode(state.params, state.batch_stats, placed)
 
-        features = [extract(run, x, batch_size=BATCH) for x in (bank_x, test_x)]
-        k = min(self.setup.config.monitor.knn_k, len(bank_x))
-        votes = neighbour_votes(
-            jnp.asarray(features[0]),
-            jnp.asarray(bank_y),
-            jnp.asarray(features[1]),
-            ks=(k,),
-            num_classes=self._classes,
-        )
-        return float(np.mean(np.asarray(votes)[0] == test_y))
+        batch = -(-BATCH // self.mesh.size) * self.mesh.size
+        bank, queries = (_known(run, source, batch) for source in self.knn_sets)
+        if not all(len(y) and np.isfinite(x).all() for x, y in (bank, queries)):
+            return None
+        k = min(self.setup.config.monitor.knn_k, len(bank[0]))
+        # A class without neighbours is never chosen.
+        classes = 1 + int(max(bank[1].max(), queries[1].max()))
+        return knn_accuracy(*bank, *queries, ks=(k,), num_classes=classes)[k]
+
+
+def bank_size(setup: Setup, num_classes: int | None) -> int:
+    """Return how many images the kNN bank should have.
+
+    A vote of 20 neighbours says little where a class has 5.
+    """
+    wanted = setup.config.monitor.knn_examples
+    return max(FEWEST, PER_CLASS * (num_classes or 0)) if wanted is None else wanted
 
 
 def encode(params: Any, batch_stats: Any, images: jax.Array, *, setup) -> jax.Array:
@@ -128,3 +149,23 @@ def _panel_of(state: TrainState, batch, *, setup: Setup):
 
 def _fixed(source: Source, count: int, setup: Setup) -> np.ndarray:
     return subset_indices(source.size, count, seed=setup.config.seed)
+
+
+def _held(source: Source) -> Source:
+    """Return a streamed set with its images in memory, unless they are too many."""
+    if source.images is not None or source.size * np.prod(source.image_shape) > KEPT:
+        return source
+    images, labels = source.take(np.arange(source.size))
+    reader = ArrayReader(images, labels)
+    return replace(source, images=images, labels=labels, read=reader)
+
+
+def _known(
+    run: Encoder, source: Source, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return features and labels of the images that have a label."""
+    found = extract_all({"": run}, source, batch_size=batch_size)
+    labels = source.labels if found.labels is None else found.labels
+    assert labels is not None, "a labelled source gives labels"
+    known = labels >= 0
+    return found.features[""][known], labels[known]

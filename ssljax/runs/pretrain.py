@@ -72,8 +72,7 @@ def pretrain(
     source = train if given else load_split(config, train=True)
     if source.images is None and config.data.workers:
         check_script()  # before the minutes of compiling
-    monitored = config.monitor.every_epochs and config.monitor.knn_examples
-    wanted, bank = test is None and not given and bool(monitored), None
+    wanted, bank = test is None and not given and config.monitor.knn, None
     # Decoding the test images takes about as long as tracing the step.
     with ThreadPoolExecutor(1, "test images") as pool:
         loading = pool.submit(_optional_test, config, source) if wanted else None

@@ -79,6 +79,21 @@ def place(tree: Any, sharding: NamedSharding) -> Any:
     )
 
 
+def place_whole(tree: Any, sharding: NamedSharding) -> Any:
+    """Put host arrays, all rows of which every process has, on the devices.
+
+    >>> mesh = make_mesh(count=1, batch_size=2)
+    >>> place_whole(np.arange(2), over_batch(mesh)).shape
+    (2,)
+    """
+    host = jax.tree.map(np.asarray, tree)
+    if jax.process_count() == 1:
+        return jax.device_put(host, sharding)
+    return jax.tree.map(
+        lambda x: jax.make_array_from_callback(x.shape, sharding, x.__getitem__), host
+    )
+
+
 def abstract(tree: Any, sharding: NamedSharding) -> Any:
     """Return shapes, types and sharding of a state, as `restore_latest` takes them."""
     return jax.tree.map(
