@@ -13,7 +13,7 @@ from ssljax.config.schema import Config
 RESUMABLE = (
     "log.",
     "checkpoint.",
-    # Not the images and eigenvalues of the panels: a run's are compared with each other.
+    # Not the images and eigenvalues of the panels, which a run compares.
     "monitor.every_epochs",
     "monitor.knn",
     "monitor.collapse",

@@ -30,6 +30,7 @@ from ssljax.data import decode
 from ssljax.data.reader import Reader, chosen_size_note, make_source
 from ssljax.data.sampled_levels import sampled_levels
 from ssljax.data.scan import stamp_of
+from ssljax.data.smaller import check_complete
 from ssljax.data.source import DataError, Source
 from ssljax.data.split_files import files_of_split
 from ssljax.data.subsets import subset_indices
@@ -83,6 +84,7 @@ def load_folder(
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{path!r} {what}; set --data.path to a folder of images")
+    check_complete(root)
     listing = files_of_split(root, split)
     good, classes, notes = listing.files, listing.classes, listing.notes
     skipped = tuple((shown(file), reason) for file, reason in listing.skipped)

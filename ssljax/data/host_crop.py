@@ -9,6 +9,7 @@ alone, so workers and processes may share the rows in any way.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -85,6 +86,27 @@ class HostCrops:
             )
             for row, view in zip(numbers, self.views, strict=True)
         ]
+
+    def enlarged(self, sizes: Sequence[tuple[int, int]]) -> float:
+        """Estimate the share of crops that are smaller than their view on both sides.
+
+        Args:
+            sizes: width and height of a sample of images.
+
+        >>> HostCrops((View(),), (224,)).enlarged([(100, 100)])
+        1.0
+        """
+        counts = Counter(sizes)
+        draws = max(20, 4000 // len(counts))
+        numbers, small = self.draw(0, 0, batch_size=draws), 0
+        for (width, height), count in counts.items():
+            for row in numbers:
+                boxes = self.boxes(row, height=height, width=width)
+                small += count * sum(
+                    max(box.height, box.width) < size
+                    for box, size in zip(boxes, self.sizes, strict=True)
+                )
+        return small / (len(sizes) * draws * len(self.sizes))
 
 
 def crop_numbers(seed: int, step: int, *, view: int, batch_size: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from ssljax.data import decode
 from ssljax.data.decode_crops import decode_crops
 from ssljax.data.depth import Levels
 from ssljax.data.host_crop import HostCrops
-from ssljax.data.opening import Unreachable, UnreadableImage
+from ssljax.data.opening import Unreachable, UnreadableImage, header_size
 from ssljax.data.source import (
     MEMORY_LIMIT,
     ArrayReader,
@@ -88,6 +88,18 @@ class Reader:
         rows, labels, replaced = self._read(indices, [cut(row) for row in numbers])
         views = tuple(np.stack(view) for view in zip(*rows, strict=True))
         return Views(views, labels, replaced)
+
+    def pixel_sizes(self, indices: np.ndarray) -> list[tuple[int, int]]:
+        """Return width and height of the images that can be read, from headers."""
+
+        def size(item: tuple[bytes | str, int]) -> tuple[int, int] | None:
+            try:
+                return header_size(item[0])
+            except UnreadableImage:
+                return None
+
+        found = decode.parallel_map(size, self.fetch(indices))
+        return [each for each in found if each is not None]
 
     def _read(
         self, indices: np.ndarray, decoders: list[Callable[[bytes | str], Any]]

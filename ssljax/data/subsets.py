@@ -28,6 +28,9 @@ class SubsetReader:
         rows = np.ascontiguousarray(self.indices).tobytes()
         return hashlib.sha256(whole.encode() + rows).hexdigest()
 
+    def pixel_sizes(self, indices: np.ndarray) -> list[tuple[int, int]]:
+        return sizes_of(self.whole, self.indices[indices])
+
     def crops(
         self, indices: np.ndarray, numbers: np.ndarray, crops: HostCrops
     ) -> Views:
@@ -98,6 +101,19 @@ def rows_of(source: Source, chosen: np.ndarray) -> Source:
         images=images,
         read=reader,
     )
+
+
+def sizes_of(source: Source, indices: np.ndarray) -> list[tuple[int, int]]:
+    """Return width and height of original images that can be read.
+
+    Empty where only stored images are known: in memory, or by a user's own reader.
+
+    >>> from ssljax.data import from_arrays
+    >>> sizes_of(from_arrays(np.zeros((9, 8, 8, 3), np.uint8)), np.arange(2))
+    []
+    """
+    read = getattr(source.read, "pixel_sizes", None)
+    return [] if read is None or source.images is not None else read(indices)
 
 
 def channel_statistics(

@@ -2,14 +2,18 @@
 
 import collections
 import math
+import statistics
 
 import jax
 
 from ssljax.config import Config
 from ssljax.data import Source
 from ssljax.data.augment import skipped_operations
+from ssljax.data.subsets import sizes_of, subset_indices
 from ssljax.models import activation_bytes
 from ssljax.training.state import Setup, init_state
+
+_SAMPLE = 200  # images whose sizes are looked at
 
 
 def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
@@ -45,7 +49,7 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
         ("labels", f"{source.num_classes} classes" if source.labelled else "none"),
         ("image", "x".join(map(str, source.image_shape))),
         ("views", f"{_sizes(setup)}, preset {config.augment.preset}"),
-        ("crop", _crop(setup)),
+        ("crop", _crop(setup, source)),
         ("stem", f"{setup.stem} (for {setup.view_size} px{_padding(config)})"),
         ("global batch", _batch(config)),
         ("effective learning rate", f"{setup.peak_learning_rate:g}"),
@@ -73,10 +77,20 @@ def _padding(config: Config) -> str:
     return "" if padding is None else f", padding {padding}"
 
 
-def _crop(setup: Setup) -> str:
+def _crop(setup: Setup, source: Source) -> str:
     low, high = setup.views[0].crop_scale
-    of = " of the original image" if setup.crops_on_host else ""
-    return f"area {low:g} to {high:g}{of}, antialiased"
+    text = f"area {low:g} to {high:g}"
+    if setup.host_crops is None:
+        return f"{text}, antialiased"
+    sample = subset_indices(source.size, min(_SAMPLE, source.size), seed=0)
+    sizes = sizes_of(source, sample)
+    text += " of the original image, antialiased"
+    if not sizes:
+        return text
+    # What a set of smaller copies costs, see `ssljax data prepare --out`.
+    share = setup.host_crops.enlarged(sizes)
+    width, height = (statistics.median(side) for side in zip(*sizes, strict=True))
+    return f"{text}; {share:.0%} enlarged (median image {width:g} x {height:g})"
 
 
 def _sizes(setup: Setup) -> str:

@@ -24,6 +24,8 @@ from ssljax.config import (
     MonitorConfig,
 )
 from ssljax.data import DataError, channel_statistics, load, subset
+from ssljax.data.encoded import encoded_set
+from ssljax.data.smaller import write_smaller
 from ssljax.data.tfds import _keys, tfds_dir
 from ssljax.runs.evaluate import evaluate
 from ssljax.runs.setup import load_split
@@ -374,3 +376,28 @@ def test_files_that_cannot_be_read_are_one_line(
     assert code == 2 and "run `ssljax data prepare ssl_tiny_scenes --data-dir " in line
     assert ("No such file" if how == "gone" else "Corrupted") in line
     assert on_the_page(line, code, {root: "DATA", "ssl_tiny_scenes": "NAME"}), line
+
+
+def test_a_smaller_copy_is_a_folder_of_the_same_images(data_dir, tmp_path):
+    out, name = tmp_path / "copy", "ssl_tiny_scenes"
+    settings = {"size": 16, "quality": 95, "data_dir": data_dir, "quiet": True}
+    assert write_smaller(name, out, **settings) == (61, [])
+
+    def classes_of(source):
+        """The class of each image, by the number that is its colour."""
+        images, labels = source.take(np.arange(source.size))
+        names = [source.class_names[y] if y >= 0 else None for y in labels]
+        return dict(zip(images[:, 0, 0, 0].tolist(), names, strict=True))
+
+    unlabelled = dict.fromkeys(range(60, 69))
+    for split, more in (("train", unlabelled), ("test", {})):
+        original = load(name, data_dir=data_dir, split=split, image_size=16)
+        copy = load("folder", path=str(out), split=split, image_size=16)
+        assert classes_of(copy) == classes_of(original) | more
+    # The copy is continued where a number is missing.
+    lost = next((out / "train").rglob("00000007.jpg"))
+    content = lost.read_bytes()
+    lost.unlink()
+    assert encoded_set(name, data_dir).missing(out).tolist() == [7]
+    write_smaller(name, out, **settings)
+    assert lost.read_bytes() == content
