@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ssljax import models as models
     from ssljax import recipes as recipes
     from ssljax.config import Config as Config
+    from ssljax.reports.comparison_page import compare as compare
     from ssljax.reports.report import report as report
     from ssljax.runs.encoder import load_encoder as load_encoder
     from ssljax.runs.evaluate import evaluate as evaluate
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # quick and need nothing but JAX.
 _LAZY = {
     "Config": "ssljax.config",
+    "compare": "ssljax.reports.comparison_page",
     "evaluate": "ssljax.runs.evaluate",
     "load_encoder": "ssljax.runs.encoder",
     "pretrain": "ssljax.runs.pretrain",
@@ -45,6 +47,7 @@ _PACKAGES = (
 __all__ = [
     "Config",
     "analytic",
+    "compare",
     "config",
     "data",
     "evaluate",

@@ -43,6 +43,8 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
         "pretrain",
         "evaluate",
         "report",
+        "compare",
+        "sweep",
         "bench",
         "theory",
         "data",
@@ -57,6 +59,8 @@ _USAGE = """usage: ssljax COMMAND ...
   pretrain RECIPE --workdir DIR [--KEY VALUE ...] [--dry-run] [--smoke]
   evaluate DIR [--protocol knn linear spectrum]
   report DIR
+  compare DIR [DIR ...] [--out DIR]
+  sweep RECIPE --workdir DIR [--set KEY=VALUE,VALUE ...] [--seeds N] [--KEY VALUE ...]
   bench RECIPE [--KEY VALUE ...] [--against torch] [--profile DIR] [--json FILE]
   theory list | theory NAME [--items N ...] [--out DIR] [--json FILE] | theory all
   theory map LOSS --x NAME [--y NAME] [--out DIR]
