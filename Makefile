@@ -51,7 +51,8 @@ test-slow: .venv/.stamp
 	$(BIN)/python -m pytest -m slow
 
 doctest: .venv/.stamp
-	JAX_PLATFORMS=cpu $(BIN)/python -m pytest $(PYTEST_ARGS) --doctest-modules ssljax
+	JAX_PLATFORMS=cpu JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -p rare_collection --doctest-modules ssljax
 
 lint: .venv/.stamp
 	$(BIN)/ruff check .

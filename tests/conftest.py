@@ -20,6 +20,7 @@ from pathlib import Path
 
 import jax
 import pytest
+import rare_collection  # noqa: F401
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -30,7 +31,7 @@ jax.config.update("jax_compilation_cache_dir", str(CACHE))
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)  # for subprocesses
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 # Programs run a few times on small arrays: most of the time would go into optimising
-# them. Doctests, which run without this file, compile as users do.
+# them. `make doctest`, which runs without this file, does the same.
 jax.config.update("jax_disable_most_optimizations", True)
 
 

@@ -92,6 +92,8 @@ def spectra(groups: Sequence[Group]) -> "Figure":
     found = [_last_eigenvalues(run) for group in groups for run in group.runs]
     if not any(len(values) for values in found):
         raise NothingToDraw("nothing to draw: no run has logged eigenvalues")
+    from matplotlib.ticker import MaxNLocator
+
     with house_style([group.label for group in groups]):
         figure = new_figure(7.4, 4.2)
         axes = figure.add_subplot()
@@ -105,6 +107,10 @@ def spectra(groups: Sequence[Group]) -> "Figure":
             )
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
+        drawn = np.concatenate(found)
+        if drawn.min() > 1 / 30:
+            # There may be no power of ten below 1 to write at the axis.
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
         axes.set_xlabel("rank (1 = largest)")
         axes.set_ylabel("eigenvalue / largest")
         axes.set_title("Spectrum of the embedding covariance, last panel")

@@ -145,6 +145,7 @@ def test_a_rank_deficient_moment_has_derivatives():
             np.testing.assert_allclose(found, numeric, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_equal_learned_eigenvalues_leave_what_has_no_basis_differentiable():
     change = symmetric(normal(3, 4, 4))
@@ -232,6 +233,7 @@ def test_entries_and_eigenvalues_of_zero_have_derivatives():
     np.testing.assert_allclose(found, numeric, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_a_mode_that_is_not_learned_does_not_spoil_the_others():
     def times(start):

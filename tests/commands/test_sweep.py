@@ -1,5 +1,6 @@
 """A grid of runs: what it starts, what it skips, and where it stops."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -13,16 +14,23 @@ from ssljax.commands.pretrain import asked_for
 RATES = ["--set", "optimizer.learning-rate=0.1,0.3"]
 
 
+@functools.cache
+def _asked_for(words):
+    return asked_for(list(words))
+
+
 @pytest.fixture
 def started(monkeypatch):
     """Commands that were started; each leaves the files that the real one leaves."""
     words, codes = [], {}
+    # Parsing takes a fifth of a second.
+    monkeypatch.setattr(sweep, "asked_for", lambda words: _asked_for(tuple(words)))
 
     def imitate(*command):
         words.append(command)
         code = codes.get(len(words), 0)
         if command[0] == "pretrain" and not code:
-            asked = asked_for(list(command[1:]))
+            asked = _asked_for(command[1:])
             assert asked.workdir is not None
             if not (asked.workdir / "config.json").exists():
                 write_run(
@@ -62,7 +70,7 @@ def test_every_setting_is_run_with_every_seed_and_compared(started, tmp_path, ca
     words, _ = started
     assert run(tmp_path, "--seeds", "2") == 0
     assert [w[0] for w in words] == ["pretrain", "evaluate"] * 4
-    trained = [asked_for(list(w[1:])) for w in words[::2]]
+    trained = [_asked_for(w[1:]) for w in words[::2]]
     assert [asked.workdir.name for asked in trained] == NAMES
     configs = [asked.config for asked in trained]
     found = [(config.optimizer.learning_rate, config.seed) for config in configs]

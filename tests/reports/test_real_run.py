@@ -14,7 +14,7 @@ from interrupted import images
 from report_page import SECTIONS, Headings
 
 from ssljax.config import MonitorConfig
-from ssljax.reports.report import report
+from ssljax.reports import build_report
 from ssljax.runs.evaluate import evaluate
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.pretrain import pretrain
@@ -29,7 +29,7 @@ def real(tmp_path_factory):
     for _ in range(2):
         pretrain(config, workdir, train=images(), command=words, quiet=True)
     evaluate(workdir, protocols=("knn",), train=images(), test=images())
-    report(workdir, train=images(), test=images())
+    build_report(workdir)
     return workdir
 
 

@@ -18,7 +18,6 @@ import pytest
 from interrupted import losses
 
 from ssljax.reports import build_report
-from ssljax.reports.report import report
 from ssljax.runs.encoder import restore
 from ssljax.runs.evaluate import evaluate
 from ssljax.runs.folder import RunFolder
@@ -74,7 +73,7 @@ def test_it_is_evaluated_and_reported(old):
         assert abs(now[row] - accuracy) < 2.2, row
     assert now["majority class", "majority (constant answer)"] is not None
     assert "majority (constant answer)" in table
-    page = report(old).read_text("utf-8")
+    page = build_report(old).read_text("utf-8")
     first = RunFolder(old).load_environment().launches[0]
     assert first.commit == "88b40fca139841d8a795b324d00b550037bfb226"
     for fact in (

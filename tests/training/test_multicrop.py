@@ -126,6 +126,7 @@ def test_the_strength_multiplies_the_four_shifts_of_every_view():
     assert [v.jitter for v in halved] == [0.8, 0.8]  # the chance stays
 
 
+@pytest.mark.slow
 def test_every_pair_of_views_counts_in_a_pairwise_loss():
     _, loss, _, outputs, _, _ = outputs_of("simclr")
     z = outputs.projections

@@ -152,6 +152,7 @@ def test_the_step_compiles_once_learns_and_counts():
     assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:5])
 
 
+@pytest.mark.slow
 def test_the_running_covariance_follows_the_projections():
     chex.clear_trace_counter()
     setup = setup_of("isoloss_euclidean")
@@ -181,6 +182,7 @@ def test_without_momentum_there_is_no_target_network():
     assert setup.config.method.options["covariance_momentum"] == 0.5
 
 
+@pytest.mark.slow
 def test_the_target_does_not_move_at_momentum_one():
     chex.clear_trace_counter()
     setup = setup_of("byol", target_momentum=1.0)
@@ -192,6 +194,7 @@ def test_the_target_does_not_move_at_momentum_one():
     assert "predictor" not in state.target["params"]
 
 
+@pytest.mark.slow
 def test_the_probe_does_not_change_the_encoder():
     chex.clear_trace_counter()
     setup = setup_of("simclr")
