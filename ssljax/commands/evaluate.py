@@ -16,7 +16,7 @@ class Evaluate:
 
     workdir: Path
     """Run folder."""
-    protocol: list[Literal["knn", "linear", "spectrum"]] = field(
+    protocol: list[Literal["knn", "knn_euclidean", "linear", "spectrum"]] = field(
         default_factory=lambda: ["knn", "linear"]
     )
     """Protocols to run; without labels only `spectrum` is possible."""

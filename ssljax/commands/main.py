@@ -57,7 +57,7 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
 _USAGE = """usage: ssljax COMMAND ...
 
   pretrain RECIPE --workdir DIR [--KEY VALUE ...] [--dry-run] [--smoke]
-  evaluate DIR [--protocol knn linear spectrum]
+  evaluate DIR [--protocol knn knn_euclidean linear spectrum]
   report DIR
   compare DIR [DIR ...] [--out DIR]
   sweep RECIPE --workdir DIR [--set KEY=VALUE,VALUE ...] [--seeds N] [--KEY VALUE ...]

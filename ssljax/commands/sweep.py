@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--protocol",
         nargs="+",
-        choices=("knn", "linear", "spectrum"),
+        choices=("knn", "knn_euclidean", "linear", "spectrum"),
         default=["knn", "linear"],
         help="protocols of ssljax evaluate",
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ssljax.evaluation.checks import check_classes, check_features, check_labelled
-from ssljax.evaluation.neighbours import nearest, votes
+from ssljax.evaluation.neighbours import Metric, nearest, votes
 from ssljax.evaluation.rows import filled
 
 KS = (1, 5, 20, 200)
@@ -68,10 +68,15 @@ def knn_accuracy(
     *,
     ks: Sequence[int] = KS,
     temperature: float = 0.1,
+    metric: Metric = "cosine",
     num_classes: int,
     query_batch: int = 512,
 ) -> dict[int, float]:
-    """Measure the test accuracy of weighted kNN for several k, from one search.
+    """Measure the test accuracy of kNN for several k, from one search.
+
+    Neighbours by cosine vote with weight ``exp(cosine / temperature)``. Neighbours by
+    distance, of features as they are, have one vote each, as in the tables of W-MSE
+    and INTL (k = 5); of equal votes the lower class wins.
 
     Args:
         train_features: the bank, ``[N, F]``.
@@ -80,7 +85,8 @@ def knn_accuracy(
         test_labels: ``[M]``.
         ks: numbers of neighbours. Those larger than the bank are left out: the keys of
             the result are the k that were used.
-        temperature: of the vote, > 0; see :func:`neighbour_votes`.
+        temperature: of the vote by cosine, > 0; see :func:`neighbour_votes`.
+        metric: ``"cosine"`` or ``"euclidean"``.
         num_classes: number of classes.
         query_batch: test rows per device call.
 
@@ -110,6 +116,7 @@ def knn_accuracy(
         test_features,
         ks=usable,
         temperature=temperature,
+        metric=metric,
         num_classes=num_classes,
         query_batch=query_batch,
     )
@@ -153,7 +160,15 @@ def confusion(
 
 
 def _predict(
-    bank, bank_labels, queries, *, ks, temperature, num_classes, query_batch
+    bank,
+    bank_labels,
+    queries,
+    *,
+    ks,
+    temperature,
+    num_classes,
+    query_batch,
+    metric: Metric = "cosine",
 ) -> np.ndarray:
     """Predict ``[len(ks), M]`` classes, a fixed number of queries at a time."""
     check_features(queries, "test")
@@ -167,7 +182,11 @@ def _predict(
             f"test features {np.shape(queries)[1]}; use the same encoder for both"
         )
     bank, queries = np.asarray(bank), np.asarray(queries)
-    similar, index = nearest(bank, queries, k=ks[-1], query_batch=query_batch)
+    similar, index = nearest(
+        bank, queries, k=ks[-1], metric=metric, query_batch=query_batch
+    )
+    if metric == "euclidean":
+        similar = np.zeros_like(similar)  # equal votes
     labels = np.asarray(bank_labels, np.int32)[index]
     predictions = []
     for start in range(0, len(queries), query_batch):

@@ -1,8 +1,9 @@
-"""Nearest rows by cosine, a block of the bank at a time, and their vote."""
+"""Nearest rows by cosine or distance, a block of the bank at a time, and their vote."""
 
 import functools
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from ssljax.evaluation.rows import SMALL, filled, mesh_of
 
+Metric = Literal["cosine", "euclidean"]
 BLOCK = 65_536
 """Rows of the bank on the devices at a time."""
 
@@ -115,23 +117,26 @@ def nearest(
     queries: np.ndarray,
     *,
     k: int,
+    metric: Metric = "cosine",
     query_batch: int = 512,
     block: int = BLOCK,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the k rows of the bank with the largest cosine to each query.
+    """Find the k rows of the bank that are nearest to each query.
 
     The bank is scaled and sent to the devices once, a block at a time, and the devices
-    share the queries. Equal cosines are taken in bank order.
+    share the queries. Of equally near rows the earlier one is taken.
 
     Args:
         bank: ``[N, F]``.
         queries: ``[M, F]``.
         k: number of neighbours, 1 to N.
+        metric: ``"cosine"``, or ``"euclidean"`` for the distance.
         query_batch: queries at a time.
         block: rows of the bank at a time.
 
     Returns:
-        Their cosines, descending, and their rows in the bank, ``[M, k]`` both.
+        Their similarity, descending, and their rows in the bank, ``[M, k]`` both. It is
+        the cosine, or half the negative squared distance plus a number of the query's.
 
     >>> similar, index = nearest(np.eye(3), np.eye(3)[1:], k=1, block=2)
     >>> index.tolist()
@@ -142,7 +147,11 @@ def nearest(
     if bank.nbytes + queries.nbytes < SMALL or query_batch % len(devices):
         devices = devices[:1]
     mesh = mesh_of(devices)
-    merge = merge_on(mesh)
+    merge = merge_on(mesh, metric)
+    # Distances do not change, and their rounding errors become smaller.
+    centre = None
+    if metric == "euclidean":
+        centre = np.asarray(bank.mean(axis=0, dtype=np.float64), np.float32)[None]
     of_queries, of_bank = NamedSharding(mesh, P("rows")), NamedSharding(mesh, P())
     # Blocks of one size, because every other size compiles again.
     blocks = -(-len(bank) // block)
@@ -152,10 +161,11 @@ def nearest(
     index = np.zeros((len(queries), k), np.int32)
     for first in range(0, len(bank), block):
         rows = bank[first : first + block]
-        part = unit_rows(jax.device_put(filled(rows, block), of_bank))
+        part = jax.device_put(filled(_centred(rows, centre), block), of_bank)
+        part = unit_rows(part) if metric == "cosine" else part
         for start in range(0, len(queries), query_batch):
             some = slice(start, start + query_batch)
-            batch = (queries[some], similar[some], index[some])
+            batch = (_centred(queries[some], centre), similar[some], index[some])
             found = merge(
                 *jax.device_put([filled(x, query_batch) for x in batch], of_queries),
                 part,
@@ -167,8 +177,14 @@ def nearest(
     return similar, index
 
 
+def _centred(rows: np.ndarray, centre: np.ndarray | None) -> np.ndarray:
+    return rows if centre is None else rows - centre
+
+
 @functools.lru_cache
-def merge_on(mesh: Mesh) -> Callable[..., tuple[jax.Array, jax.Array]]:
+def merge_on(
+    mesh: Mesh, metric: Metric = "cosine"
+) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Return the compiled merge of one block's nearest rows into those before it.
 
     The devices of the mesh share the queries. It is said by ``shard_map``, because XLA
@@ -177,28 +193,39 @@ def merge_on(mesh: Mesh) -> Callable[..., tuple[jax.Array, jax.Array]]:
     rows, whole = P("rows"), P()
     specs = (rows, rows, rows, whole, whole, whole)
     return jax.jit(
-        jax.shard_map(_merged, mesh=mesh, in_specs=specs, out_specs=(rows, rows))
+        jax.shard_map(
+            partial(_merged, metric=metric),
+            mesh=mesh,
+            in_specs=specs,
+            out_specs=(rows, rows),
+        )
     )
 
 
-def _merged(queries, similar, index, bank, first, count):
+def _merged(queries, similar, index, bank, first, count, *, metric: Metric):
     """Merge the nearest rows of one block into those of the blocks before it."""
     k = similar.shape[1]
-    here, place = _top(unit_rows(queries), bank, min(k, len(bank)), count)
+    if metric == "cosine":
+        queries, offset = unit_rows(queries), None
+    else:
+        offset = 0.5 * (bank**2).sum(axis=1)
+    here, place = _top(queries, bank, min(k, len(bank)), count, offset)
     both = jnp.concatenate([similar, here], axis=1)
-    # Of equal cosines top-k takes the first, which is the earlier row of the bank.
+    # Of equals top-k takes the first, which is the earlier row of the bank.
     best, chosen = _top_k(both, k)
     where = jnp.concatenate([index, first + place], axis=1)
     return best, jnp.take_along_axis(where, chosen, axis=1)
 
 
-def _top(queries, bank, k, count=None):
-    """Return cosines and rows of the k nearest of the first ``count`` rows."""
+def _top(queries, bank, k, count=None, offset=None):
+    """Return similarities and rows of the k nearest of the first ``count`` rows."""
     # Full precision, because bfloat16 or TF32 products would reorder close neighbours.
-    cosines = jnp.matmul(queries, bank.T, precision=jax.lax.Precision.HIGHEST)
+    similar = jnp.matmul(queries, bank.T, precision=jax.lax.Precision.HIGHEST)
+    if offset is not None:
+        similar = similar - offset[None]
     if count is not None:
-        cosines = jnp.where(jnp.arange(len(bank))[None] < count, cosines, -jnp.inf)
-    return _top_k(cosines, k)
+        similar = jnp.where(jnp.arange(len(bank))[None] < count, similar, -jnp.inf)
+    return _top_k(similar, k)
 
 
 def _top_k(x: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:

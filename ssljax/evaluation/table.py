@@ -10,8 +10,10 @@ from ssljax.evaluation.knn import KS, knn_accuracy
 from ssljax.evaluation.linear import linear_probe
 from ssljax.evaluation.spectrum import rank_measures
 
-PROTOCOLS = ("knn", "linear", "spectrum")
+PROTOCOLS = ("knn", "knn_euclidean", "linear", "spectrum")
 """The protocols to choose from; `spectrum` needs no labels."""
+EUCLIDEAN_KS = (5,)
+"""Neighbours by distance that the tables of W-MSE, CW-RGP and INTL report."""
 MAJORITY = "majority class"
 """The baseline that looks at no image: its accuracy holds for every protocol."""
 
@@ -104,6 +106,8 @@ def evaluate_features(
             try:
                 if protocol == "knn":
                     results += _knn(*data, ks, temperature)
+                elif protocol == "knn_euclidean":
+                    results += _knn(*data, EUCLIDEAN_KS, None)
                 elif protocol == "linear":
                     results.append(_linear(*data, seed))
                 else:
@@ -176,20 +180,25 @@ def _percent(accuracy: Any) -> float:
 
 
 def _knn(train, train_labels, test, test_labels, num_classes, ks, temperature):
+    """Return rows of the vote by cosine, by distance where temperature is None."""
+    euclidean = temperature is None
     accuracies = knn_accuracy(
         train,
         train_labels,
         test,
         test_labels,
         ks=ks,
-        temperature=temperature,
+        temperature=1.0 if euclidean else temperature,
+        metric="euclidean" if euclidean else "cosine",
         num_classes=num_classes,
     )
     left_out = sorted(set(ks) - set(accuracies))
     note = f"k={', '.join(map(str, left_out))} left out: exceeds the training set"
     return [
         {
-            "protocol": f"knn k={k} (cosine, T={temperature:g})",
+            "protocol": f"knn_euclidean k={k} (majority)"
+            if euclidean
+            else f"knn k={k} (cosine, T={temperature:g})",
             "accuracy": _percent(accuracy),
             "detail": note if left_out else "",
         }

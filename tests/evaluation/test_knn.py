@@ -55,6 +55,50 @@ def test_equals_the_protocol(k, temperature):
     )
 
 
+def by_distance_in_loops(bank, labels, queries, k, classes):
+    """The nearest by distance, one vote each, in float64."""
+    predictions = []
+    for q in queries.astype(np.float64):
+        distances = [float(((v - q) ** 2).sum()) for v in bank.astype(np.float64)]
+        nearest = sorted(range(len(bank)), key=lambda i: (distances[i], i))[:k]
+        predictions.append(np.bincount(labels[nearest], minlength=classes).argmax())
+    return np.array(predictions)
+
+
+@pytest.mark.parametrize("k", [1, 5, 90])
+@pytest.mark.parametrize("shift", [0.0, 300.0])
+def test_the_vote_by_distance_equals_the_protocol(k, shift):
+    # Far from the origin float32 loses the differences, unless it is moved there.
+    bank, labels = clusters(90)
+    queries, _ = clusters(37, seed=1)
+    bank, queries = bank * 3 + shift, queries * 3 + shift
+    expected = by_distance_in_loops(bank, labels, queries, k, 4)
+    found = knn_accuracy(
+        bank, labels, queries, expected, ks=(k,), metric="euclidean", num_classes=4
+    )
+    assert found == {k: 1.0}
+
+
+def test_the_vote_by_distance_sees_lengths_and_the_vote_by_cosine_does_not():
+    bank = np.array([[1.0, 0.0], [8.0, 1.0]], np.float32)
+    query = np.array([[9.0, 0.0]], np.float32)
+    options = dict(ks=(1,), num_classes=2)
+    for metric, accuracy in (("cosine", 0.0), ("euclidean", 1.0)):
+        found = knn_accuracy(
+            bank, np.array([0, 1]), query, np.array([1]), metric=metric, **options
+        )
+        assert found == {1: accuracy}
+
+
+@pytest.mark.parametrize("block", [7, 90])
+def test_blocks_and_batches_change_no_neighbour_by_distance(block):
+    bank, _ = clusters(90)
+    queries, _ = clusters(37, seed=1)
+    whole = nearest(bank, queries, k=20, metric="euclidean")
+    parts = nearest(bank, queries, k=20, metric="euclidean", block=block, query_batch=8)
+    np.testing.assert_array_equal(whole[1], parts[1])
+
+
 def test_one_search_serves_every_k():
     bank, labels = clusters(90)
     queries, truth = clusters(40, seed=1)

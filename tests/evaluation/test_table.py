@@ -53,6 +53,23 @@ def test_the_numbers_are_those_of_the_protocols(data, rows):
     assert rows[0]["accuracy"] > rows[4]["accuracy"]
 
 
+def test_the_vote_by_distance_has_a_row_of_its_own(data):
+    named, train_y, test_y = data
+    rows = evaluate_features(
+        named, train_y, test_y, num_classes=3, protocols=("knn_euclidean",)
+    )
+    train, test = named["encoder"]
+    expected = knn_accuracy(
+        *(train, train_y, test, test_y), ks=(5,), metric="euclidean", num_classes=3
+    )
+    assert rows[0]["protocol"] == "knn_euclidean k=5 (majority)"
+    assert rows[0]["accuracy"] == round(100 * expected[5], 2)
+    assert [row["representation"] for row in rows[1:]] == [
+        "raw pixels",
+        "majority class",
+    ]
+
+
 def test_the_majority_class_is_that_of_the_training_labels(data):
     named, _, test_y = data
     train_y = np.array([2] * 31 + [0] * 29)
@@ -111,7 +128,9 @@ def test_the_table_is_aligned(rows):
 
 def test_refusals_are_one_clear_line(data):
     named, train_y, test_y = data
-    with pytest.raises(ValueError, match="allowed are knn, linear, spectrum"):
+    with pytest.raises(
+        ValueError, match="allowed are knn, knn_euclidean, linear, spectrum"
+    ):
         evaluate_features(named, train_y, test_y, num_classes=3, protocols=("svm",))
     with pytest.raises(ValueError, match="or for neither"):
         evaluate_features(named, train_y, None, num_classes=3)
