@@ -46,7 +46,7 @@ def compiled(examples: int, features: int, classes: int, devices: int):
         array(QUERIES, features, place=rows),
         array(QUERIES, NEIGHBOURS, place=rows),
         array(QUERIES, NEIGHBOURS, place=rows, kind=jnp.int32),
-        array(BLOCK, features),
+        array(min(BLOCK, 2**26 // features), features),
         number,
         number,
     )

@@ -15,7 +15,8 @@ from ssljax.evaluation.rows import SMALL, filled, mesh_of
 
 Metric = Literal["cosine", "euclidean"]
 BLOCK = 65_536
-"""Rows of the bank on the devices at a time."""
+"""Rows of the bank on the devices at a time, fewer where they are long."""
+_BYTES = 2**28
 
 
 @partial(jax.jit, static_argnames=("ks", "num_classes"))
@@ -153,6 +154,7 @@ def nearest(
     if metric == "euclidean":
         centre = np.asarray(bank.mean(axis=0, dtype=np.float64), np.float32)[None]
     of_queries, of_bank = NamedSharding(mesh, P("rows")), NamedSharding(mesh, P())
+    block = min(block, max(1, _BYTES // (4 * bank.shape[1])))
     # Blocks of one size, because every other size compiles again.
     blocks = -(-len(bank) // block)
     block = -(-len(bank) // blocks)
