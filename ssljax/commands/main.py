@@ -43,6 +43,7 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
         "pretrain",
         "evaluate",
         "report",
+        "export",
         "bench",
         "theory",
         "data",
@@ -51,12 +52,16 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
         "replay",
     )
 }
+# A module cannot be named `import`.
+COMMANDS["import"] = _command("import_weights")
 
 _USAGE = """usage: ssljax COMMAND ...
 
   pretrain RECIPE --workdir DIR [--KEY VALUE ...] [--dry-run] [--smoke]
   evaluate DIR [--protocol knn linear spectrum]
   report DIR
+  export DIR [--format torch|safetensors|onnx|flax|timm|detectron2] [--out DIR]
+  import FILE --workdir DIR [--arch NAME] [--KEY VALUE ...]
   bench RECIPE [--KEY VALUE ...] [--against torch] [--profile DIR] [--json FILE]
   theory list | theory NAME [--items N ...] [--out DIR] [--json FILE] | theory all
   theory map LOSS --x NAME [--y NAME] [--out DIR]
