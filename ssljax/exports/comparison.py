@@ -1,5 +1,6 @@
 """Run our encoder beside an exported one on real images, and compare their features."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -86,8 +87,12 @@ def our_features(encoder: ResNet, variables: Any, inputs: np.ndarray) -> np.ndar
     # Accelerators multiply float32 with fewer digits unless they are asked not to.
     with jax.default_device(_cpu()), jax.default_matmul_precision("highest"):
         variables = jax.tree.map(np.asarray, variables)
-        apply = jax.jit(lambda v, x: exact.apply(v, x, train=False))
-        return np.asarray(apply(variables, inputs))
+        return np.asarray(_apply(exact, variables, inputs))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(encoder: ResNet, variables: Any, inputs: jax.Array) -> Any:
+    return encoder.apply(variables, inputs, train=False)
 
 
 def compare(
@@ -116,17 +121,16 @@ def compare(
         )
     if theirs.shape != ours.shape:
         raise ConfigError(
-            f"nothing was written: the exported encoder gives {list(theirs.shape)} "
-            f"features in {against}, ours {list(ours.shape)}; please report this"
+            f"nothing was written: run in {against}, the encoder gives "
+            f"{list(theirs.shape)} features, ours {list(ours.shape)}; please report this"
         )
     differences = np.abs(theirs - ours).max(axis=1) / size
     # A NaN must not pass.
     worst = float(np.max(np.nan_to_num(differences, nan=np.inf)))
     if not worst <= TOLERANCE:
         raise ConfigError(
-            f"nothing was written: the exported encoder differs from ours by "
-            f"{worst:.1e} in {against} on {images} (allowed: {TOLERANCE:.0e}); please "
-            "report this"
+            f"nothing was written: run in {against}, the encoder differs from ours by "
+            f"{worst:.1e} on {images} (allowed: {TOLERANCE:.0e}); please report this"
         )
     return Check(against, images, worst)
 

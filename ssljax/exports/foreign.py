@@ -165,8 +165,8 @@ def find_resnet(
 def suggest(arrays: Mapping[str, np.ndarray]) -> str:
     """Return which architecture the names of arrays fit, as a hint; "" if none.
 
-    >>> resnet18 = [f"layer{stage}.{block}." for stage in range(1, 5) for block in (0, 1)]
-    >>> suggest({name + "conv1.weight": np.zeros(1) for name in resnet18})
+    >>> names = [f"layer{i}.{j}.conv1.weight" for i in range(1, 5) for j in (0, 1)]
+    >>> suggest({name: np.zeros(1) for name in names})
     '; the file has the blocks of --arch resnet18'
     """
     blocks: dict[str, set[str]] = {}
