@@ -122,7 +122,7 @@ def compare(
     if theirs.shape != ours.shape:
         raise ConfigError(
             f"nothing was written: run in {against}, the encoder gives "
-            f"{list(theirs.shape)} features, ours {list(ours.shape)}; please report this"
+            f"{list(theirs.shape)} features, ours {list(ours.shape)}; please report it"
         )
     differences = np.abs(theirs - ours).max(axis=1) / size
     # A NaN must not pass.

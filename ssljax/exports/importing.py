@@ -22,9 +22,10 @@ from ssljax.models.resnet import ARCHS
 from ssljax.runs import environment
 from ssljax.runs.checkpoint import Checkpoints
 from ssljax.runs.folder import RunFolder
+from ssljax.runs.initial import with_encoder
 from ssljax.runs.records import DataRecord
 from ssljax.runs.setup import assemble
-from ssljax.training.state import TrainState, creator
+from ssljax.training.state import creator
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation that torchvision's ResNets were trained with."""
@@ -225,17 +226,3 @@ def _write(
             checkpoints.save(0, state, {"step": 0})
         finally:
             checkpoints.close()
-
-
-def with_encoder(state: TrainState, variables: Any) -> TrainState:
-    """Return a state with another encoder's parameters and statistics.
-
-    Args:
-        state: of a run.
-        variables: ``{"params": ..., "batch_stats": ...}`` of the encoder alone.
-    """
-    put = jax.tree.map(jax.numpy.asarray, variables)
-    return state.replace(  # pyright: ignore[reportAttributeAccessIssue]
-        params={**state.params, "encoder": put["params"]},
-        batch_stats={**state.batch_stats, "encoder": put["batch_stats"]},
-    )

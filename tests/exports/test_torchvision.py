@@ -122,8 +122,8 @@ def test_timm_loads_strictly_and_a_folder_by_itself(arch, size, tmp_path):
     config = formats.json.dumps(timm_config(description))
     (tmp_path / "config.json").write_text(config)
     model = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
-    assert model.default_cfg["mean"] == description.mean
-    assert model.default_cfg["input_size"] == (3, size, size)
+    assert tuple(model.default_cfg["mean"]) == description.mean
+    assert tuple(model.default_cfg["input_size"]) == (3, size, size)
 
     def of_folder(images):
         with torch.no_grad():
