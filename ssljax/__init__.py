@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ssljax.exports.exporting import export as export
     from ssljax.exports.importing import import_weights as import_weights
     from ssljax.exports.load import load_encoder as load_encoder
+    from ssljax.reports.comparison_page import compare as compare
     from ssljax.reports.report import report as report
     from ssljax.runs.evaluate import evaluate as evaluate
     from ssljax.runs.pretrain import pretrain as pretrain
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # quick and need nothing but JAX.
 _LAZY = {
     "Config": "ssljax.config",
+    "compare": "ssljax.reports.comparison_page",
     "evaluate": "ssljax.runs.evaluate",
     "export": "ssljax.exports.exporting",
     "import_weights": "ssljax.exports.importing",
@@ -49,6 +51,7 @@ _PACKAGES = (
 __all__ = [
     "Config",
     "analytic",
+    "compare",
     "config",
     "data",
     "evaluate",

@@ -2,6 +2,7 @@
 
 import json
 
+import evaluation_reference
 import pytest
 from commands import ssljax
 
@@ -28,3 +29,16 @@ def test_the_smoke_run_on_cifar10_learns(tmp_path):
     }
     assert accuracy["encoder"] >= accuracy["untrained network"] + 5
     assert (folder / "report.html").stat().st_size > 100_000
+    check_against_scikit_learn(folder)
+
+
+def check_against_scikit_learn(folder):
+    """kNN and the probe on features of real images."""
+    train, test, classes = evaluation_reference.sets_of(str(folder))
+    for k in evaluation_reference.KS:
+        differ, ties, _ = evaluation_reference.compare_neighbours(
+            train, test, k, classes
+        )
+        assert differ == ties <= 5, k
+    found = evaluation_reference.compare_probes(train, test, classes)
+    assert abs(found["ssljax %"] - found["scikit-learn %"]) <= 0.3

@@ -46,6 +46,7 @@ def test_settings_that_the_pages_name_exist():
     commands = {"dry_run", "help", "out", "protocol", "smoke", "workdir"}
     commands |= {"against", "json", "profile", "steps", "threads"}
     commands |= {"checkpoint", "data", "examples", "test_examples"}
+    commands |= {"only", "seeds", "set"}
     options = {option for method in METHODS.values() for option in method.options}
     options.add("decorrelation_weight")  # of the page's own method
     known = flatten(Config()).keys() | commands

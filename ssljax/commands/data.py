@@ -86,13 +86,15 @@ def _prepare(asked: Prepare) -> int:
             f"--image-size is {asked.image_size} and --quality {asked.quality}; "
             "allowed: at least 1, and 1 to 95"
         )
-    settings = {"size": asked.image_size, "quality": asked.quality}
+    size, quality, data_dir = asked.image_size, asked.quality, asked.data_dir
     if asked.dry_run:
-        plan = smaller.plan_smaller(asked.name, data_dir=asked.data_dir, **settings)
+        plan = smaller.plan_smaller(
+            asked.name, size=size, quality=quality, data_dir=data_dir
+        )
         print(_planned(plan, asked))
         return 0
     count, skipped = smaller.write_smaller(
-        asked.name, asked.out, data_dir=asked.data_dir, **settings
+        asked.name, asked.out, size=size, quality=quality, data_dir=data_dir
     )
     for name, reason in skipped:
         print(f"left out: {name}: {reason}")

@@ -43,6 +43,8 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
         "pretrain",
         "evaluate",
         "report",
+        "compare",
+        "sweep",
         "export",
         "bench",
         "theory",
@@ -62,6 +64,8 @@ _USAGE = """usage: ssljax COMMAND ...
   report DIR
   export DIR [--format torch|safetensors|onnx|flax|timm|detectron2] [--out DIR]
   import FILE --workdir DIR [--arch NAME] [--KEY VALUE ...]
+  compare DIR [DIR ...] [--out DIR]
+  sweep RECIPE --workdir DIR [--set KEY=VALUE,VALUE ...] [--seeds N] [--KEY VALUE ...]
   bench RECIPE [--KEY VALUE ...] [--against torch] [--profile DIR] [--json FILE]
   theory list | theory NAME [--items N ...] [--out DIR] [--json FILE] | theory all
   theory map LOSS --x NAME [--y NAME] [--out DIR]

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from ssljax.commands.parse import parse, value_of
 from ssljax.config import Config, MethodConfig
@@ -19,6 +19,23 @@ def run(words: list[str]) -> int:
     if words and words[0] in ("-h", "--help"):
         print(_help_without_recipe())
         return 0
+    asked = asked_for(words)
+    if asked.dry_run or asked.workdir is None:
+        return _dry_run(asked.config, asked.workdir)
+    from ssljax.runs.pretrain import pretrain
+
+    run = pretrain(asked.config, asked.workdir, command=["ssljax", "pretrain", *words])
+    print(f"done: {run.steps} steps, {run.workdir}")
+    print(f"next: ssljax evaluate {run.workdir} && ssljax report {run.workdir}")
+    return 0
+
+
+def asked_for(words: list[str]) -> "Asked":
+    """Return what the words after ``ssljax pretrain`` ask for, checked.
+
+    Raises:
+        ConfigError: the one line for words that cannot be used.
+    """
     # The recipe comes first, because the settings depend on it.
     if not words or words[0].startswith("-"):
         raise ConfigError(
@@ -35,17 +52,18 @@ def run(words: list[str]) -> int:
             f"--workdir cannot be a URL such as {typed}; mount the bucket and use the "
             "path of the mount"
         )
-    if asked.dry_run or asked.workdir is None:
-        return _dry_run(asked.config, asked.workdir)
-    from ssljax.runs.pretrain import pretrain
-
-    run = pretrain(asked.config, asked.workdir, command=["ssljax", "pretrain", *words])
-    print(f"done: {run.steps} steps, {run.workdir}")
-    print(f"next: ssljax evaluate {run.workdir} && ssljax report {run.workdir}")
-    return 0
+    return asked
 
 
-def _parse(recipe: str, base: Config, words: list[str]):
+class Asked(Protocol):
+    """What `asked_for` returns."""
+
+    config: Config
+    workdir: Path | None
+    dry_run: bool
+
+
+def _parse(recipe: str, base: Config, words: list[str]) -> Asked:
     import tyro
 
     @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from ssljax.config.operation import (
     DevicesConfig,
     LogConfig,
     MonitorConfig,
+    ProbeConfig,
 )
 from ssljax.config.schema import (
     AugmentConfig,
@@ -14,7 +15,6 @@ from ssljax.config.schema import (
     MethodConfig,
     ModelConfig,
     OptimizerConfig,
-    ProbeConfig,
 )
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Settings of how a run is carried out: monitor, checkpoints, logs and devices.
+"""Settings of how a run is carried out: probe, monitor, checkpoints, logs, devices.
 
 The strings below the fields are the texts of ``--help``.
 """
@@ -6,7 +6,24 @@ The strings below the fields are the texts of ``--help``.
 from dataclasses import dataclass
 from typing import Literal
 
-from ssljax.config.checks import at_least, check_types, positive, refuse
+from ssljax.config.checks import at_least, check_types, fraction, positive, refuse
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """The online linear probe, trained on the features without affecting them."""
+
+    enabled: bool = True
+    """Train the probe, if the images have labels."""
+    learning_rate: float = 0.1
+    """Peak learning rate of the probe."""
+    momentum: float = 0.9
+    """Momentum of the probe's SGD."""
+
+    def __post_init__(self):
+        check_types(self, "probe")
+        positive(self, "probe", "learning_rate")
+        fraction(self, "probe", "momentum")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from ssljax.config.operation import (
     DevicesConfig,
     LogConfig,
     MonitorConfig,
+    ProbeConfig,
 )
 
 LARGEST_SIDE = 4096  # of an image, in pixels
@@ -90,6 +91,8 @@ class AugmentConfig:
     """Multi-crop: smallest and largest crop of each view, as fractions of the area."""
     crop_scale_min: float | None = None
     """Smallest crop, as a fraction of the image area."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """Filter that resizes the crops, antialiased as in Pillow and torchvision."""
     blur: float | None = None
     """Probability of Gaussian blur, in all views."""
     grayscale: float | None = None
@@ -243,23 +246,6 @@ class OptimizerConfig:
         positive(self, "optimizer", *rates, "eta", "clip_norm")
         at_least(self, "optimizer", 0, "weight_decay", "warmup_epochs")
         fraction(self, "optimizer", "momentum", "final_fraction")
-
-
-@dataclass(frozen=True)
-class ProbeConfig:
-    """The online linear probe, trained on the features without affecting them."""
-
-    enabled: bool = True
-    """Train the probe, if the images have labels."""
-    learning_rate: float = 0.1
-    """Peak learning rate of the probe."""
-    momentum: float = 0.9
-    """Momentum of the probe's SGD."""
-
-    def __post_init__(self):
-        check_types(self, "probe")
-        positive(self, "probe", "learning_rate")
-        fraction(self, "probe", "momentum")
 
 
 @dataclass(frozen=True)

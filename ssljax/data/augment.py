@@ -229,7 +229,13 @@ def apply(
             )
         planes = planes_of_crops(images, flip=flip)
     else:
-        planes = crop_and_resize(images, parameters["box"], size=size, flip=flip)
+        planes = crop_and_resize(
+            images,
+            parameters["box"],
+            size=size,
+            flip=flip,
+            interpolation=view.interpolation,
+        )
     # A batched program has no branch per image: without jitter, factors are neutral.
     factors = {
         name: jnp.where(parameters["jitter"], parameters[name], float(name != "hue"))

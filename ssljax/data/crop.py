@@ -5,9 +5,12 @@ Gathers do not use the matrix units of an accelerator. A crop is therefore
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+
+from ssljax.data.presets import Interpolation
 
 _ATTEMPTS = 10  # as in torchvision, which then falls back to a central box
 
@@ -70,13 +73,15 @@ def resize_weights(
     source: int,
     target: int,
     flip: jax.Array | None = None,
+    interpolation: Interpolation = "bilinear",
 ) -> jax.Array:
-    """Compute the weights of antialiased bilinear resampling along one axis.
+    """Compute the weights of antialiased resampling along one axis.
 
-    A triangle filter whose support grows with the reduction, as in PIL, in
+    A filter whose support grows with the reduction, as in PIL, in
     ``torchvision.transforms.Resize`` (its default, ``antialias=True``) and in
-    ``jax.image.scale_and_translate``. As in torchvision, and unlike the last, the box
-    is cut out first, so that pixels outside it have no influence.
+    ``jax.image.scale_and_translate``: a triangle, or PIL's cubic (a = -0.5). As in
+    torchvision, and unlike the last, the box is cut out first, so that pixels outside
+    it have no influence.
 
     Args:
         start: first pixel of each box, ``[B]``.
@@ -84,9 +89,13 @@ def resize_weights(
         source: pixels along this axis of the images.
         target: pixels along this axis of the output.
         flip: images whose outputs are reversed, ``[B]`` bool, or None for none.
+        interpolation: ``bilinear`` or ``bicubic``.
 
     Returns:
-        ``[B, target, source]``, the type of ``start``; every row sums to one.
+        ``[B, target, source]``, the type of ``start``; every row sums to one. Bicubic
+        weights may be negative.
+
+    Source: Pillow, ``src/libImaging/Resample.c``.
 
     >>> resize_weights(jnp.zeros(1), jnp.full(1, 2.0), source=3, target=4)[0].tolist()
     [[1.0, 0.0, 0.0], [0.75, 0.25, 0.0], [0.25, 0.75, 0.0], [0.0, 1.0, 0.0]]
@@ -98,7 +107,8 @@ def resize_weights(
     pixel = jnp.arange(source, dtype=start.dtype)[None, None, :] + 0.5  # centres
     step = length / target
     position = start + (output + 0.5) * step
-    weights = jnp.maximum(0, 1 - jnp.abs(position - pixel) / jnp.maximum(step, 1))
+    distance = jnp.abs(position - pixel) / jnp.maximum(step, 1)
+    weights = _FILTERS[interpolation](distance)
     # The box is at least one pixel wide, so that no row has only zero weights.
     inside = jnp.abs(pixel - start - length / 2) <= jnp.maximum(length, 1) / 2
     weights = jnp.where(inside, weights, 0)
@@ -106,7 +116,12 @@ def resize_weights(
 
 
 def crop_and_resize(
-    images: jax.Array, boxes: jax.Array, *, size: int, flip: jax.Array | None = None
+    images: jax.Array,
+    boxes: jax.Array,
+    *,
+    size: int,
+    flip: jax.Array | None = None,
+    interpolation: Interpolation = "bilinear",
 ) -> jax.Array:
     """Cut one box out of each image, resize it to a square and optionally flip it.
 
@@ -115,6 +130,7 @@ def crop_and_resize(
         boxes: ``[B, 4]`` float ``(y, x, h, w)`` in pixels.
         size: side of the result.
         flip: images to flip left-right, ``[B]`` bool, or None for none.
+        interpolation: ``bilinear`` or ``bicubic``.
 
     Returns:
         Planes ``[C, B, size, size]``, float32 (float64 under
@@ -127,12 +143,21 @@ def crop_and_resize(
     _, height, width, _ = images.shape
     real = jnp.result_type(float)  # float64 under enable_x64, for exact comparisons
     y, x, h, w = (boxes[:, i].astype(real) for i in range(4))
-    rows = resize_weights(y, h, source=height, target=size)
-    columns = resize_weights(x, w, source=width, target=size, flip=flip)
+    weights = partial(resize_weights, target=size, interpolation=interpolation)
+    rows = weights(y, h, source=height)
+    columns = weights(x, w, source=width, flip=flip)
     # Scaled after the products: the integers 0 to 255 are exact in bfloat16, which a
     # TPU's products use by default; fractions are not.
-    partial = jnp.einsum("bsh,bhwc->bswc", rows, images.astype(real))
-    planes = jnp.einsum("btw,bswc->cbst", columns, partial)
+    pixels = images.astype(real)
+    if interpolation == "bicubic":
+        # A cubic overshoots at edges, and PIL clips after each axis: first the columns,
+        # Pillow 13 at times first the rows. It matters only near black and white.
+        narrowed = jnp.einsum("btw,bhwc->cbht", columns, pixels)
+        planes = jnp.einsum("bsh,cbht->cbst", rows, jnp.clip(narrowed, 0, 255))
+    else:
+        planes = jnp.einsum(
+            "btw,bswc->cbst", columns, jnp.einsum("bsh,bhwc->bswc", rows, pixels)
+        )
     return jnp.clip(planes / 255, 0, 1)
 
 
@@ -152,6 +177,20 @@ def planes_of_crops(crops: jax.Array, *, flip: jax.Array | None = None) -> jax.A
     if flip is not None:
         crops = jnp.where(flip[:, None, None, None], crops[:, :, ::-1], crops)
     return jnp.moveaxis(crops, -1, 0).astype(jnp.result_type(float)) / 255
+
+
+def _triangle(distance: jax.Array) -> jax.Array:
+    return jnp.maximum(0, 1 - distance)
+
+
+def _cubic(distance: jax.Array) -> jax.Array:
+    """Evaluate Keys' cubic with a = -0.5, which is zero from a distance of two on."""
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return jnp.where(distance < 1, near, jnp.where(distance < 2, far, 0))
+
+
+_FILTERS = {"bilinear": _triangle, "bicubic": _cubic}
 
 
 def _central_box(

@@ -9,6 +9,7 @@ from ssljax.data.decode import eight_bit, upright
 from ssljax.data.depth import Levels
 from ssljax.data.host_crop import Box, HostCrops
 from ssljax.data.opening import open_image, orientation, unreadable
+from ssljax.data.presets import Interpolation
 
 _DCT_SCALES = (8, 4, 2, 1)  # the reductions that libjpeg decodes at directly
 
@@ -26,7 +27,7 @@ def decode_crops(
     Pixels become 8-bit and upright as in `ssljax.data.decode.decode`. A JPEG is decoded
     at a half, a quarter or an eighth if no crop is then smaller than its view. As in
     torchvision and on the device, the box is cut out before it is resized with the
-    antialiased triangle filter, so that pixels outside have no influence.
+    view's antialiased filter, so that pixels outside have no influence.
 
     Args:
         data: the encoded bytes, or the path of a file.
@@ -60,8 +61,8 @@ def decode_crops(
     if boxes is None:
         boxes = crops.boxes(numbers, height=plain.height, width=plain.width)
     pixels = [
-        np.asarray(_cut(plain, box, reduction, size))
-        for box, size in zip(boxes, crops.sizes, strict=True)
+        np.asarray(_cut(plain, box, reduction, size, view.interpolation))
+        for box, size, view in zip(boxes, crops.sizes, crops.views, strict=True)
     ]
     return pixels if channels == 3 else [plane[..., None] for plane in pixels]
 
@@ -94,7 +95,7 @@ def _reduce(image, boxes: Sequence[Box], sizes: Sequence[int]) -> int:
     return 1 if done is None else round(width / done[1][2])
 
 
-def _cut(image, box: Box, reduction: int, size: int):
+def _cut(image, box: Box, reduction: int, size: int, interpolation: Interpolation):
     from PIL import Image
 
     left, top = box.x / reduction, box.y / reduction
@@ -115,4 +116,4 @@ def _cut(image, box: Box, reduction: int, size: int):
         min(right - x, part.width),
         min(bottom - y, part.height),
     )
-    return part.resize((size, size), Image.Resampling.BILINEAR, box=inner)
+    return part.resize((size, size), Image.Resampling[interpolation.upper()], box=inner)

@@ -40,7 +40,7 @@ class HostCrops:
     """Which crops of an image to cut: one for each view.
 
     Attributes:
-        views: their scales and ratios; the device draws the rest.
+        views: their scales, ratios and filters; the device draws the rest.
         sizes: side of each view in pixels.
 
     >>> crops = HostCrops((View(), View()), (224, 96))

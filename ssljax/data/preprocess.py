@@ -14,7 +14,7 @@ def for_evaluation(
     """Crop the centre and resize for evaluation, without randomness.
 
     Images that already have the size are only scaled to [0, 1]. Of others the central
-    square is resized with the same antialiasing filter as the views.
+    square is resized with the antialiased triangle filter, whatever the views have.
 
     Args:
         images: ``[B, H, W, C]`` uint8.

@@ -1,13 +1,19 @@
 """The distribution of a view, and the published distributions by method.
 
-Resampling is antialiased bilinear everywhere (the torchvision default). BYOL, VICReg,
-Barlow Twins and solo-learn resample bicubically: the only deliberate difference.
+Presets resize bilinearly (torchvision's default), always antialiased. The sources of
+BYOL, Barlow Twins, VICReg and solo-learn resize bicubically, and so do the recipes that
+follow them (`augment.interpolation`). The TensorFlow code of SimCLR and BYOL does not
+antialias, which no setting here reproduces.
 """
 
 import dataclasses
 import math
+from typing import Literal, get_args
 
 from ssljax.config.checks import nearest
+
+Interpolation = Literal["bilinear", "bicubic"]
+"""Filters that resize a crop, both antialiased."""
 
 _SMALL = 96  # largest image, in pixels, that takes the small-image variant
 _TINY = 32  # up to this size no recipe blurs: three taps already erase the object
@@ -23,6 +29,7 @@ class View:
     Args:
         crop_scale: smallest and largest share of the image's area, in (0, 1].
         crop_ratio: smallest and largest width / height of the box, log-uniform.
+        interpolation: filter that resizes the box, ``bilinear`` or ``bicubic``.
         flip: probability of a left-right flip.
         jitter: probability of the next four operations, in random order.
         brightness: b; the factor is uniform on ``[max(0, 1 - b), 1 + b]``.
@@ -45,6 +52,7 @@ class View:
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: Interpolation = "bilinear"
     flip: float = 0.5
     jitter: float = 0.8
     brightness: float = 0.4
@@ -67,6 +75,11 @@ class View:
         self._require_range("crop_scale", 1.0)
         self._require_range("crop_ratio", math.inf)
         self._require_range("blur_sigma", math.inf)
+        if self.interpolation not in get_args(Interpolation):
+            allowed = " or ".join(map(repr, get_args(Interpolation)))
+            raise ValueError(
+                f"interpolation must be {allowed}, got {self.interpolation!r}"
+            )
 
     def with_jitter(self, strength: float) -> "View":
         """Return the view with its four colour strengths multiplied; hue at most 0.5.

@@ -17,7 +17,7 @@ from ssljax.evaluation.rows import mesh_of
 _COPY_LIMIT = 2**28
 """Keep a transposed copy of features of at most this many bytes."""
 
-_BLOCK = 2**26
+_BLOCK = 2**24
 """Bytes of the logits whose residuals are formed at a time."""
 
 

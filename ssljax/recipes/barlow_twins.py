@@ -27,7 +27,7 @@ def barlow_twins(
     return Config(
         method=MethodConfig("barlow_twins", projector=projector),
         data=dataset.data,
-        augment=dataset.augment,
+        augment=replace(dataset.augment, interpolation="bicubic"),
         model=replace(dataset.model, zero_init_residual=zero_init_residual),
         optimizer=optimizer,
         monitor=dataset.monitor,

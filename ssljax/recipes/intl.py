@@ -36,7 +36,7 @@ def intl(
             target_momentum=target_momentum,
         ),
         data=dataset.data,
-        augment=augment or dataset.augment,
+        augment=replace(augment or dataset.augment, interpolation="bicubic"),
         model=replace(dataset.model, zero_init_residual=zero_init_residual),
         optimizer=OptimizerConfig(
             name="sgd",
@@ -75,6 +75,7 @@ MULTI_CROP = AugmentConfig(
     ),
 )
 SOURCE = "the released script of INTL"
+PRECISION = "bfloat16 here; --model.dtype float32 as the source's CIFAR script."
 
 RECIPES = (
     Recipe(
@@ -88,6 +89,7 @@ RECIPES = (
             "The paper's code reports 92.60 / 70.88 % (linear), 90.03 / 61.90 % (5-NN) "
             "on CIFAR-10 / CIFAR-100; ours is not yet measured. SGD, rate 0.3 x batch "
             "/ 256, 2 warm-up epochs.",
+            PRECISION,
         ),
     ),
     Recipe(
@@ -100,6 +102,7 @@ RECIPES = (
         notes=(
             "SGD, rate 0.3 x batch / 256, 2 warm-up epochs; the momentum is the "
             "script's default for CIFAR.",
+            PRECISION,
         ),
     ),
     Recipe(

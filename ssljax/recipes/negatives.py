@@ -30,7 +30,7 @@ def variant(dataset: Dataset, *, method: str, temperature: float) -> Config:
             forward="separate",
         ),
         data=dataset.data,
-        augment=replace(dataset.augment, blur=0.5),
+        augment=replace(dataset.augment, blur=0.5, interpolation="bicubic"),
         model=dataset.model,
         optimizer=OptimizerConfig(
             name="lars_clip", learning_rate=0.4, weight_decay=1e-4, warmup_epochs=10

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ssljax.config import Config, MethodConfig, OptimizerConfig
 from ssljax.recipes.datasets import CIFAR10, Dataset
 from ssljax.recipes.recipe import Recipe
+from ssljax.recipes.w_mse import ORDER
 
 
 def shuffled_dbn(dataset: Dataset) -> Config:
@@ -17,7 +18,9 @@ def shuffled_dbn(dataset: Dataset) -> Config:
             "shuffled_dbn", options={"groups": 4}, projector="1024-512"
         ),
         data=dataset.data,
-        augment=replace(dataset.augment, blur=0.0, grayscale=0.1),
+        augment=replace(
+            dataset.augment, blur=0.0, grayscale=0.1, interpolation="bicubic"
+        ),
         model=dataset.model,
         optimizer=OptimizerConfig(
             name="adamw",
@@ -44,6 +47,7 @@ RECIPES = (
             "CW-RGP's paper reports 90.45 / 66.07 % (linear), 88.15 / 56.97 % (5-NN) "
             "on CIFAR-10 / CIFAR-100; ours is not yet measured. Its own code is not "
             "released, so optimizer and augmentations are those of W-MSE.",
+            ORDER,
         ),
     ),
 )

@@ -50,7 +50,9 @@ RECIPES = (
         CIFAR10_PADDED,
         partial(
             simsiam,
-            augment=AugmentConfig(crop_scale_min=0.08, blur=0.5),
+            augment=AugmentConfig(
+                crop_scale_min=0.08, blur=0.5, interpolation="bicubic"
+            ),
             learning_rate=0.5,
             weight_decay=1e-5,
             warmup_epochs=10,

@@ -3,6 +3,8 @@
 ssljax pretrain cifar10/spectral --method.options.g 'x ** -0.25' --workdir runs/g
 """
 
+from dataclasses import replace
+
 from ssljax.config import Config, MethodConfig, OptimizerConfig
 from ssljax.recipes.datasets import CIFAR10_PADDED, Dataset
 from ssljax.recipes.recipe import NOT_MEASURED, Recipe
@@ -17,7 +19,7 @@ def spectral(dataset: Dataset) -> Config:
             projector="2048-2048-2048",
         ),
         data=dataset.data,
-        augment=dataset.augment,
+        augment=replace(dataset.augment, interpolation="bicubic"),
         model=dataset.model,
         optimizer=OptimizerConfig(
             name="sgd",

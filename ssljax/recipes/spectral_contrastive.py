@@ -82,6 +82,9 @@ RECIPES = (
         notes=(
             "SGD, rate 0.05 x batch / 256, three layers of 8192, mu 10. We know of no "
             "published result for these settings; ours is not yet measured.",
+            "The source's file has 100 epochs in its name and trains for 101. Its "
+            "BatchNorm and its negatives are those of one GPU (DataParallel); ours are "
+            "of the whole batch.",
         ),
     ),
 )

@@ -3,6 +3,8 @@
 ssljax pretrain cifar10/tcr --workdir runs/tcr
 """
 
+from dataclasses import replace
+
 from ssljax.config import Config, MethodConfig, OptimizerConfig
 from ssljax.recipes.datasets import CIFAR10, Dataset
 from ssljax.recipes.recipe import NOT_MEASURED, Recipe
@@ -11,9 +13,12 @@ from ssljax.recipes.recipe import NOT_MEASURED, Recipe
 def tcr(dataset: Dataset) -> Config:
     """Build the config of NMCE's CIFAR-10 script."""
     return Config(
-        method=MethodConfig("tcr", projector="2048-128"),
+        method=MethodConfig(
+            "tcr", projector="4096-128", projector_bias=True, forward="joint"
+        ),
         data=dataset.data,
-        augment=dataset.augment,
+        # Its augmentations (cifar_simclr_norm) have half of SimCLR's jitter.
+        augment=replace(dataset.augment, jitter_strength=0.5),
         model=dataset.model,
         optimizer=OptimizerConfig(
             name="lars_clip",
@@ -37,8 +42,9 @@ RECIPES = (
         expected=NOT_MEASURED,
         source="NMCE's CIFAR-10 script",
         notes=(
-            "128 dimensions, LARS clipped, eta 0.02, rate 0.3, 600 epochs of batch "
-            "1024. The width of the hidden layer and the warm-up are ours.",
+            "Projector 4096-128, LARS clipped, eta 0.02, rate 0.3, 10 warm-up epochs, "
+            "600 epochs of batch 1024, jitter .4/.4/.4/.1. As at the source, the views "
+            "pass through the network together.",
         ),
     ),
 )

@@ -26,7 +26,7 @@ def vicreg(
     return Config(
         method=method,
         data=dataset.data,
-        augment=dataset.augment,
+        augment=replace(dataset.augment, interpolation="bicubic"),
         model=replace(dataset.model, zero_init_residual=zero_init_residual),
         optimizer=optimizer,
         monitor=dataset.monitor,

@@ -73,9 +73,10 @@ def write_html(
         for number, launch in enumerate(environment.launches, start=1)
     ]
     known = {k: v for k, v in data.as_object().items() if v not in (None, "")}
-    page = _template().render(
+    render(
+        path,
+        "page.html.jinja",
         title=title,
-        css=markupsafe.Markup(_resource("page.css")),
         headings=[
             "What this run is",
             "Evaluation",
@@ -93,6 +94,18 @@ def write_html(
         launches=launches,
         data=known,
     )
+
+
+def render(path: str | os.PathLike[str], template: str, **values: Any) -> None:
+    """Write a page from a template beside this file, whole or not at all.
+
+    Args:
+        path: the page.
+        template: name of the template.
+        values: what it shows; text is escaped.
+    """
+    css = markupsafe.Markup(_resource("page.css"))
+    page = _templates().get_template(template).render(css=css, **values)
     # A lone surrogate (an odd file name) has no UTF-8; it must not stop the report.
     write_atomically(path, page.lstrip().encode("utf-8", "backslashreplace"))
 
@@ -113,8 +126,9 @@ def flatten_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any
 
 
 @functools.cache
-def _template() -> jinja2.Template:
+def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_resource),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -128,7 +142,7 @@ def _template() -> jinja2.Template:
         "shown": _shown,
         "slug": lambda text: re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-"),
     }
-    return environment.from_string(_resource("page.html.jinja"))
+    return environment
 
 
 def _resource(name: str) -> str:

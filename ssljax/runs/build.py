@@ -118,7 +118,9 @@ def build_views(config: Config, sizes: tuple[int, ...]) -> tuple[View, ...]:
     chances = {name: value for name, value in chances.items() if value is not None}
     views = []
     for i in range(len(sizes)):
-        view = replace(pair[i % len(pair)], **chances)
+        view = replace(
+            pair[i % len(pair)], interpolation=augment.interpolation, **chances
+        )
         if augment.jitter_strength is not None:
             view = view.with_jitter(augment.jitter_strength)
         if augment.crop_scale_min is not None:

@@ -110,6 +110,12 @@ def changed(config, key, value):
             "model.dtype is 'bfloat'; allowed: 'float32', 'bfloat16'; "
             "did you mean 'bfloat16'?",
         ),
+        (
+            "augment.interpolation",
+            "cubic",
+            "augment.interpolation is 'cubic'; allowed: 'bilinear', 'bicubic'; "
+            "did you mean 'bicubic'?",
+        ),
         # Nothing is near, so nothing is suggested.
         (
             "monitor.collapse",
@@ -155,6 +161,17 @@ def test_json_is_checked_as_a_recipe_is():
     )
     with pytest.raises(ConfigError, match="epochs is 0; allowed: > 0"):
         from_json('{"epochs": 0}')
+
+
+def test_a_run_from_before_the_choice_of_a_filter_was_bilinear():
+    values = json.loads(to_json(UNUSUAL))
+    del values["augment"]["interpolation"]
+    saved = from_json(json.dumps(values))
+    assert saved == UNUSUAL and saved.augment.interpolation == "bilinear"
+    wanted = changed(saved, "augment.interpolation", "bicubic")
+    assert differences(saved, wanted) == [
+        "augment.interpolation: 'bilinear' -> 'bicubic'"
+    ]
 
 
 def test_differences_name_every_key_that_decides_the_trajectory():

@@ -10,8 +10,13 @@ import pytest
 from ssljax.data import crop
 
 N = 4096
-crop_and_resize = jax.jit(crop.crop_and_resize, static_argnames="size")
-resize_weights = jax.jit(crop.resize_weights, static_argnames=("source", "target"))
+crop_and_resize = jax.jit(
+    crop.crop_and_resize, static_argnames=("size", "interpolation")
+)
+resize_weights = jax.jit(
+    crop.resize_weights, static_argnames=("source", "target", "interpolation")
+)
+FILTERS = ("bilinear", "bicubic")
 sample_boxes = jax.jit(
     crop.sample_boxes, static_argnames=("batch", "height", "width", "scale", "ratio")
 )
@@ -125,12 +130,16 @@ CASES = [  # y, x, h, w: up, down, both, single pixels, the whole
 ]
 
 
-def cropped(size):
-    """Our crops of all cases from one image: ``[cases, size, size, 3]``."""
-    images = jnp.tile(noise(1, 40, 50), (len(CASES), 1, 1, 1))
-    return jnp.moveaxis(
-        crop_and_resize(images, jnp.array(CASES, float), size=size), 0, -1
+def cropped(size, interpolation="bilinear", images=None):
+    """Our crops of all cases from one image: ``[cases, size, size, channels]``."""
+    images = noise(1, 40, 50) if images is None else images
+    planes = crop_and_resize(
+        jnp.tile(images, (len(CASES), 1, 1, 1)),
+        jnp.array(CASES, float),
+        size=size,
+        interpolation=interpolation,
     )
+    return jnp.moveaxis(planes, 0, -1)
 
 
 # One cut at a time has a program of its own, so the sizes are shared out.
@@ -157,69 +166,113 @@ def test_equals_scale_and_translate_of_the_cut_box(size, cases):
         )
 
 
-@pytest.mark.parametrize("size", [12, 32])
-def test_equals_pil_within_its_rounding(size):
+@pytest.mark.parametrize(
+    ("size", "interpolation"),
+    [(12, "bilinear"), (32, "bilinear"), (12, "bicubic"), (32, "bicubic")],
+)
+def test_equals_pil_within_its_rounding(size, interpolation):
     from PIL import Image
 
-    ours, (image,) = np.asarray(cropped(size)), noise(1, 40, 50)
+    kind = Image.Resampling[interpolation.upper()]
+    ours, (image,) = np.asarray(cropped(size, interpolation)), noise(1, 40, 50)
     picture = Image.fromarray(np.asarray(image))
     for case, (y, x, h, w) in zip(ours, CASES, strict=True):
-        # torchvision cuts first; PIL's own box argument lets outside pixels in.
-        expected = picture.crop((x, y, x + w, y + h)).resize(
-            (size, size), Image.Resampling.BILINEAR
-        )
-        # PIL rounds to whole levels after each of the two passes.
-        assert np.abs(255 * case - np.asarray(expected)).max() <= 1.01
+        # torchvision cuts first; PIL's own box argument lets outside pixels in. One
+        # axis at a time, since versions of Pillow differ in which one comes first.
+        part = picture.crop((x, y, x + w, y + h))
+        expected = part.resize((size, h), kind).resize((size, size), kind)
+        # PIL rounds to whole levels after each of the two passes; the absolute values
+        # of cubic weights sum to at most 1.27.
+        bound = 1.01 if interpolation == "bilinear" else 1.15
+        assert np.abs(255 * case - np.asarray(expected)).max() <= bound, (y, x, h, w)
 
 
-def test_equals_pil_box_argument_on_the_whole_image():
+@pytest.mark.parametrize("interpolation", FILTERS)
+def test_equals_pil_on_floats_of_few_levels(interpolation):
+    """Levels from 100 to 155 leave nothing to clip, and mode F does not round."""
+    from PIL import Image
+
+    kind = Image.Resampling[interpolation.upper()]
+    image = 100 + noise(1, 40, 50, channels=1) % 56
+    picture = Image.fromarray(np.asarray(image)[0, ..., 0].astype(np.float32))
+    for size in (12, 32):
+        ours = 255 * np.asarray(cropped(size, interpolation, image))[..., 0]
+        for case, (y, x, h, w) in zip(ours, CASES, strict=True):
+            part = picture.crop((x, y, x + w, y + h))
+            expected = part.resize((size, size), kind)
+            # 155 levels at float32, through two passes.
+            np.testing.assert_allclose(case, np.asarray(expected), atol=2e-4)
+
+
+@pytest.mark.parametrize("interpolation", FILTERS)
+def test_equals_pil_box_argument_on_the_whole_image(interpolation):
     from PIL import Image
 
     (image,) = noise(1, 40, 50)
     expected = Image.fromarray(np.asarray(image)).resize(
-        (12, 12), Image.Resampling.BILINEAR, box=(0, 0, 50, 40)
+        (12, 12), Image.Resampling[interpolation.upper()], box=(0, 0, 50, 40)
     )
     whole = CASES.index((0, 0, 40, 50))
-    difference = 255 * np.asarray(cropped(12))[whole] - np.asarray(expected)
-    assert np.abs(difference).max() <= 1.01
+    difference = 255 * np.asarray(cropped(12, interpolation))[whole]
+    assert np.abs(difference - np.asarray(expected)).max() <= 1.15
 
 
-def test_flip_is_exact():
+def test_a_cubic_overshoots_at_an_edge_and_is_clipped():
+    step = jnp.zeros((1, 8, 8, 1), jnp.uint8).at[:, :, 4:].set(255)
+    box = jnp.array([[0.0, 0.0, 8.0, 8.0]])
+    grey = 64 + step // 2  # from 64 to 191: room on both sides
+    low, high = 64 / 255, 191 / 255
+    for interpolation, beyond in (("bilinear", False), ("bicubic", True)):
+        planes = crop_and_resize(grey, box, size=32, interpolation=interpolation)
+        assert (planes.min() < low - 0.01) == beyond == (planes.max() > high + 0.01)
+        full = crop_and_resize(step, box, size=32, interpolation=interpolation)
+        assert full.min() == 0 and full.max() == 1
+
+
+@pytest.mark.parametrize("interpolation", FILTERS)
+def test_flip_is_exact(interpolation):
     images = noise(5, 40, 50)
     box = jnp.array(CASES, float)
     flip = jnp.array([True, False, True, False, True])
-    flipped = crop_and_resize(images, box, size=12, flip=flip)
-    plain = crop_and_resize(images, box, size=12)
+    resize = functools.partial(
+        crop_and_resize, images, box, size=12, interpolation=interpolation
+    )
+    flipped, plain = resize(flip=flip), resize()
     expected = jnp.where(flip[None, :, None, None], plain[..., ::-1], plain)
     np.testing.assert_array_equal(flipped, expected)
 
 
-def test_the_whole_image_at_its_own_size_is_untouched():
+@pytest.mark.parametrize("interpolation", FILTERS)
+def test_the_whole_image_at_its_own_size_is_untouched(interpolation):
     images = noise(3, 32, 32)
     box = jnp.tile(jnp.array([[0.0, 0.0, 32.0, 32.0]]), (3, 1))
-    result = crop_and_resize(images, box, size=32)
+    result = crop_and_resize(images, box, size=32, interpolation=interpolation)
     np.testing.assert_array_equal(
         jnp.moveaxis(result, 0, -1), images.astype(jnp.float32) / 255
     )
 
 
-def test_pixels_outside_the_box_never_leak_in():
+@pytest.mark.parametrize("interpolation", FILTERS)
+def test_pixels_outside_the_box_never_leak_in(interpolation):
     images = jnp.zeros((1, 20, 20, 1), jnp.uint8).at[:, 5:12, 6:15].set(200)
     box = jnp.array([[5.0, 6.0, 7.0, 9.0]])
     for size in (3, 32):
-        result = crop_and_resize(images, box, size=size)
+        result = crop_and_resize(images, box, size=size, interpolation=interpolation)
         np.testing.assert_allclose(result, 200 / 255, atol=1e-6)
 
 
+@pytest.mark.parametrize("interpolation", FILTERS)
 @pytest.mark.parametrize("target", [1, 7, 40])
-def test_every_row_of_weights_sums_to_one(target):
+def test_every_row_of_weights_sums_to_one(target, interpolation):
     start, length = np.meshgrid([0.0, 0.6], [0.25, 1.0, 3.5, 20.0])
     w = resize_weights(
         jnp.asarray(start.ravel(), jnp.float32),
         jnp.asarray(length.ravel(), jnp.float32),
         source=24,
         target=target,
+        interpolation=interpolation,
     )
     assert w.shape == (8, target, 24)
-    assert bool((w >= 0).all())
+    # The lobes of the cubic are negative.
+    assert bool((w >= (0 if interpolation == "bilinear" else -0.15)).all())
     np.testing.assert_allclose(w.sum(axis=2), 1.0, atol=1e-5)

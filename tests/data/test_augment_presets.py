@@ -108,6 +108,12 @@ def test_the_image_size_is_checked(size):
         ("crop_ratio", (1.0,), "crop_ratio must be a pair"),
         ("blur_sigma", (0.0, 2.0), "blur_sigma must be a pair"),
         ("blur_sigma", 1.0, "blur_sigma must be a pair"),
+        (
+            "interpolation",
+            "cubic",
+            "interpolation must be 'bilinear' or 'bicubic', got",
+        ),
+        ("interpolation", ["bicubic"], "interpolation must be 'bilinear' or 'bicubic'"),
     ],
 )
 def test_every_field_is_checked(field, value, message):

@@ -113,6 +113,11 @@ def test_overridden_probabilities_apply_to_every_view():
     assert [view.solarize for view in views] == [0.0, 0.2]
 
 
+def test_the_filter_is_that_of_every_view():
+    views = setup_of("byol", AugmentConfig(interpolation="bicubic")).views
+    assert [view.interpolation for view in views] == ["bicubic"] * 2
+
+
 def test_the_strength_multiplies_the_four_shifts_of_every_view():
     halved = setup_of("byol", AugmentConfig(jitter_strength=0.5)).views
     assert [(v.brightness, v.saturation, v.hue) for v in halved] == [

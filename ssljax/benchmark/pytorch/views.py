@@ -28,8 +28,8 @@ def transform(
     """Return the transform from a PIL image to a normalised view, and whose it is.
 
     lightly's blur has a radius where torchvision's has a kernel of a tenth of the
-    image, and its crop is up to the whole image; a view that crops less is
-    torchvision's.
+    image, and its crop is up to the whole image and bilinear; a view that crops less or
+    is bicubic is torchvision's.
 
     Args:
         view: the distribution.
@@ -41,7 +41,8 @@ def transform(
         ImportError: if torchvision does not load.
     """
     lightly = lightly_module("transforms")
-    if lightly is not None and view.crop_scale[1] == 1.0:
+    lightly_crops = view.crop_scale[1] == 1.0 and view.interpolation == "bilinear"
+    if lightly is not None and lightly_crops:
         made = lightly.BYOLView2Transform(
             input_size=size,
             cj_prob=view.jitter,
@@ -73,7 +74,13 @@ def _torchvision(
     blur = T.GaussianBlur(blur_taps(size), view.blur_sigma)
     threshold = 256 * view.solarize_threshold
     steps = [
-        T.RandomResizedCrop(size, view.crop_scale, view.crop_ratio, antialias=True),
+        T.RandomResizedCrop(
+            size,
+            view.crop_scale,
+            view.crop_ratio,
+            interpolation=T.InterpolationMode[view.interpolation.upper()],
+            antialias=True,
+        ),
         T.RandomHorizontalFlip(view.flip),
         T.RandomApply([jitter], view.jitter) if view.jitter else None,
         T.RandomGrayscale(view.grayscale) if view.grayscale else None,
