@@ -96,60 +96,83 @@ def model_card(
             "",
             *usage(format, file, description),
             "",
-            "Images are cropped to the central square of "
-            f"{description.crop_fraction:g} of the shorter side, resized to "
-            f"{description.size} x {description.size} pixels (bilinear, antialiased), "
-            "divided by 255 and normalised per channel with the mean and deviation "
-            "above. `ssljax.json` has the same numbers.",
+            f"Images are cropped to a central square of {_share(description)}the "
+            f"shorter side, resized to {description.size} x {description.size} pixels "
+            "(bilinear, antialiased), divided by 255 and normalised per channel with "
+            "the mean and deviation above. `ssljax.json` has the same numbers.",
             "",
         ]
     )
 
 
 def usage(format: str, file: str, description: Description) -> list[str]:
-    """Return the lines of Markdown that show how to load the file."""
-    ours = "features = ssljax.load_encoder(DIR)(images)  # uint8 [N, H, W, C]"
-    arch = description.arch
-    module = [
-        "from ssljax.exports.load import description_of",
-        "from ssljax.exports.torch_module import build",
-        "model = build(description_of(DIR))",
+    """Return the lines of Markdown that show how to load the file.
+
+    They run in the folder of the export.
+    """
+    ours = [
+        "import ssljax",
+        'encode = ssljax.load_encoder(".")  # of uint8 [N, H, W, C]',
     ]
-    if arch in TORCHVISION and description.width == 1:
-        module = [f"model = torchvision.models.{arch}()", "model.fc = nn.Identity()"]
-        padding = description.stem_padding
-        channels = description.channels
-        if description.stem != "large" or channels != 3 or padding not in (None, 3):
-            size = (7, 2, 3) if description.stem == "large" else (3, 1, 1)
-            padding = size[2] if padding is None else padding
-            module.append(
-                f"model.conv1 = nn.Conv2d({channels}, 64, {size[0]}, {size[1]}, "
-                f"{padding}, bias=False)"
-            )
-        if description.stem == "small":
-            module.append("model.maxpool = nn.Identity()")
+    load = f'model.load_state_dict(safetensors.torch.load_file("{file}"))'
     lines = {
-        "flax": [ours],
+        "flax": ours,
         "safetensors": [
-            ours,
-            "# or in PyTorch:",
-            *module,
-            f'model.load_state_dict(safetensors.torch.load_file("{file}"))',
+            *ours,
+            "",
+            "# in PyTorch, images [N, C, H, W]:",
+            "import safetensors.torch",
+            *_module(description),
+            load,
         ],
-        "torch": [*module, f'model.load_state_dict(torch.load("{file}"))'],
+        "torch": [
+            "import torch",
+            *_module(description),
+            f'model.load_state_dict(torch.load("{file}"))',
+        ],
         "onnx": [
+            "import onnxruntime",
             f'session = onnxruntime.InferenceSession("{file}")',
-            '(features,) = session.run(["features"], {"images": images})  # NCHW',
+            "# images: float32 [N, C, H, W]",
+            '(features,) = session.run(["features"], {"images": images})',
         ],
-        "timm": ['model = timm.create_model("local-dir:DIR", pretrained=True)'],
+        "timm": [
+            "import timm",
+            'model = timm.create_model("local-dir:.", pretrained=True)',
+        ],
         "detectron2": [
             f"# MODEL.WEIGHTS: {file}   MODEL.RESNETS.STRIDE_IN_1X1: False",
-            f"# MODEL.RESNETS.DEPTH: {arch[6:]}   INPUT.FORMAT: RGB",
+            f"# MODEL.RESNETS.DEPTH: {description.arch[6:]}   INPUT.FORMAT: RGB",
             f"# MODEL.PIXEL_MEAN: {_scaled(description.mean)}",
             f"# MODEL.PIXEL_STD: {_scaled(description.std)}",
         ],
     }
     return ["```python", *lines[format], "```"]
+
+
+def _module(description: Description) -> list[str]:
+    """Return the lines that build the torch module."""
+    if description.arch not in TORCHVISION or description.width != 1:
+        return [
+            "from ssljax.exports.load import description_of",
+            "from ssljax.exports.torch_module import build",
+            'model = build(description_of("."))',
+        ]
+    lines = [
+        "import torchvision",
+        "from torch import nn",
+        f"model = torchvision.models.{description.arch}()",
+        "model.fc = nn.Identity()",
+    ]
+    large, channels = description.stem == "large", description.channels
+    kernel, stride, usual = (7, 2, 3) if large else (3, 1, 1)
+    padding = usual if description.stem_padding is None else description.stem_padding
+    if not large or channels != 3 or padding != usual:
+        sizes = f"{channels}, 64, {kernel}, {stride}, {padding}"
+        lines.append(f"model.conv1 = nn.Conv2d({sizes}, bias=False)")
+    if description.stem == "small":
+        lines.append("model.maxpool = nn.Identity()")
+    return lines
 
 
 def _facts(
@@ -205,3 +228,8 @@ def _results(origin: Origin) -> list[dict[str, Any]]:
 
 def _scaled(values: tuple[float, ...]) -> list[float]:
     return [round(255 * value, 3) for value in values]
+
+
+def _share(description: Description) -> str:
+    fraction = description.crop_fraction
+    return "" if fraction == 1 else f"{fraction:g} of "

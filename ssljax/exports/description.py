@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from ssljax.config.checks import ConfigError
 from ssljax.models import resnet
-from ssljax.models.resnet import ARCHS, STEMS, ResNet
+from ssljax.models.resnet import ResNet
 from ssljax.runs.encoder import Restored
 
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -61,7 +61,7 @@ class Description:
 
     def variables(self) -> Any:
         """Return the shapes of the encoder's variables, without computing any."""
-        return _shapes(self.encoder(), self.size, self.channels)
+        return _shapes(self)
 
     def as_object(self) -> dict[str, Any]:
         """Return the object for ``ssljax.json``."""
@@ -93,9 +93,13 @@ class Description:
         try:
             found |= {key: tuple(map(float, found[key])) for key in ("mean", "std")}
             description = cls(**found)
-            known = description.arch in ARCHS and description.stem in STEMS
-            if not known or description.size < 1 or 0 in (description.channels,):
-                raise ValueError(f"{description.arch}, stem {description.stem}")
+            channels = {len(description.mean), len(description.std)}
+            if len(channels) > 1 or not description.mean or min(description.std) <= 0:
+                raise ValueError(
+                    "mean and std need one number per channel, std above 0"
+                )
+            if description.size < 1:
+                raise ValueError(f"size is {description.size}")
             description.encoder()
         except (TypeError, ValueError) as error:
             raise ConfigError(
@@ -106,8 +110,9 @@ class Description:
 
 
 @functools.lru_cache(maxsize=4)  # tracing takes a second
-def _shapes(encoder: ResNet, size: int, channels: int) -> Any:
-    images = jnp.zeros((2, size, size, channels), jnp.float32)
+def _shapes(description: Description) -> Any:
+    size, encoder = description.size, description.encoder()
+    images = jnp.zeros((2, size, size, description.channels), jnp.float32)
     return jax.eval_shape(lambda: encoder.init(jax.random.key(0), images, train=True))
 
 

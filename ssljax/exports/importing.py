@@ -135,6 +135,8 @@ def _described(
         )
     if size < 1:
         raise ConfigError(f"--image-size is {size}; allowed: at least 1")
+    if arch not in ARCHS:
+        raise ConfigError(f"--arch is {arch!r}; allowed: {', '.join(ARCHS)}")
     value = {
         "arch": arch,
         "stem": choose_stem(size) if stem == "auto" else stem,
@@ -144,8 +146,6 @@ def _described(
         "mean": mean,
         "std": std,
     }
-    if arch not in ARCHS:
-        raise ConfigError(f"--arch is {arch!r}; allowed: {', '.join(ARCHS)}")
     return Description.from_object(value, "the command line")
 
 

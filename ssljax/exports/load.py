@@ -86,7 +86,8 @@ def read_export(folder: str | Path) -> tuple[Description, Any]:
         raise ConfigError(
             f"{path} cannot be read ({files.reason_of(error)}); export it again"
         ) from error
-    if record.get("files", {}).get(path.name) != sha256(content):
+    digests = record.get("files")
+    if not isinstance(digests, Mapping) or digests.get(path.name) != sha256(content):
         raise ConfigError(
             f"{path} differs from the digest in {RECORD}; download or export it again"
         )
@@ -101,7 +102,7 @@ def as_function(description: Description, variables: Any) -> Encode:
     network = description.encoder()
 
     @jax.jit
-    def compiled(variables: Any, images: jax.Array) -> jax.Array:
+    def compiled(variables: Any, images: jax.Array) -> Any:
         x = for_evaluation(images, size=description.size)
         x = normalize(x, description.mean, description.std)
         return network.apply(variables, x, train=False)

@@ -69,7 +69,7 @@ def to_torch(variables: Any, *, layout: str = "torchvision") -> Arrays:
     """
     found: Arrays = {}
     rename = LAYOUTS[layout]
-    for path, leaf in traverse_util.flatten_dict(variables).items():
+    for path, leaf in _leaves(variables).items():
         array = np.asarray(leaf)
         if path[-1] == "kernel":
             array = array.transpose(3, 2, 0, 1)
@@ -104,7 +104,7 @@ def from_torch(
     rename = LAYOUTS[layout]
     wanted = {
         rename(_name(path)): (path, leaf)
-        for path, leaf in traverse_util.flatten_dict(description.variables()).items()
+        for path, leaf in _leaves(description.variables()).items()
     }
     given = {name: x for name, x in arrays.items() if not name.endswith(_COUNTER)}
     missing = [name for name in wanted if name not in given]
@@ -145,7 +145,7 @@ def from_torch(
 def shapes_of(description: Description) -> dict[str, tuple[int, ...]]:
     """Return the shape of every array in torchvision's names and axes."""
     found = {}
-    for path, leaf in traverse_util.flatten_dict(description.variables()).items():
+    for path, leaf in _leaves(description.variables()).items():
         shape = leaf.shape
         if path[-1] == "kernel":
             shape = (shape[3], shape[2], shape[0], shape[1])
@@ -162,6 +162,10 @@ def shown(names: Iterable[str]) -> str:
     names = list(names)
     more = [f"and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
     return ", ".join([*names[:_SHOWN], *more])
+
+
+def _leaves(tree: Any) -> dict[tuple[str, ...], Any]:
+    return traverse_util.flatten_dict(tree)  # pyright: ignore[reportReturnType]
 
 
 def _name(path: tuple[str, ...]) -> str:

@@ -91,6 +91,21 @@ def test_an_export_gives_the_features_of_its_run(run, tmp_path, name):
         ssljax.load_encoder(folder)(images / 255)
 
 
+def test_a_run_in_bfloat16_is_exported_and_checked_in_float32(tmp_path):
+    run = old_run(tmp_path)
+    text = (run / "config.json").read_text()
+    assert '"dtype": "float32"' in text
+    (run / "config.json").write_text(text.replace("float32", "bfloat16"))
+    folder = ssljax.export(run, format="flax", out=tmp_path / "out")
+    assert (
+        json.loads((folder / "ssljax.json").read_text())["checked"]["difference"] == 0
+    )
+    images, _ = generated(12, 3)
+    exact, rounded = ssljax.load_encoder(folder)(images), of_run(run)(images)
+    difference = np.abs(np.asarray(exact) - np.asarray(rounded)).max()
+    assert 1e-4 < difference / np.abs(exact).max() < 0.05
+
+
 def test_the_card_is_read_as_hugging_face_does(run, tmp_path):
     folder = ssljax.export(run, format="flax", out=tmp_path, license="apache-2.0")
     text = (folder / "README.md").read_text()

@@ -141,6 +141,7 @@ def test_an_imported_run_has_the_weights_of_the_file(imported, safetensors_file)
     assert launch.command[:2] == ("ssljax", "import")
 
 
+@pytest.mark.slow
 def test_an_imported_run_is_evaluated_and_exported(imported, tmp_path):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)

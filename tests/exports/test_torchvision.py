@@ -12,8 +12,10 @@ import pytest
 from encoders import described, drawn, images_for
 
 from ssljax.exports import formats, onnx_graph, torch_module
+from ssljax.exports.card import usage
 from ssljax.exports.comparison import TOLERANCE, our_features
 from ssljax.exports.exporting import timm_config
+from ssljax.exports.folder import sha256
 from ssljax.exports.names import from_torch, to_torch
 
 pytestmark = pytest.mark.slow
@@ -80,6 +82,42 @@ def test_features_in_torchvision(torchvision, arch, stem, size):
     assert jax.tree.structure(back) == jax.tree.structure(variables)
     jax.tree.map(np.testing.assert_array_equal, back, variables)
     assert to_torch(back).keys() == state.keys()
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        described("resnet18", "small", 32, stem_padding=2),
+        described("resnet18", "medium", 64),
+        described("resnet18", "large", 64, channels=1),
+        described("resnet18", "large", 64),
+        described("resnet_tiny", "small", 32, width=0.5),
+    ],
+    ids=["small, padded", "medium", "grey", "large", "tiny, narrow"],
+)
+@pytest.mark.parametrize("name", ["torch", "safetensors"])
+def test_the_lines_of_the_card_load_the_file(
+    torchvision, tmp_path, monkeypatch, description, name
+):
+    import torch  # pyright: ignore[reportMissingImports]
+
+    pytest.importorskip("safetensors")
+    variables, chosen = drawn(description), formats.get(name)
+    content = chosen.write(description, variables)
+    record = {"format": name, "encoder": description.as_object()}
+    record["files"] = {chosen.file: sha256(content)}
+    (tmp_path / chosen.file).write_bytes(content)
+    (tmp_path / "ssljax.json").write_text(formats.json.dumps(record))
+    monkeypatch.chdir(tmp_path)
+    _, *lines, _ = usage(name, chosen.file, description)
+    names: dict = {}
+    exec("\n".join(lines), names)
+
+    def run(images):
+        with torch.no_grad():
+            return names["model"].eval()(torch.from_numpy(images)).numpy()
+
+    assert ours_and_difference(description, variables, run) <= TOLERANCE
 
 
 @pytest.mark.parametrize(("arch", "size"), [("resnet18", 96), ("resnet50", 224)])

@@ -66,6 +66,7 @@ def test_encoder_and_target_begin_as_that_encoder_and_heads_as_drawn(before):
     assert not np.array_equal(kernel, drawn.params["encoder"]["conv1"]["kernel"])
 
 
+@pytest.mark.slow
 def test_a_run_starts_there_and_resumes_without_it(tmp_path):
     before, folder = old_run(tmp_path), tmp_path / "new"
     config = config_from(before)
