@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from ssljax import models as models
     from ssljax import recipes as recipes
     from ssljax.config import Config as Config
+    from ssljax.exports.exporting import export as export
+    from ssljax.exports.importing import import_weights as import_weights
+    from ssljax.exports.load import load_encoder as load_encoder
     from ssljax.reports.comparison_page import compare as compare
     from ssljax.reports.report import report as report
-    from ssljax.runs.encoder import load_encoder as load_encoder
     from ssljax.runs.evaluate import evaluate as evaluate
     from ssljax.runs.pretrain import pretrain as pretrain
     from ssljax.runs.replay import replay as replay
@@ -27,7 +29,9 @@ _LAZY = {
     "Config": "ssljax.config",
     "compare": "ssljax.reports.comparison_page",
     "evaluate": "ssljax.runs.evaluate",
-    "load_encoder": "ssljax.runs.encoder",
+    "export": "ssljax.exports.exporting",
+    "import_weights": "ssljax.exports.importing",
+    "load_encoder": "ssljax.exports.load",
     "pretrain": "ssljax.runs.pretrain",
     "replay": "ssljax.runs.replay",
     "report": "ssljax.reports.report",
@@ -52,6 +56,8 @@ __all__ = [
     "data",
     "evaluate",
     "evaluation",
+    "export",
+    "import_weights",
     "load_encoder",
     "losses",
     "methods",

@@ -47,6 +47,8 @@ def test_settings_that_the_pages_name_exist():
     commands |= {"against", "json", "profile", "steps", "threads"}
     commands |= {"checkpoint", "data", "examples", "test_examples"}
     commands |= {"only", "seeds", "set"}
+    commands |= {"format", "license", "push"}  # export; and import:
+    commands |= {"arch", "drop", "image_size", "mean", "prefix", "std", "stem"}
     options = {option for method in METHODS.values() for option in method.options}
     options.add("decorrelation_weight")  # of the page's own method
     known = flatten(Config()).keys() | commands

@@ -45,6 +45,7 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
         "report",
         "compare",
         "sweep",
+        "export",
         "bench",
         "theory",
         "data",
@@ -53,12 +54,16 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
         "replay",
     )
 }
+# A module cannot be named `import`.
+COMMANDS["import"] = _command("import_weights")
 
 _USAGE = """usage: ssljax COMMAND ...
 
   pretrain RECIPE --workdir DIR [--KEY VALUE ...] [--dry-run] [--smoke]
   evaluate DIR [--protocol knn knn_euclidean linear spectrum]
   report DIR
+  export DIR [--format torch|safetensors|onnx|flax|timm|detectron2] [--out DIR]
+  import FILE --workdir DIR [--arch NAME] [--KEY VALUE ...]
   compare DIR [DIR ...] [--out DIR]
   sweep RECIPE --workdir DIR [--set KEY=VALUE,VALUE ...] [--seeds N] [--KEY VALUE ...]
   bench RECIPE [--KEY VALUE ...] [--against torch] [--profile DIR] [--json FILE]

@@ -166,9 +166,14 @@ class ModelConfig:
     """Initialise the last BatchNorm scale of every residual block to zero."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; parameters, statistics and losses stay float32."""
+    init_from: str | None = None
+    """Run folder to take the encoder's first weights from; `ssljax import` makes one of
+    a foreign checkpoint."""
 
     def __post_init__(self):
         check_types(self, "model")
+        if self.init_from is not None:
+            object.__setattr__(self, "init_from", absolute(self.init_from))
         positive(self, "model", "width")
         within(self, "model", 0, 100, "width")
         within(self, "model", 0, 8, "stem_padding")

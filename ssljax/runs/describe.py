@@ -59,6 +59,8 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
         ("memory estimate", f"{memory / 2**20:,.0f} MiB {_on(count)}"),
         ("images", "on the device" if resident else "streamed from disk"),
     ]
+    if config.model.init_from is not None:
+        rows.append(("first weights", f"encoder of {config.model.init_from}"))
     if config.devices.engine != "jit":
         rows.append(("engine", config.devices.engine))
     if skipped:

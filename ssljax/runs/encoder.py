@@ -114,12 +114,22 @@ def as_function(restored: Restored) -> Encode:
     setup, state = restored.setup, restored.state
     compiled = jax.jit(lambda params, stats, x: encode(params, stats, x, setup=setup))
 
+    return of_images(lambda x: compiled(state.params, state.batch_stats, x))
+
+
+def of_images(compute: Callable[[jax.Array], jax.Array]) -> Encode:
+    """Return a function of uint8 images that refuses all others.
+
+    Args:
+        compute: takes ``[N, H, W, C]`` uint8.
+    """
+
     def run(images: np.ndarray | jax.Array) -> jax.Array:
         images = jnp.asarray(images)
         if images.dtype != jnp.uint8 or images.ndim != 4:
             raise ValueError(
                 f"images are {images.dtype} {images.shape}; allowed: uint8 [N, H, W, C]"
             )
-        return compiled(state.params, state.batch_stats, images)
+        return compute(images)
 
     return run

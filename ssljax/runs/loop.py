@@ -14,6 +14,7 @@ from ssljax.runs.checkpoint import Checkpoints
 from ssljax.runs.failed_step import save_failure
 from ssljax.runs.feed import Feed
 from ssljax.runs.folder import RunFolder
+from ssljax.runs.initial import start_from
 from ssljax.runs.monitor import Monitor
 from ssljax.runs.preemption import Preempted, Preemption
 from ssljax.runs.progress import Progress
@@ -169,7 +170,7 @@ class Session:
     ) -> tuple[TrainState, int]:
         found = self.checkpoints.restore_latest(wanted)
         if found is None:
-            return create(), 0
+            return start_from(create(), self.setup), 0
         state, meta, notes = found
         for note in notes:
             print(note)

@@ -13,6 +13,7 @@ from ssljax.data.script import check_script
 from ssljax.runs import errors, processes
 from ssljax.runs.describe import describe
 from ssljax.runs.folder import RunFolder
+from ssljax.runs.initial import check_initial
 from ssljax.runs.loop import Run, Session, TrainingFailed
 from ssljax.runs.preemption import Preempted, Preemption
 from ssljax.runs.programs import keep_programs
@@ -86,6 +87,7 @@ def pretrain(
         batch_size=config.batch_size,
         microbatch=config.devices.microbatch,
     )
+    check_initial(config, folder)
     check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
     words = list(command or sys.argv)
     processes.on_first(lambda: _claim(folder, setup, source, words))

@@ -188,6 +188,7 @@ print(*names)
 """
     names = run_python("-c", program).split()
     assert {"pretrain", "evaluate", "report", "replay", "load_encoder"} <= set(names)
+    assert {"export", "import_weights"} <= set(names)
     assert {"Config", "losses", "analytic", "data", "recipes"} <= set(names)
     assert names == sorted(names) and not any(n.startswith("_L") for n in names)
 
@@ -195,7 +196,8 @@ print(*names)
 @pytest.mark.parametrize("name", ssljax.__all__)
 def test_every_public_name_leads_somewhere(name):
     value = getattr(ssljax, name)
-    if name in ("pretrain", "evaluate", "report", "replay", "load_encoder"):
+    functions = ("pretrain", "evaluate", "report", "replay", "load_encoder", "export")
+    if name in functions:
         assert callable(value) and value.__name__ == name
 
 

@@ -21,7 +21,7 @@ PACKAGE = "ssljax"
 FLOORS = (
     ("commands",),
     ("recipes",),
-    ("reports", "benchmark"),
+    ("reports", "benchmark", "exports"),
     ("runs",),
     ("training",),
     ("methods",),
