@@ -238,6 +238,7 @@ def test_a_planted_fault_of_a_reading_is_refused(name, fault, monkeypatch):
         compared(name, description)
 
 
+@pytest.mark.slow
 def test_padding_on_one_side_would_be_found(monkeypatch):
     """As of "SAME" for stride 2, in our own network."""
     pytest.importorskip("safetensors")

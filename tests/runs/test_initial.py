@@ -51,6 +51,7 @@ def same(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+@pytest.mark.slow
 def test_encoder_and_target_begin_as_that_encoder_and_heads_as_drawn(before):
     setup = prepare(config_from(before), source())
     drawn = creator(setup)()
