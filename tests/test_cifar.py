@@ -40,5 +40,7 @@ def check_against_scikit_learn(folder):
             train, test, k, classes
         )
         assert differ == ties <= 5, k
-    found = evaluation_reference.compare_probes(train, test, classes)
+    # Of 1,500 images: scikit-learn takes minutes for a weak penalty.
+    part = evaluation_reference.Set(train.x[:1500], train.y[:1500])
+    found = evaluation_reference.compare_probes(part, test, classes)
     assert abs(found["ssljax %"] - found["scikit-learn %"]) <= 0.3
