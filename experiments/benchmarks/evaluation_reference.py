@@ -38,8 +38,8 @@ def sets_of(workdir: str) -> tuple[Set, Set, int]:
     encode = as_function(run)
     train, test = evaluation_images(run, None, None)
     assert train.num_classes is not None, "the images have labels"
-    sets = (Set(features(encode, s), labels(s)) for s in (train, test))
-    return *sets, train.num_classes
+    bank, queries = (Set(features(encode, s), labels(s)) for s in (train, test))
+    return bank, queries, train.num_classes
 
 
 def compare_neighbours(
