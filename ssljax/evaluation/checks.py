@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ssljax.evaluation.rows import blocks
+from ssljax.evaluation.rows import in_blocks
 
 
 def check_labelled(
@@ -40,8 +40,7 @@ def check_features(features: np.ndarray, name: str) -> None:
             f"{name} features must be [N, F] with N > 0, got shape {np.shape(features)}"
         )
     bad = sum(
-        int((~np.isfinite(features[rows]).all(axis=1)).sum())
-        for rows in blocks(len(features))
+        int((~np.isfinite(part).all(axis=1)).sum()) for _, part in in_blocks(features)
     )
     if bad:
         raise ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from ssljax.evaluation.checks import check_labelled
 from ssljax.evaluation.logistic import LogisticFit, fit_logistic, held_out, predict
-from ssljax.evaluation.rows import blocks, over_devices
+from ssljax.evaluation.rows import in_blocks, over_devices
 
 L2_GRID = (1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 """Penalties to try, on standardised features; scikit-learn's C is ``1 / (l2 N)``."""
@@ -152,10 +152,9 @@ def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nda
     array([[0., 0.]], dtype=float32)
     """
     # Summed in float64, because a float32 mean of 50,000 rows loses digits.
-    parts = blocks(len(train))
-    sums = [train[rows].sum(axis=0, dtype=np.float64) for rows in parts]
+    sums = [part.sum(axis=0, dtype=np.float64) for _, part in in_blocks(train)]
     mean = np.sum(sums, axis=0) / len(train)
-    squares = [((train[rows] - mean) ** 2).sum(axis=0) for rows in parts]
+    squares = [((part - mean) ** 2).sum(axis=0) for _, part in in_blocks(train)]
     deviation = np.sqrt(np.sum(squares, axis=0) / len(train))
     # Relative to the mean, because a constant has a rounding error in proportion to it.
     varies = deviation > 1e-6 * np.abs(mean)
@@ -164,8 +163,8 @@ def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nda
 
     def scaled(x: np.ndarray) -> np.ndarray:
         result = np.empty(np.shape(x), np.float32)
-        for rows in blocks(len(x)):
-            result[rows] = (np.asarray(x[rows], np.float32) - mean) * scale
+        for rows, part in in_blocks(x):
+            result[rows] = (np.asarray(part, np.float32) - mean) * scale
         return result
 
     return scaled(train), scaled(test)

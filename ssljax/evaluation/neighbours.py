@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ssljax.evaluation.rows import SMALL, filled, mesh_of
+from ssljax.evaluation.rows import SMALL, filled, give_back, in_blocks, mesh_of
 
 Metric = Literal["cosine", "euclidean"]
 BLOCK = 65_536
@@ -152,7 +152,8 @@ def nearest(
     # Distances do not change, and their rounding errors become smaller.
     centre = None
     if metric == "euclidean":
-        centre = np.asarray(bank.mean(axis=0, dtype=np.float64), np.float32)[None]
+        sums = [part.sum(axis=0, dtype=np.float64) for _, part in in_blocks(bank)]
+        centre = (np.sum(sums, axis=0) / len(bank)).astype(np.float32)[None]
     of_queries, of_bank = NamedSharding(mesh, P("rows")), NamedSharding(mesh, P())
     block = min(block, max(1, _BYTES // (4 * bank.shape[1])))
     # Blocks of one size, because every other size compiles again.
@@ -165,6 +166,7 @@ def nearest(
         rows = bank[first : first + block]
         part = jax.device_put(filled(_centred(rows, centre), block), of_bank)
         part = unit_rows(part) if metric == "cosine" else part
+        give_back(bank)
         for start in range(0, len(queries), query_batch):
             some = slice(start, start + query_batch)
             batch = (_centred(queries[some], centre), similar[some], index[some])

@@ -1,6 +1,7 @@
 """Spread the rows of a large array over the devices of this process."""
 
-from collections.abc import Sequence
+import mmap
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -72,6 +73,35 @@ def filled(rows: np.ndarray, size: int) -> np.ndarray:
     if len(rows) == size:
         return rows
     return np.pad(rows, [(0, size - len(rows))] + [(0, 0)] * (rows.ndim - 1))
+
+
+def in_blocks(x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield blocks of rows with their places, each forgotten before the next.
+
+    Args:
+        x: features ``[N, F]`` in memory or mapped from a file.
+
+    >>> [(rows.start, rows.stop) for rows, _ in in_blocks(np.zeros((20_000, 1)))]
+    [(0, 16384), (16384, 20000)]
+    """
+    for rows in blocks(len(x)):
+        yield rows, x[rows]
+        give_back(x)
+
+
+def give_back(x: np.ndarray) -> None:
+    """Let the system forget what it has read of a mapped file; it reads it again.
+
+    Otherwise all of the file counts as memory of this process until it is short of it.
+    """
+    found: Any = x
+    while isinstance(found, np.ndarray):
+        # Of a file opened for writing, changes could be lost.
+        if isinstance(found, np.memmap) and found.mode != "r":
+            return
+        found = found.base
+    if isinstance(found, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        found.madvise(mmap.MADV_DONTNEED)
 
 
 def blocks(count: int) -> list[slice]:

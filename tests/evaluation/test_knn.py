@@ -1,5 +1,7 @@
 """Weighted kNN against the protocol in loops; ties, limits and refusals."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +13,11 @@ from ssljax.evaluation import (
     knn_predict,
     neighbour_votes,
     neighbours,
+    rows,
 )
 from ssljax.evaluation.neighbours import nearest, unit_rows
+
+STATUS = Path("/proc/self/status")
 
 
 def clusters(n, d=8, classes=4, seed=0, noise=1.0):
@@ -242,3 +247,32 @@ def test_devices_that_share_the_queries_find_the_same(monkeypatch):
     shared = nearest(bank, queries, k=5, query_batch=16, block=128)
     np.testing.assert_array_equal(alone[1], shared[1])
     np.testing.assert_allclose(alone[0], shared[0], atol=1e-6)
+
+
+def test_a_mapped_file_is_given_back_and_read_again(tmp_path):
+    bank, labels = clusters(90)
+    np.save(tmp_path / "bank.npy", bank)
+    mapped = np.load(tmp_path / "bank.npy", mmap_mode="r")
+    for metric in ("cosine", "euclidean"):
+        options = dict(ks=(1, 5), metric=metric, num_classes=4)
+        found = knn_accuracy(mapped, labels, mapped[:40], labels[:40], **options)
+        assert found == knn_accuracy(bank, labels, bank[:40], labels[:40], **options)
+    # What is written and not yet on disk stays.
+    copied = np.load(tmp_path / "bank.npy", mmap_mode="c")
+    copied[3] = 7.0
+    rows.give_back(copied[:10])
+    assert (copied[3] == 7.0).all()
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="the system does not list memory")
+def test_what_is_given_back_is_no_memory_of_the_process(tmp_path):
+    def mapped_mebibytes():
+        return int(STATUS.read_text().split("RssFile:")[1].split()[0]) / 2**10
+
+    np.save(tmp_path / "large.npy", np.ones((2**16, 256), np.float32))
+    before = mapped_mebibytes()
+    large = np.load(tmp_path / "large.npy", mmap_mode="r")
+    assert np.asarray(large).sum(dtype=np.float64) == large.size
+    assert mapped_mebibytes() > before + 50
+    rows.give_back(np.asarray(large)[1000:])
+    assert mapped_mebibytes() < before + 10
