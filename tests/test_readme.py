@@ -124,6 +124,7 @@ def test_without_the_data_set_a_command_is_one_line(empty, no_data, capfd):
     assert sorted(empty.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_with_the_data_set_a_dry_run_works_as_it_stands(empty, capfd):
     from ssljax.data.catalogue import catalogue
 

@@ -84,6 +84,7 @@ def test_second_derivatives_go_through_a_rate_of_zero():
     np.testing.assert_allclose(found, numeric, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("function", [curves.mean_decay, curves.mean_growth])
 def test_means_and_their_slopes_have_no_seam(function):

@@ -256,7 +256,10 @@ def test_arrays_of_size_zero(shape):
         (["pretrain", SHAPES, "--model.stem", "smal"], "did you mean 'small'?"),
         (["pretrain", "folder", "--data.path", __file__, "--dry-run"], "is a file"),
         (["evaluate", "nowhere"], "nowhere holds no run"),
-        (["evaluate", "nowhere", "--protocol", "svm"], "'knn', 'linear', 'spectrum'"),
+        (
+            ["evaluate", "nowhere", "--protocol", "svm"],
+            "'knn', 'knn_euclidean', 'linear', 'spectrum'",
+        ),
         (["evaluate", "nowhere", "--protocl", "knn"], "did you mean '--protocol'?"),
         (["report", "nowhere"], "nowhere holds no run"),
         (["replay", "nowhere"], "nowhere holds no run"),

@@ -173,6 +173,7 @@ def test_a_file_of_an_old_name_is_still_a_file(answered):
     assert "data.name = 'shapes'" in answered("pretrain", file, "--dry-run", *SMALL)
 
 
+@pytest.mark.slow
 def test_a_file_may_have_its_own_smoke(answered):
     Path("mine.py").write_text(
         "from ssljax.config import *\n\n\n"

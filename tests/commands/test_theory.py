@@ -204,6 +204,7 @@ def test_items_and_figures_in_other_processes(monkeypatch, tmp_path):
     assert drawn.error is None and (tmp_path / "out" / drawn.figures[0]).exists()
 
 
+@pytest.mark.slow
 def test_the_fingerprint_prints_its_table_and_draws(asked, monkeypatch):
 
     found = measure.fingerprints(["linearized_barlow_twins", "dcl"])

@@ -246,6 +246,7 @@ def test_boxes_are_of_the_upright_image(orientation):
             assert np.abs(view.astype(int) - expected).max() <= 8
 
 
+@pytest.mark.slow
 def test_the_device_does_the_rest_to_crops_as_to_images():
     images = jnp.asarray(np.stack([noise(32, 32, seed) for seed in range(6)]))
     # The whole image, so that the crop on the device changes nothing.

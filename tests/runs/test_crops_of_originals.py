@@ -78,6 +78,7 @@ def test_a_stopped_run_resumes_to_the_same_losses(config, whole, tmp_path, monke
     assert losses(tmp_path / "run") == losses(whole)
 
 
+@pytest.mark.slow
 def test_crops_of_stored_images_give_other_losses(config, whole, tmp_path):
     stored = replace(config, data=replace(config.data, crop="stored"))
     pretrain(stored, tmp_path / "run", quiet=True)

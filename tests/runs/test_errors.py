@@ -322,7 +322,7 @@ def spoil(state):
     return state.replace(params=nan(state.params))
 
 
-@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("full", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_loss_that_becomes_nan(full, run, whole, capfd, monkeypatch):
     with monkeypatch.context() as patch:
         meets(patch, 7, spoil)

@@ -103,6 +103,7 @@ def test_another_network_is_refused_before_anything_is_written(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_another_stem_or_no_checkpoint_is_refused(before, tmp_path):
     setup = prepare(config_from(before, stem="medium"), source())
     with pytest.raises(ConfigError, match="whose stem is 'small', not 'medium'"):

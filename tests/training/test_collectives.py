@@ -16,6 +16,7 @@ from ssljax.training.state import init_state
 PAGE = (DOCS / "pods.md").read_text()
 STATED_FOR = re.findall(r"small network.*?JAX ([\d.]+\d)", PAGE, re.S)[0]
 METHODS = ("simclr", "byol", "barlow_twins", "vicreg")
+QUICK = ("simclr", "byol")
 NONE = Total(0, 0)
 
 
@@ -47,7 +48,13 @@ def stated(name):
     }
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in METHODS
+    ],
+)
 def test_a_step_communicates_what_the_page_states(name):
     found, expected = communicated(name, 8), stated(name)
     if jax.__version__ == STATED_FOR:

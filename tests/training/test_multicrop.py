@@ -135,6 +135,7 @@ def test_every_pair_of_views_counts_in_a_pairwise_loss():
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_targets_come_from_the_largest_views_only():
     _, loss, _, outputs, _, _ = outputs_of("byol")
     p, t = outputs.predictions, outputs.targets
@@ -195,6 +196,7 @@ def test_the_students_never_see_the_teachers_view():
     assert not all(jax.tree.leaves(target))
 
 
+@pytest.mark.slow
 def test_a_joint_forward_pass_joins_the_views_of_one_size():
     state, _, _, outputs, _, views = outputs_of("simclr")
     setup = setup_of("simclr")

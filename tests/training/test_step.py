@@ -82,7 +82,13 @@ def check_agreement(name, counts):
 
 
 # test_engines.py compares every method, by its loss on embeddings.
-@pytest.mark.parametrize("name", WIRINGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == "byol" else pytest.mark.slow)
+        for name in WIRINGS
+    ],
+)
 def test_one_and_eight_devices_agree_on_loss_and_every_gradient(name):
     check_agreement(name, (8,))
 
