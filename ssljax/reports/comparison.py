@@ -1,8 +1,6 @@
 """Compare runs: mean and standard deviation over seeds, for every protocol."""
 
 import csv
-import html
-import importlib
 import io
 import statistics
 from collections.abc import Iterator, Sequence
@@ -10,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ssljax.config.checks import ConfigError
+from ssljax.evaluation.records_table import as_frame, as_html
 from ssljax.reports.compared_runs import ComparedRun, Group, group_runs, read_runs
 
 ONLINE = {"probe_accuracy": "online probe", "knn_accuracy": "kNN monitor"}
@@ -99,18 +97,12 @@ class Comparison:
         ]
 
     def frame(self) -> Any:
-        """Return the records as a data frame.
+        """Return the records as a pandas data frame.
 
         Raises:
-            ConfigError: if pandas, which nothing else here needs, is not installed.
+            ImportError: if pandas is not installed.
         """
-        try:
-            pandas = importlib.import_module("pandas")
-        except ImportError:
-            raise ConfigError(
-                "a data frame needs pandas; run pip install pandas, or use .records"
-            ) from None
-        return pandas.DataFrame(self.records)
+        return as_frame(self.records)
 
     @property
     def table(self) -> list[list[str]]:
@@ -189,14 +181,8 @@ class Comparison:
         return file.getvalue()
 
     def _repr_html_(self) -> str:
-        rows = iter(self.table)
-        return (
-            "<table><thead>"
-            + _html_row(next(rows), "th")
-            + "</thead><tbody>"
-            + "".join(_html_row(row, "td") for row in rows)
-            + "</tbody></table>"
-        )
+        head, *rows = self.table
+        return as_html(head, rows)
 
     def _row(self, group: Group) -> Iterator[str]:
         for column in self.columns:
@@ -293,8 +279,3 @@ def _pipes(rows: Sequence[Sequence[str]]) -> list[str]:
 
     head, *body = rows
     return [line(head), "|" + "---|" * len(head), *map(line, body)]
-
-
-def _html_row(cells: Sequence[str], tag: str) -> str:
-    inner = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
-    return f"<tr>{inner}</tr>"

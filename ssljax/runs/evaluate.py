@@ -2,6 +2,7 @@
 
 import datetime
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from ssljax.data import Source
 from ssljax.data.subsets import rows_of
 from ssljax.evaluation import evaluate_features, extract, format_table
 from ssljax.evaluation.features import Extracted
+from ssljax.evaluation.records_table import Table
+from ssljax.evaluation.table import PROTOCOLS
 from ssljax.runs.encoder import Encode, Restored, restore
 from ssljax.runs.features import embed, encoder_on_devices, key_of
 from ssljax.runs.folder import RunFolder
@@ -24,19 +27,19 @@ from ssljax.runs.setup import load_split
 def evaluate(
     workdir: str | Path,
     *,
-    protocols: tuple[str, ...] = ("knn", "linear"),
+    protocols: Sequence[str] = ("knn", "linear"),
     train: Source | None = None,
     test: Source | None = None,
     checkpoint: int | None = None,
     data: str | None = None,
     examples: int | None = None,
     test_examples: int | None = None,
-) -> str:
+) -> Table:
     """Evaluate the frozen encoder on un-augmented images and record the table.
 
     Args:
         workdir: folder of a run.
-        protocols: of ``knn``, ``linear`` and ``spectrum``.
+        protocols: of ``knn``, ``knn_euclidean``, ``linear`` and ``spectrum``.
         train: labelled images that classifiers are fitted on; None loads the config's.
         test: held-out images; None loads the config's.
         checkpoint: step of the checkpoint; None takes the newest.
@@ -45,7 +48,8 @@ def evaluate(
         test_examples: test on this many images, drawn at random.
 
     Returns:
-        The table as text; ``evaluation.json`` has the same rows, or
+        The table: text that a notebook shows as HTML, with ``records`` and, where
+        pandas is installed, ``frame()``. ``evaluation.json`` has the same rows, or
         ``evaluation-WHAT.json`` for another checkpoint, data set or number of images.
         The baselines are the same network before its first step, raw pixels, and a
         constant answer: the most frequent training class. Features of images that are
@@ -56,7 +60,7 @@ def evaluate(
             written. A table that could not be saved is printed first.
     """
     if not protocols:
-        raise ConfigError("--protocol names none; allowed: knn, linear, spectrum")
+        raise ConfigError(f"--protocol names none; allowed: {', '.join(PROTOCOLS)}")
     folder = RunFolder(workdir)
     keep_programs(folder.load_config().devices.compilation_cache)
     variant = _variant(checkpoint, data, examples, test_examples)
@@ -112,7 +116,7 @@ def evaluate(
     except ConfigError:
         print(table)
         raise
-    return table
+    return Table.of(table, [row.as_object() for row in new.rows])
 
 
 def _variant(

@@ -14,7 +14,6 @@ from written_run import write_run
 import ssljax
 from ssljax.commands.main import main
 from ssljax.config import Config, DataConfig, LogConfig, MethodConfig, OptimizerConfig
-from ssljax.config.checks import ConfigError
 from ssljax.reports.compared_runs import group_runs, read_runs
 from ssljax.reports.comparison import compare_runs
 from ssljax.reports.comparison_figures import curves, spectra
@@ -199,7 +198,7 @@ def test_what_cannot_be_compared_is_one_line(words, message, six, tmp_path, caps
 
 def test_a_data_frame_needs_pandas(six, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ConfigError, match="needs pandas; run pip install pandas"):
+    with pytest.raises(ImportError, match="needs pandas; run pip install pandas"):
         compare_runs(six).frame()
     made = []
     fake = type(sys)("pandas")
