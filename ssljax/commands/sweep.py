@@ -203,7 +203,7 @@ def _is_done(member: Member, protocols: Sequence[str]) -> bool:
     folder = RunFolder(member.folder)
     last = next(reversed(folder.load_metrics([])), {})
     kept = folder.load_evaluation([])
-    done = {(row.protocol or "").partition(" ")[0] for row in kept.rows}
+    done = {row.kind for row in kept.rows}
     return (
         last.get("epoch", 0) > member.config.epochs - 1e-6
         and kept.step == last.get("step")

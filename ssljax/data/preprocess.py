@@ -33,7 +33,7 @@ def for_evaluation(
     """
     check_images(images, size)
     if crop_fraction is None:
-        crop_fraction = 0.875 if size > 96 else 1.0
+        crop_fraction = default_crop_fraction(size)
     if not 0 < crop_fraction <= 1:
         raise ValueError(f"crop_fraction must be in (0, 1], got {crop_fraction}")
     batch, height, width, _ = images.shape
@@ -45,6 +45,15 @@ def for_evaluation(
     )
     boxes = jnp.broadcast_to(box[None], (batch, 4))
     return jnp.moveaxis(crop_and_resize(images, boxes, size=size), 0, -1)
+
+
+def default_crop_fraction(size: int) -> float:
+    """Return side of the evaluation's crop over the shorter side of the image.
+
+    >>> default_crop_fraction(224), default_crop_fraction(96)
+    (0.875, 1.0)
+    """
+    return 0.875 if size > 96 else 1.0
 
 
 def normalize(

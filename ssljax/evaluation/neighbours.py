@@ -34,8 +34,8 @@ def neighbour_votes(
     Neighbours are the rows with the largest cosine. Neighbour i votes for its class
     with weight ``exp(cosine_i / temperature)``. Equal cosines are taken in bank order,
     equal votes go to the lower class, and the sums have a fixed order, so that results
-    are reproducible bit by bit. It is jitted and compiles once per shape, so that the
-    training loop can call it with features that stay on the device.
+    are reproducible bit by bit. It is jitted and compiles once per shape, for features
+    that stay on the device.
 
     Args:
         bank: features of labelled images, ``[N, F]``.

@@ -1,6 +1,5 @@
 """Write an export's model card: README.md as Hugging Face reads it."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 from ssljax.config.serialize import to_json
 from ssljax.exports.comparison import Check
 from ssljax.exports.description import TORCHVISION, Description
+from ssljax.exports.folder import sha256
 from ssljax.runs.encoder import Restored
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.records import EvaluationRow
@@ -51,7 +51,7 @@ def origin_of(run: Restored, folder: RunFolder) -> Origin:
         method=run.config.method.name,
         data=run.data.name or run.config.data.name,
         step=run.step,
-        config_digest=hashlib.sha256(to_json(run.config).encode()).hexdigest(),
+        config_digest=sha256(to_json(run.config).encode()),
         commit=first.commit if first else None,
         imported=first.extra.get("imported") if first else None,
         results=results if evaluation.step == run.step else (),

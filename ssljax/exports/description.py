@@ -10,14 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.config.checks import ConfigError
+from ssljax.data.preprocess import default_crop_fraction
 from ssljax.models import resnet
 from ssljax.models.resnet import ResNet
 from ssljax.runs.encoder import Restored
 
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 """Architectures that torchvision, timm and Detectron2 have as well."""
-SMALL_VIEW = 96
-"""Up to this size the evaluation's crop is the whole image, above it 7/8 of it."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Description:
     @property
     def crop_fraction(self) -> float:
         """Side of the evaluation's crop over the shorter side of the image."""
-        return 0.875 if self.size > SMALL_VIEW else 1.0
+        return default_crop_fraction(self.size)
 
     def encoder(self) -> ResNet:
         """Return the encoder, computing in float32."""

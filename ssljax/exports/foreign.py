@@ -139,8 +139,8 @@ def find_resnet(
             beside[name] = part if name.startswith(prefix) else _first(name)
     if not mine:
         raise ConfigError(
-            f"{where} holds no array whose name begins with {prefix!r} and goes on as "
-            f"torchvision's ResNets do; it has {shown(arrays)}"
+            f"{where} holds no array of a torchvision ResNet whose name begins with "
+            f"{prefix!r}; it has {shown(arrays)}"
         )
     allowed = {*HEADS, *(name.rstrip(".") for name in drop)}
     # Where one network was chosen by its prefix, the others are left out.

@@ -25,6 +25,11 @@ class Column(NamedTuple):
     test_examples: int | None
 
     @property
+    def online(self) -> bool:
+        """Whether training logged it, and no evaluation measured it."""
+        return self.test_examples is None
+
+    @property
     def heading(self) -> str:
         """The protocol without its settings: ``knn k=5``."""
         return self.protocol.partition(" (")[0]
@@ -32,7 +37,7 @@ class Column(NamedTuple):
     @property
     def label(self) -> str:
         """The protocol with all that tells what its number means."""
-        if self.test_examples is None:
+        if self.online:
             return f"{self.protocol}, logged by the last step of training"
         return (
             f"{self.protocol}, split {self.split}, fitted on "
@@ -172,9 +177,7 @@ class Comparison:
         for group in self.groups:
             for run in group.runs:
                 for column, accuracy in measured(run).items():
-                    step = run.evaluation.step
-                    if column.test_examples is None:
-                        step = run.step
+                    step = run.step if column.online else run.evaluation.step
                     out.writerow(
                         [run.name, group.label, run.seed, step, *column, accuracy]
                     )
@@ -215,7 +218,7 @@ def compare_runs(workdirs: Sequence[str | Path]) -> Comparison:
     groups = group_runs(runs)
     columns = list(dict.fromkeys(c for run in runs for c in measured(run)))
     # What training logged comes last: it is measured on fewer images.
-    columns.sort(key=lambda column: column.test_examples is None)
+    columns.sort(key=lambda column: column.online)
     missing = [run.name for run in runs if not run.evaluation.rows]
     if missing:
         notes.append(

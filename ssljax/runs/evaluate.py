@@ -222,13 +222,8 @@ def _other_protocols(old: Evaluation, new: Evaluation) -> list[EvaluationRow]:
     """Return the results of other protocols for the same step and images."""
     if (old.step, old.data) != (new.step, new.data):
         return []
-    done = {_kind(row) for row in new.rows}
-    return [row for row in old.rows if row.protocol and _kind(row) not in done]
-
-
-def _kind(row: EvaluationRow) -> str:
-    """Return ``knn`` of ``knn k=5 (cosine, T=0.1)``."""
-    return (row.protocol or "").partition(" ")[0]
+    done = {row.kind for row in new.rows}
+    return [row for row in old.rows if row.protocol and row.kind not in done]
 
 
 def _labelled_part(source: Source) -> Source:

@@ -98,6 +98,11 @@ class EvaluationRow(Record):
     detail: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def kind(self) -> str:
+        """The protocol alone: ``knn`` of ``knn k=5 (cosine, T=0.1)``."""
+        return (self.protocol or "").partition(" ")[0]
+
 
 @dataclass(frozen=True)
 class EvaluatedData(Record):
