@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ssljax.exports.exporting import export as export
     from ssljax.exports.importing import import_weights as import_weights
     from ssljax.exports.load import load_encoder as load_encoder
+    from ssljax.protocols.evaluate import evaluate as evaluate
     from ssljax.reports.comparison_page import compare as compare
     from ssljax.reports.report import report as report
-    from ssljax.runs.evaluate import evaluate as evaluate
     from ssljax.runs.pretrain import pretrain as pretrain
     from ssljax.runs.replay import replay as replay
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "Config": "ssljax.config",
     "compare": "ssljax.reports.comparison_page",
-    "evaluate": "ssljax.runs.evaluate",
+    "evaluate": "ssljax.protocols.evaluate",
     "export": "ssljax.exports.exporting",
     "import_weights": "ssljax.exports.importing",
     "load_encoder": "ssljax.exports.load",

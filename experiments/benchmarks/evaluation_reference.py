@@ -17,8 +17,8 @@ from sklearn.neighbors import NearestNeighbors
 
 from ssljax.evaluation import knn_predict, linear_probe
 from ssljax.evaluation.linear import standardise
+from ssljax.protocols.images import evaluation_images, features, labels
 from ssljax.runs.encoder import as_function, restore
-from ssljax.runs.evaluate import evaluation_images, features, labels
 
 KS = (1, 5, 20, 200)
 TEMPERATURE = 0.1

@@ -1,25 +1,22 @@
-"""`ssljax evaluate DIR`: the frozen encoder of a run beside three baselines."""
+"""`ssljax evaluate DIR`: the encoder of a run, by the protocols asked for."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
 
 from ssljax.commands.parse import parse_positional
+from ssljax.protocols.settings import Settings
 
 
 @dataclass(frozen=True)
-class Evaluate:
-    """Evaluate the frozen encoder of a run beside three baselines.
+class Evaluate(Settings):
+    """Evaluate the encoder of a run.
 
-    They are an untrained encoder, raw pixels and the most frequent training class.
+    Where labels are known, frozen features are compared with those of an untrained
+    encoder, raw pixels and the most frequent training class.
     """
 
     workdir: Path
     """Run folder."""
-    protocol: list[Literal["knn", "knn_euclidean", "linear", "spectrum"]] = field(
-        default_factory=lambda: ["knn", "linear"]
-    )
-    """Protocols to run; without labels only `spectrum` is possible."""
     checkpoint: int | None = None
     """Step of the checkpoint to evaluate; the newest by default."""
     data: str | None = None
@@ -38,16 +35,18 @@ def run(words: list[str]) -> int:
         command="ssljax evaluate",
         flags=[field.name for field in fields(Evaluate) if field.name != "workdir"],
     )
-    from ssljax.runs.evaluate import evaluate
+    from ssljax.protocols.evaluate import evaluate
 
+    settings = {field.name: getattr(asked, field.name) for field in fields(Settings)}
     print(
         evaluate(
             asked.workdir,
-            protocols=tuple(asked.protocol),
+            protocols=settings.pop("protocol"),
             checkpoint=asked.checkpoint,
             data=asked.data,
             examples=asked.examples,
             test_examples=asked.test_examples,
+            **settings,
         )
     )
     return 0

@@ -13,6 +13,7 @@ from typing import NoReturn
 from ssljax.commands.pretrain import asked_for
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
+from ssljax.protocols.settings import PROTOCOLS
 
 _STOPPED = (75, 130)  # preempted, interrupted: the sweep stops too
 _BAD_INPUT = 2
@@ -102,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--protocol",
         nargs="+",
-        choices=("knn", "knn_euclidean", "linear", "spectrum"),
+        choices=PROTOCOLS,
         default=["knn", "linear"],
         help="protocols of ssljax evaluate",
     )

@@ -12,9 +12,9 @@ from ssljax.data.augment import make_views
 from ssljax.data.host_crop import HostCrops
 from ssljax.data.subsets import subset_indices
 from ssljax.evaluation import confusion, extract, knn_predict
+from ssljax.protocols.images import evaluation_images, features, labels
 from ssljax.reports.build import build_report
 from ssljax.runs.encoder import Restored, as_function, restore
-from ssljax.runs.evaluate import evaluation_images, features, labels
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.setup import crops_on_host
 

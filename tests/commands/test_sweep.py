@@ -153,7 +153,7 @@ def test_a_dry_run_prints_the_commands(started, tmp_path, capsys):
         (["--set", "optimizer.momentum=2"], "optimizer.momentum is 2"),
         (["--only", "9"], "--only is 9; the grid has runs 0 to 1"),
         (["--seed", "3"], "--seed is set by the sweep; use --seeds or --set"),
-        (["--protocol", "finetune"], "invalid choice: 'finetune'"),
+        (["--protocol", "svm"], "invalid choice: 'svm'"),
     ],
 )
 def test_bad_input_is_one_line_before_any_run(

@@ -27,7 +27,7 @@ from ssljax.data import DataError, channel_statistics, load, subset
 from ssljax.data.encoded import encoded_set
 from ssljax.data.smaller import write_smaller
 from ssljax.data.tfds import _keys, tfds_dir
-from ssljax.runs.evaluate import evaluate
+from ssljax.protocols.evaluate import evaluate
 from ssljax.runs.setup import load_split
 
 

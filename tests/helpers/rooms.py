@@ -22,6 +22,7 @@ FLOORS = (
     ("commands",),
     ("recipes",),
     ("reports", "benchmark", "exports"),
+    ("protocols",),
     ("runs",),
     ("training",),
     ("methods",),

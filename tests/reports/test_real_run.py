@@ -14,8 +14,8 @@ from interrupted import images
 from report_page import SECTIONS, Headings
 
 from ssljax.config import MonitorConfig
+from ssljax.protocols.evaluate import evaluate
 from ssljax.reports import build_report
-from ssljax.runs.evaluate import evaluate
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.pretrain import pretrain
 

@@ -24,8 +24,8 @@ from ssljax.config import (
 from ssljax.config.checks import ConfigError
 from ssljax.data import from_arrays
 from ssljax.evaluation.features import extract_all
-from ssljax.runs import features
-from ssljax.runs.evaluate import evaluate
+from ssljax.protocols import features
+from ssljax.protocols.evaluate import evaluate
 
 pytestmark = pytest.mark.slow
 COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from interrupted import losses
 
+from ssljax.protocols.evaluate import evaluate
 from ssljax.reports import build_report
 from ssljax.runs.encoder import restore
-from ssljax.runs.evaluate import evaluate
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.pretrain import pretrain
 

@@ -29,9 +29,9 @@ from ssljax.config.checks import ConfigError
 from ssljax.config.serialize import from_json
 from ssljax.data import from_arrays
 from ssljax.methods import resolve
+from ssljax.protocols.evaluate import evaluate
 from ssljax.reports.report import report
 from ssljax.runs.encoder import restore
-from ssljax.runs.evaluate import evaluate
 
 BATCH, TRAIN, TEST, CLASSES = 16, 64, 32, 4
 CONFIG = Config(

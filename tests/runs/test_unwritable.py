@@ -9,9 +9,8 @@ import pytest
 
 from ssljax.commands.main import main
 from ssljax.config import Config, ConfigError
-from ssljax.evaluation.features import Extracted
+from ssljax.protocols import evaluate as evaluations
 from ssljax.reports import report as reports
-from ssljax.runs import evaluate as evaluations
 from ssljax.runs.files import why_unwritable
 from ssljax.runs.folder import RunFolder
 
@@ -114,14 +113,11 @@ def test_a_table_that_cannot_be_saved_is_printed(run, monkeypatch, capsys):
         "restore": lambda *_, **__: restored,
         "replace": lambda *_, **__: restored,
         "evaluation_images": lambda *_: (images, images),
-        "_with_data": lambda *_: None,
-        "_check_channels": lambda *_: None,
-        "key_of": lambda _: "",
-        "embed": lambda *_, **__: Extracted({}, None),
-        "_with_labels": lambda found, _: found,
-        "evaluate_features": lambda *_, **__: [row],
+        "with_data": lambda *_: None,
+        "check_channels": lambda *_: None,
     }.items():
         monkeypatch.setattr(evaluations, name, value)
+    monkeypatch.setattr(evaluations.frozen, "rows", lambda *_: [row])
     run.evaluation.write_text("{")
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "write_evaluation", full)

@@ -1,0 +1,1 @@
+"""Protocols that evaluate a run folder: each gives labelled rows of one table."""

@@ -1,0 +1,26 @@
+"""What every protocol gets: the run, its images and the settings."""
+
+from dataclasses import dataclass
+
+from ssljax.data import Source
+from ssljax.protocols.settings import Settings
+from ssljax.runs.encoder import Restored
+from ssljax.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A run to evaluate on a training and a test set."""
+
+    folder: RunFolder
+    run: Restored
+    train: Source
+    """Images that classifiers are fitted on."""
+    test: Source
+    """Held-out images, which no choice may depend on."""
+    settings: Settings
+
+    @property
+    def labelled(self) -> bool:
+        """Whether both sets have labels."""
+        return self.train.labelled and self.test.labelled

@@ -1,0 +1,122 @@
+"""Evaluate a run folder by the protocols asked for, and record the table."""
+
+import datetime
+import importlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ssljax.config.checks import ConfigError
+from ssljax.data import Source
+from ssljax.evaluation import format_table
+from ssljax.evaluation.records_table import Table
+from ssljax.evaluation.table import PROTOCOLS as FROZEN
+from ssljax.protocols import frozen
+from ssljax.protocols.asked import Asked
+from ssljax.protocols.images import (
+    check_channels,
+    evaluation_images,
+    name_of,
+    variant_of,
+    with_data,
+)
+from ssljax.protocols.settings import Settings
+from ssljax.runs.encoder import restore
+from ssljax.runs.folder import RunFolder
+from ssljax.runs.programs import keep_programs
+from ssljax.runs.records import EvaluatedData, Evaluation, EvaluationRow
+
+_MODULES: dict[str, str] = {}
+"""Protocols that do more than read frozen features: the module of each, whose function
+``rows(asked)`` returns its rows."""
+
+
+def evaluate(
+    workdir: str | Path,
+    *,
+    protocols: Sequence[str] = ("knn", "linear"),
+    train: Source | None = None,
+    test: Source | None = None,
+    checkpoint: int | None = None,
+    data: str | None = None,
+    examples: int | None = None,
+    test_examples: int | None = None,
+    **settings: Any,
+) -> Table:
+    """Evaluate the encoder of a run and record the table.
+
+    Args:
+        workdir: folder of a run.
+        protocols: of `ssljax.protocols.settings.PROTOCOLS`.
+        train: labelled images that classifiers are fitted on; None loads the config's.
+        test: held-out images; None loads the config's.
+        checkpoint: step of the checkpoint; None takes the newest.
+        data: another data set: a folder of images, or a name as for `data.name`.
+        examples: fit the classifiers on this many images, drawn at random.
+        test_examples: test on this many images, drawn at random.
+        settings: of single protocols, see `ssljax.protocols.settings.Settings`.
+
+    Returns:
+        The table: text that a notebook shows as HTML, with ``records`` and, where
+        pandas is installed, ``frame()``. ``evaluation.json`` has the same rows, or
+        ``evaluation-WHAT.json`` for another checkpoint, data set or number of images.
+        Features of images that are not in memory stay in the run's folder ``features``
+        for the next evaluation.
+
+    Raises:
+        ConfigError: if there is no run, no checkpoint yet, a setting is not allowed,
+            or the folder cannot be written. A table that could not be saved is printed
+            first.
+    """
+    chosen = Settings.of({"protocol": list(protocols), **settings})
+    folder = RunFolder(workdir)
+    keep_programs(folder.load_config().devices.compilation_cache)
+    variant = variant_of(checkpoint, data, examples, test_examples)
+    record = folder.evaluation_of(variant)
+    folder.check_writable(record.name)
+    damage: list[str] = []
+    folder.load_evaluation(damage, variant)
+    for note in damage:
+        print(f"{note} This evaluation replaces it: {record}")
+    run = restore(workdir, step=checkpoint)
+    config = with_data(run, data, examples, test_examples)
+    train, test = evaluation_images(replace(run, config=config), train, test)
+    check_channels(run, train, test)
+    rows = _rows(Asked(folder, run, train, test, chosen))
+    new = Evaluation(
+        step=run.step,
+        data=EvaluatedData(train=name_of(train), test=name_of(test)),
+        written=datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
+        rows=tuple(EvaluationRow.from_object(row) for row in rows),
+    )
+    others = _other_protocols(folder.load_evaluation(variant=variant), new)
+    new = Evaluation(new.step, new.data, new.written, (*others, *new.rows))
+    table = format_table([row.as_object() for row in new.rows])
+    try:
+        with folder.refusing("make it writable; the table above was not saved"):
+            folder.write_evaluation(new, variant)
+    except ConfigError:
+        print(table)
+        raise
+    return Table.of(table, [row.as_object() for row in new.rows])
+
+
+def _rows(asked: Asked) -> list[dict[str, Any]]:
+    """Return the rows of all protocols, those on frozen features first."""
+    names = list(dict.fromkeys(asked.settings.protocol))
+    rows = []
+    if on_features := [name for name in names if name in FROZEN]:
+        rows += frozen.rows(asked, on_features)
+    for name in names:
+        if name not in FROZEN:
+            rows += importlib.import_module(_MODULES[name]).rows(asked)
+    return rows
+
+
+def _other_protocols(old: Evaluation, new: Evaluation) -> list[EvaluationRow]:
+    """Return the results of other protocols for the same step and images."""
+    if (old.step, old.data) != (new.step, new.data):
+        return []
+    done = {row.kind for row in new.rows}
+    return [row for row in old.rows if row.protocol and row.kind not in done]
