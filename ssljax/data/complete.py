@@ -14,7 +14,7 @@ _MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
 def is_whole(kind: str | None, tags: Any, read: Read, length: int) -> bool:
     """Return whether a file has all that its format demands.
 
-    False is no more than a reason to decode it: a motion photo and a padded file have
+    False is only a reason to decode it: a motion photo and a padded file have
     other ends.
 
     Args:

@@ -52,7 +52,7 @@ def encoded_set(name: str, data_dir: str | None = None) -> Encoded:
     if root.is_dir():
         return _folder(root.resolve())
     if root.exists() or name[:1] in ("/", ".", "~"):
-        raise DataError(f"{name!r} is no folder; name a folder of images, or a set")
+        raise DataError(f"{name!r} is not a folder; name a folder of images, or a set")
     return _tfds(name, data_dir)
 
 

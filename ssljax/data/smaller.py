@@ -90,7 +90,7 @@ def smaller_jpeg(
             if image.format == "JPEG":
                 plain = image.mode in ("RGB", "L") and turn == 1
                 if plain and min(image.size) <= size:
-                    image.load()  # a damaged file is no copy
+                    image.load()  # a damaged file is not a copy
                     return data if isinstance(data, bytes) else Path(data).read_bytes()
                 # At twice the size the antialiasing filter still has its say.
                 image.draft(None, (2 * size, 2 * size))
