@@ -6,6 +6,9 @@ import os
 import re
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from contract_case import Case
 from theory_contract import CELLS, all_cases, measure
@@ -67,6 +70,12 @@ def runs(name: str) -> bool:
     return name.split(" ")[0] not in DEAR
 
 
+def is_times(x):
+    """Return whether an input of a case holds times."""
+    known = ([0.1, 0.4], [0.4, 1.1])  # TIMES in the modules of the cases
+    return any(np.shape(x) == (2,) and np.array_equal(x, times) for times in known)
+
+
 ROWS = [name for name in CASES if runs(name)]
 
 
@@ -89,6 +98,29 @@ def test_derivatives_are_those_of_differences(name):
         assert found <= bound, (cell, found)
 
 
+EXTREMES = np.array([0.0, 1e-300, 1e-12, 1e10, 1e300])
+GROWING = {"learned_predictor.decay_clock"}  # exp(t), which overflows
+OF_TIMES = {
+    name: [i for i, x in enumerate(case.inputs) if is_times(x)]
+    for name, case in CASES.items()
+    if runs(name) and not case.integrated and name not in GROWING
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, where in OF_TIMES.items() if where])
+def test_laws_and_their_slopes_are_finite_at_any_time(name):
+    """Integrated laws refuse times that they cannot reach, see test_ode."""
+    case = CASES[name]
+    with jax.enable_x64(True):
+        inputs = [jnp.asarray(x, jnp.float64) for x in case.inputs]
+        for i in OF_TIMES[name]:
+            inputs[i] = jnp.asarray(EXTREMES)
+        slopes = jax.grad(lambda *x: case.call(*x).sum(), range(len(inputs)))
+        for found in (case.call(*inputs), *slopes(*inputs)):
+            assert np.isfinite(found).all(), found
+
+
 BAD = [(case.name, i) for case in CASES.values() for i in range(len(case.bad))]
 
 
@@ -103,9 +135,6 @@ def test_bad_input_is_one_line(name, number):
 
 
 def test_a_wrong_derivative_would_be_noticed():
-    import jax
-    import jax.numpy as jnp
-
     @jax.custom_jvp
     def wrong(x):
         return jnp.sum(x**3)

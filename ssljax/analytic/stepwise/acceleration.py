@@ -172,7 +172,8 @@ def _logit_at(reading: jax.Array, eps: jax.Array) -> jax.Array:
         level = jnp.where(x > 0, 1.0, small) / (1.0 + small)
         bend = small / (1.0 + small) ** 2
         x = root_step(x, value, eps + level, bend, bend * (1.0 - 2.0 * level))
-    return x
+    # There softplus(x) is x to the last digit; the steps' squares may overflow.
+    return jnp.where(right > 40.0, right, x)
 
 
 @_logit_at.defjvp
