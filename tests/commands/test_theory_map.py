@@ -38,7 +38,7 @@ def test_the_diagram_is_printed_and_drawn(answered):
         (("nt_xent", "--x", "correlation"), "--x and --y are both 'correlation'"),
         (
             ("nt_xent", "--x", "temperature", "--x-range", "2", "1"),
-            "the range of temperature must ascend, got 2 to 1",
+            "the range of temperature must ascend to a finite number, got 2 to 1",
         ),
         (
             ("nt_xent", "--x", "temperature", "--x-range", "0", "1"),

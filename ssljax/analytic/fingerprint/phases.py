@@ -18,6 +18,7 @@ from ssljax.analytic.fingerprint.regimes import (
     rest,
 )
 from ssljax.analytic.inputs import (
+    check_at_least,
     check_between,
     check_choice,
     check_modes,
@@ -37,6 +38,8 @@ _RANGES = {
     "temperature": (0.05, 2.0),
     "exponent": (0.02, 2.0),
 }
+MOST_POINTS = 1000
+"""Values on an axis; their products are simulated one by one."""
 _AROUND = 30.0  # other axes: from the table's value divided to multiplied by this
 
 
@@ -202,11 +205,15 @@ def axis_values(axis: str, low: float, high: float, points: int) -> np.ndarray:
     """Return values of an axis from ``low`` to ``high``.
 
     Raises:
-        ValueError: unless ``low < high``, both positive but for correlations.
+        ValueError: unless ``low < high``, both finite, and positive but for
+            correlations, and for more than `MOST_POINTS`.
     """
-    check_whole("points", points, 1)
-    if not low < high:
-        raise ValueError(f"the range of {axis} must ascend, got {low:g} to {high:g}")
+    check_at_least("points", check_whole("points", points, 1), 1, MOST_POINTS)
+    if not low < high < np.inf:
+        raise ValueError(
+            f"the range of {axis} must ascend to a finite number, got {low:g} to "
+            f"{high:g}"
+        )
     if not is_logarithmic(axis):
         check_between(CORRELATION, [low, high], -1, 1)
         return np.linspace(low, high, points)
