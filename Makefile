@@ -9,7 +9,7 @@ QUICKSTART := runs/quickstart
 PYTEST_ARGS ?= -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow doctest lint hooks clean
+.PHONY: help quickstart test test-slow doctest lint docs hooks clean
 
 help:
 	@echo "make quickstart  pretrain on generated images, evaluate, write the report"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-slow   run the slow tests"
 	@echo "make doctest     run the examples in the docstrings"
 	@echo "make lint        check style and types with ruff and pyright"
+	@echo "make docs        build the site of docs/ and of the API in site/"
 	@echo "make hooks       run these checks in git: ruff on commit, pyright on push"
 	@echo "make clean       remove caches and build results (keeps .venv and runs)"
 	@echo
@@ -59,11 +60,23 @@ lint: .venv/.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# The site is built from sources alone, so its environment has no JAX. Its doctests are here
+# because they need that environment.
+.venv-docs/.stamp: docs/requirements.txt
+	"$(PYTHON)" -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip install -r $<
+	touch $@
+
+docs: .venv-docs/.stamp
+	.venv-docs/bin/python -m doctest docs/generate/docstrings.py \
+	  docs/generate/site_hook.py
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
+
 # pre-commit only starts the tools of .venv, so it is in no list of requirements.
 hooks: .venv/.stamp
 	$(BIN)/python -m pip install "pre-commit>=4"
 	$(BIN)/pre-commit install
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache
 	find ssljax tests experiments -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -21,7 +21,7 @@ import argparse
 import functools
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +215,12 @@ def main() -> int:
             parser.error(str(error))
         print(table(rows[-1]), end="\n\n", flush=True)
         if arguments.json is not None:
-            write_json(arguments.json, {"made": made, "rows": rows})
+            # Without --set: what docs/results.md compares with the recipe of later.
+            configs = {
+                row["recipe"]: asdict(methods.resolve(load_recipe(row["recipe"])))
+                for row in rows
+            }
+            write_json(arguments.json, {"made": made, "configs": configs, "rows": rows})
     return 0
 
 

@@ -4,7 +4,7 @@ By automatic differentiation alone, on the two-view linear model, for any pure l
 """
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -125,7 +125,7 @@ def spectral_fingerprint(
 
     Args:
         loss: pure scalar function of two embeddings ``[N, M]``; it closes over all else
-        it needs (keys, predictors, weights). See `FINGERPRINTED`.
+            it needs (keys, predictors, weights). See `FINGERPRINTED`.
         correlation: of the two views in every mode, in (0, 1].
         modes: number M of modes and channels, see `gaussian_views`.
         samples: number of pairs; None takes about 256.
@@ -221,7 +221,7 @@ def fingerprints(
     names: Iterable[str] | None = None,
     *,
     report: Callable[[str], None] = lambda name: None,
-    **options,
+    **options: Any,
 ) -> dict[str, Fingerprint]:
     """Measure the fingerprints of losses at the hyper-parameters of the table.
 

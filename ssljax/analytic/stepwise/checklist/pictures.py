@@ -151,5 +151,8 @@ def _kernel_picture(given: Given) -> Picture:
 
 def pictures(given: Given) -> Sequence[Picture]:
     """Draw the linear network's steps, displaced modes and kernels."""
-    panels = (*_small_start_panels(given), _displaced_panel(given))
-    return [Picture("stepwise_eigenvalues", panels), _kernel_picture(given)]
+    return [
+        Picture("stepwise_eigenvalues", _small_start_panels(given)),
+        Picture("stepwise_displaced", [_displaced_panel(given)]),
+        _kernel_picture(given),
+    ]

@@ -1,0 +1,32 @@
+"""Write the pages of docs/ that come from tables and files of the repository.
+
+Command:  python docs/generate/write_pages.py
+Time:     seconds
+Result:   docs/methods.md, docs/recipes.md and docs/results.md
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import methods_page
+import recipes_page
+import results_page
+
+DOCS = Path(__file__).resolve().parents[1]
+PAGES: dict[str, Callable[[], str]] = {
+    "methods.md": methods_page.page,
+    "recipes.md": recipes_page.page,
+    "results.md": results_page.page,
+}
+
+
+def main() -> int:
+    """Write every page."""
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
