@@ -1,5 +1,7 @@
 """The collapse alarm in real runs: it fires for the one that collapses, no other."""
 
+import os
+
 import pytest
 from commands import ssljax
 
@@ -17,6 +19,8 @@ HEADS = {
     "barlow_twins": ("512-512-512", "None"),
     "vicreg": ("512-512-512", "None"),
 }
+# A loss that asks for variance hardly collapses: every night, with SSLJAX_ALL_ALARMS=1.
+NIGHTLY = () if os.environ.get("SSLJAX_ALL_ALARMS") else ("barlow_twins", "vicreg")
 
 
 def alarms_of(folder, name, projector, predictor):
@@ -34,6 +38,6 @@ def test_simsiam_without_predictor_raises_an_alarm_within_two_epochs(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", [name for name in HEADS if name not in NIGHTLY])
 def test_healthy_runs_raise_no_alarm(tmp_path, name):
     assert alarms_of(tmp_path / "run", name, *HEADS[name]) == []
