@@ -22,6 +22,14 @@ class SubsetReader:
     def many(self, indices: np.ndarray) -> Examples:
         return self.whole.read_many(self.indices[indices])
 
+    @property
+    def named(self) -> bool:
+        return getattr(self.whole.read, "named", True)
+
+    def file_names(self) -> tuple[str, ...] | None:
+        names = self.whole.file_names()
+        return None if names is None else tuple(names[i] for i in self.indices)
+
     def stamp(self) -> str:
         """Return a digest of the whole set's stamp and the rows taken."""
         whole = getattr(self.whole.read, "stamp", str)()
@@ -90,7 +98,9 @@ def rows_of(source: Source, chosen: np.ndarray) -> Source:
     labelled = source.labelled if labels is None else bool((labels >= 0).any())
     images = None if source.images is None else source.images[chosen]
     reader = (
-        SubsetReader(source, chosen) if images is None else ArrayReader(images, labels)
+        SubsetReader(source, chosen)
+        if images is None
+        else ArrayReader(images, labels, SubsetReader(source, chosen).file_names())
     )
     return replace(
         source,

@@ -26,14 +26,21 @@ RAW_PIXELS = "raw pixels"
 
 
 def encoder_on_devices(run: Restored) -> Encoder:
-    """Return the frozen encoder of a run, which shares a batch among the devices.
+    """Return the frozen encoder of a run, see `on_devices`."""
+    return on_devices(run, encode)
+
+
+def on_devices(run: Restored, compute: Callable[..., jax.Array]) -> Encoder:
+    """Return a function of images that shares a batch among the devices.
 
     Args:
         run: the restored run.
+        compute: ``compute(params, batch_stats, images, setup=setup)``, one row for each
+            image, such as `ssljax.runs.monitor.encode`.
 
     Returns:
-        A function of uint8 images ``[B, H, W, C]`` to features ``[B, F]``; the devices
-        of this process take equal parts where B can be divided.
+        A function of uint8 images ``[B, H, W, C]`` to ``[B, F]``; the devices of this
+        process take equal parts where B can be divided.
     """
     count = len(jax.local_devices())
     mesh = mesh_of(jax.local_devices()[: count if BATCH % count == 0 else 1])
@@ -41,7 +48,7 @@ def encoder_on_devices(run: Restored) -> Encoder:
     params, stats = jax.device_put((run.state.params, run.state.batch_stats), whole)
     setup = run.setup
     compiled = jax.jit(
-        lambda params, stats, x: encode(params, stats, x, setup=setup),
+        lambda params, stats, x: compute(params, stats, x, setup=setup),
         out_shardings=rows,
     )
     return lambda images: compiled(params, stats, jax.device_put(images, rows))

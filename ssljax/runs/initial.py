@@ -41,6 +41,13 @@ def check_initial(config: Config, folder: RunFolder) -> None:
         raise ConfigError(
             f"model.init_from is {path}, which has no checkpoint yet; name another run"
         )
+    step = config.model.init_step
+    if step is not None and not (source.checkpoints / str(step)).exists():
+        kept = sorted(int(each.name) for each in source.checkpoints.glob("[0-9]*"))
+        raise ConfigError(
+            f"model.init_step is {step}, but {path} has no checkpoint of that step; "
+            f"kept are {', '.join(map(str, kept)) or 'none'}"
+        )
 
 
 def start_from(state: TrainState, setup: Setup) -> TrainState:
@@ -54,7 +61,7 @@ def start_from(state: TrainState, setup: Setup) -> TrainState:
     path = setup.config.model.init_from
     if path is None:
         return state
-    source = restore(path)
+    source = restore(path, step=setup.config.model.init_step)
     if source.setup.stem != setup.stem:
         raise ConfigError(
             f"model.init_from is {path}, whose stem is {source.setup.stem!r}, not "

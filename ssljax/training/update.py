@@ -40,6 +40,11 @@ def update(
         gradients, state.opt_state, state.params
     )
     params = optax.apply_updates(state.params, updates)
+    if setup.network.frozen:
+        # Its update is zero, but -0 + 0 is another byte, and so is a mean of equal parts.
+        params = {**params, "encoder": state.params["encoder"]}
+        stats = new_stats["batch_stats"] | {"encoder": state.batch_stats["encoder"]}
+        new_stats = new_stats | {"batch_stats": stats}
     target, momentum = _update_target(state, params, new_stats["target"], setup)
     # The probe reads the first view's features.
     probe, probe_metrics = update_probe(
