@@ -97,7 +97,9 @@ def train(
     images = asked.train if rows is None else rows_of(asked.train, rows)
     config = _config(asked, task, rate, images)
     folder = RunFolder(
-        asked.folder.path / "protocols" / task.protocol
+        asked.folder.path
+        / "protocols"
+        / task.protocol
         # Everything that decides the result is in the digest at the end of the name.
         / _name(asked, task, rate, part, _digest(asked, task, config, images, rows))
     )

@@ -40,9 +40,7 @@ def classes(params: Any, batch_stats: Any, images: jax.Array, *, setup) -> jax.A
 
     The number is float32, as features are.
     """
-    x = normalize(
-        for_evaluation(images, size=setup.view_size), setup.mean, setup.std
-    )
+    x = normalize(for_evaluation(images, size=setup.view_size), setup.mean, setup.std)
     variables = {"params": params, "batch_stats": batch_stats}
     _, logits = setup.network.apply(variables, x, train=False, method="project")
     return jnp.argmax(logits, axis=1)[:, None].astype(jnp.float32)

@@ -87,9 +87,7 @@ def _row(
     }
 
 
-def _choose(
-    asked: Asked, task: Task, rows: np.ndarray | None
-) -> tuple[float, str]:
+def _choose(asked: Asked, task: Task, rows: np.ndarray | None) -> tuple[float, str]:
     """Return the learning rate that does best on held-out training images, and how."""
     if len(task.rates) == 1:
         return task.rates[0], "not searched"

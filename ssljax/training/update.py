@@ -41,7 +41,7 @@ def update(
     )
     params = optax.apply_updates(state.params, updates)
     if setup.network.frozen:
-        # Its update is zero, but -0 + 0 is another byte, and so is a mean of equal parts.
+        # The update is zero, but -0 + 0 is another byte, and a mean of parts rounds.
         params = {**params, "encoder": state.params["encoder"]}
         stats = new_stats["batch_stats"] | {"encoder": state.batch_stats["encoder"]}
         new_stats = new_stats | {"batch_stats": stats}
