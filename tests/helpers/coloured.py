@@ -26,9 +26,7 @@ def images(count, *, seed, split="train"):
     labels = np.arange(count * len(COLOURS)) % len(COLOURS)
     noise = rng.integers(-90, 91, (len(labels), 12, 12, 3))
     pixels = (COLOURS[labels][:, None, None] + noise).clip(0, 255).astype(np.uint8)
-    return from_arrays(
-        pixels, labels, class_names=NAMES, name="colours", split=split
-    )
+    return from_arrays(pixels, labels, class_names=NAMES, name="colours", split=split)
 
 
 def train_images():
