@@ -30,6 +30,7 @@ from ssljax.methods import resolve
 from ssljax.protocols.asked import Asked
 from ssljax.protocols.features import key_of
 from ssljax.runs import files
+from ssljax.runs.checkpoint import saved_steps
 from ssljax.runs.encoder import Restored, restore
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.pretrain import pretrain
@@ -104,7 +105,7 @@ def train(
         / _name(asked, task, rate, part, _digest(asked, task, config, images, rows))
     )
     config = _as_begun(folder, config)
-    if _saved(folder):
+    if saved_steps(folder.checkpoints):
         found = restore(folder.path)
         if found.step == found.setup.total_steps:
             return found
@@ -112,7 +113,13 @@ def train(
     setup = asked.run.setup
     # The command prints its table, and nothing else, on stdout.
     with contextlib.redirect_stdout(sys.stderr):
-        pretrain(config, folder.path, train=images, statistics=(setup.mean, setup.std))
+        pretrain(
+            config,
+            folder.path,
+            train=images,
+            statistics=(setup.mean, setup.std),
+            plan=False,
+        )
     return restore(folder.path)
 
 
@@ -186,10 +193,6 @@ def _name(asked: Asked, task: Task, rate: float, part: str, digest: str) -> str:
     return "-".join(each for each in (start, what, *how, part, digest) if each)
 
 
-def _saved(folder: RunFolder) -> bool:
-    return any(folder.checkpoints.glob("[0-9]*"))
-
-
 def _as_begun(folder: RunFolder, config: Config) -> Config:
     """Return the settings with the places that a training begun before has in its own.
 
@@ -198,7 +201,7 @@ def _as_begun(folder: RunFolder, config: Config) -> Config:
     """
     if not folder.config.exists():
         return config
-    if not _saved(folder):
+    if not saved_steps(folder.checkpoints):
         with folder.refusing("make it writable"):
             files.write_atomically(folder.config, to_json(config))
         return config

@@ -78,7 +78,7 @@ def _row(
     )
     return {
         "representation": representation,
-        "protocol": f"{what} ({task.epochs:g} epochs)",
+        "protocol": f"{what} ({task.epochs:g} epoch{'s' if task.epochs != 1 else ''})",
         "split": asked.test.split,
         "train_examples": found.data.examples,
         "test_examples": tested,

@@ -6,6 +6,7 @@ import jax
 
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
+from ssljax.runs.checkpoint import saved_steps
 from ssljax.runs.encoder import restore
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.resolved import load_resolved
@@ -42,8 +43,8 @@ def check_initial(config: Config, folder: RunFolder) -> None:
             f"model.init_from is {path}, which has no checkpoint yet; name another run"
         )
     step = config.model.init_step
-    if step is not None and not (source.checkpoints / str(step)).exists():
-        kept = sorted(int(each.name) for each in source.checkpoints.glob("[0-9]*"))
+    kept = saved_steps(source.checkpoints)
+    if step is not None and step not in kept:
         raise ConfigError(
             f"model.init_step is {step}, but {path} has no checkpoint of that step; "
             f"kept are {', '.join(map(str, kept)) or 'none'}"

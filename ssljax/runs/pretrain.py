@@ -34,6 +34,7 @@ def pretrain(
     statistics: Statistics | None = None,
     command: Sequence[str] | None = None,
     quiet: bool = False,
+    plan: bool = True,
 ) -> Run:
     """Pretrain an encoder; call again with the same folder to resume.
 
@@ -47,6 +48,7 @@ def pretrain(
             None measures them, or takes those of the run that the encoder comes from.
         command: recorded as the command that was run; None takes ``sys.argv``.
         quiet: print nothing.
+        plan: print the settings that decide speed and memory before the first step.
 
     Returns:
         The run's folder, its number of steps and its last metrics.
@@ -95,7 +97,7 @@ def pretrain(
     check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
     words = list(command or sys.argv)
     processes.on_first(lambda: _claim(folder, setup, source, words))
-    if not quiet:
+    if plan and not quiet:
         for name, value in describe(setup, source):
             print(f"{name:>24}  {value}")
         if source.skipped:
