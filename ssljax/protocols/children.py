@@ -23,6 +23,7 @@ from ssljax.config import (
     OptimizerConfig,
     ProbeConfig,
 )
+from ssljax.config.checks import ConfigError
 from ssljax.config.serialize import RESUMABLE, flatten, to_json
 from ssljax.data import Source
 from ssljax.data.subsets import rows_of
@@ -93,9 +94,15 @@ def train(
         The trained network.
 
     Raises:
-        ConfigError: as `ssljax.runs.pretrain.pretrain`, as are the other errors.
+        ConfigError: if there are fewer images than a batch has; and all errors of
+            `ssljax.runs.pretrain.pretrain`.
     """
     images = asked.train if rows is None else rows_of(asked.train, rows)
+    if task.batch_size > images.size:
+        raise ConfigError(
+            f"batch_size {task.batch_size} exceeds the {images.size} images that "
+            f"{task.protocol} trains on; use --batch-size 2 to {images.size}"
+        )
     config = _config(asked, task, rate, images)
     folder = RunFolder(
         asked.folder.path
@@ -165,7 +172,7 @@ def _config(asked: Asked, task: Task, rate: float, images: Source) -> Config:
             ),
             epochs=task.epochs,
             batch_size=task.batch_size,
-            seed=old.seed,
+            seed=asked.seed,
         )
     )
 

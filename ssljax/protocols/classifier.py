@@ -9,7 +9,7 @@ import numpy as np
 from ssljax.data import Source
 from ssljax.data.augment import for_evaluation, normalize
 from ssljax.evaluation.features import extract_all
-from ssljax.protocols.features import BATCH, on_devices
+from ssljax.protocols.features import BATCH, encoder_on_devices
 from ssljax.runs.encoder import Restored
 
 
@@ -26,7 +26,9 @@ def accuracy(run: Restored, source: Source) -> tuple[float, int]:
     Returns:
         The share, 0 to 1, and the number of images with a label.
     """
-    found = extract_all({"": on_devices(run, classes)}, source, batch_size=BATCH)
+    found = extract_all(
+        {"": encoder_on_devices(run, classes)}, source, batch_size=BATCH
+    )
     labels = source.labels if found.labels is None else found.labels
     assert labels is not None, "a labelled source gives labels"
     known = labels >= 0

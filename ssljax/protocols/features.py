@@ -23,24 +23,20 @@ from ssljax.runs.monitor import encode
 BATCH = 512
 """Images encoded at a time, on all devices together."""
 RAW_PIXELS = "raw pixels"
+Compute = Callable[..., jax.Array]
+"""Features ``[B, F]`` of ``(params, batch_stats, images, setup=...)``, see `encode`."""
 
 
-def encoder_on_devices(run: Restored) -> Encoder:
-    """Return the frozen encoder of a run, see `on_devices`."""
-    return on_devices(run, encode)
-
-
-def on_devices(run: Restored, compute: Callable[..., jax.Array]) -> Encoder:
-    """Return a function of images that shares a batch among the devices.
+def encoder_on_devices(run: Restored, compute: Compute = encode) -> Encoder:
+    """Return the frozen encoder of a run, which shares a batch among the devices.
 
     Args:
         run: the restored run.
-        compute: ``compute(params, batch_stats, images, setup=setup)``, one row for each
-            image, such as `ssljax.runs.monitor.encode`.
+        compute: what to compute of the images.
 
     Returns:
-        A function of uint8 images ``[B, H, W, C]`` to ``[B, F]``; the devices of this
-        process take equal parts where B can be divided.
+        A function of uint8 images ``[B, H, W, C]`` to features ``[B, F]``; the devices
+        of this process take equal parts where B can be divided.
     """
     count = len(jax.local_devices())
     mesh = mesh_of(jax.local_devices()[: count if BATCH % count == 0 else 1])

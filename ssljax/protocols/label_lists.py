@@ -83,7 +83,8 @@ def check_classes(
     if not missing.size:
         return
     name = source.class_names[missing[0]] if source.class_names else f"{missing[0]}"
-    others = f" and {missing.size - 1} others" if missing.size > 1 else ""
+    more = missing.size - 1
+    others = f" and {more} other{'s' if more > 1 else ''}" if more else ""
     raise ConfigError(
         f"semi_supervised on {what} has no image of class {name!r}{others} of "
         f"{source.name} ({source.split}); use a list or --fractions with images of "

@@ -59,7 +59,7 @@ def rows(asked: Asked) -> list[dict[str, Any]]:
 
 def _lists(asked: Asked) -> list[tuple[str, np.ndarray]]:
     """Return the name and the rows of every list, each with an image of every class."""
-    source, seed = asked.train, asked.run.config.seed
+    source, seed = asked.train, asked.seed
     given = asked.settings.label_list
     known = labels(source)
     if given is not None:

@@ -25,6 +25,9 @@ class Settings:
 
     protocol: list[Protocol] = field(default_factory=lambda: ["knn", "linear"])
     """Protocols to run; without labels only `spectrum` is possible."""
+    seed: int | None = None
+    """Draws the held-out images, the lists of labels and the classifier; the run's by
+    default."""
     epochs: float | None = None
     """Of the protocols that train: epochs. None: linear_sgd 100, finetune 30,
     semi_supervised 60 up to 1 % of the labels and 30 above."""
@@ -59,7 +62,7 @@ class Settings:
     def _check_training(self) -> None:
         check_types(self, "")
         positive(self, "", "epochs", "encoder_factor")
-        at_least(self, "", 0, "weight_decay")
+        at_least(self, "", 0, "weight_decay", "seed")
         at_least(self, "", 2, "batch_size")
         rates = self.learning_rates
         if rates is not None and not (rates and all(0 < x < math.inf for x in rates)):

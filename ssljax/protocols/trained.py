@@ -52,8 +52,7 @@ def require_labels(asked: Asked, protocol: str) -> None:
         if not source.labelled:
             raise ConfigError(
                 f"protocol {protocol} needs labels, but {source.name} "
-                f"({source.split}) has none; use a labelled --data, or --protocol "
-                "spectrum"
+                f"({source.split}) has none; use --protocol spectrum"
             )
 
 
@@ -74,12 +73,12 @@ def _row(
         f"weight decay {optimizer.weight_decay:g}",
         f"learning rate {rate:g} ({how})",
         f"encoder's {factor * rate:g}" if factor != 1 else "",
-        f"seed {found.config.seed}",
     )
     return {
         "representation": representation,
         "protocol": f"{what} ({task.epochs:g} epoch{'s' if task.epochs != 1 else ''})",
         "split": asked.test.split,
+        "seed": asked.seed,
         "train_examples": found.data.examples,
         "test_examples": tested,
         "accuracy": round(100 * share, 2),
@@ -92,7 +91,7 @@ def _choose(asked: Asked, task: Task, rows: np.ndarray | None) -> tuple[float, s
     if len(task.rates) == 1:
         return task.rates[0], "not searched"
     chosen = np.arange(asked.train.size) if rows is None else rows
-    order = np.random.default_rng(asked.run.config.seed).permutation(len(chosen))
+    order = np.random.default_rng(asked.seed).permutation(len(chosen))
     count = max(1, round(HELD_OUT * len(chosen)))
     held, kept = (chosen[np.sort(each)] for each in (order[:count], order[count:]))
     shares: list[float] = []

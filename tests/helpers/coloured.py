@@ -2,6 +2,7 @@
 
 import micro  # noqa: F401
 import numpy as np
+from PIL import Image
 
 import ssljax
 from ssljax.config import (
@@ -53,3 +54,14 @@ def trained_run(folder, **settings):
     )
     ssljax.pretrain(config, folder, train=train_images(), quiet=True)
     return folder
+
+
+def write_images(folder):
+    """Write both sets as PNG: ``folder/SPLIT/CLASS/INDEX.png``."""
+    for source in (train_images(), test_images()):
+        for i, (pixels, label) in enumerate(
+            zip(source.images, source.labels, strict=True)
+        ):
+            place = folder / source.split / NAMES[label]
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(place / f"{i}.png")

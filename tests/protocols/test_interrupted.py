@@ -9,7 +9,6 @@ import time
 import coloured
 import pytest
 from interrupted import environment
-from PIL import Image
 
 from ssljax.commands.main import main
 from ssljax.runs.checkpoint import saved_steps
@@ -27,13 +26,7 @@ STEPS = 800
 def place(tmp_path):
     """A run, and the images to evaluate it on as files."""
     coloured.trained_run(tmp_path / "run")
-    for source in (coloured.train_images(), coloured.test_images()):
-        for i, (pixels, label) in enumerate(
-            zip(source.images, source.labels, strict=True)
-        ):
-            folder = tmp_path / "photos" / source.split / coloured.NAMES[label]
-            folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(folder / f"{i}.png")
+    coloured.write_images(tmp_path / "photos")
     return tmp_path
 
 

@@ -59,7 +59,7 @@ def test_a_class_without_an_image_is_named():
     with pytest.raises(ConfigError, match="on 1 % has no image of class 'dog' of"):
         check_classes(rows, source.labels, source, "1 %")
     rows = np.flatnonzero(source.labels == 0)
-    with pytest.raises(ConfigError, match="no image of class 'dog' and 1 others of"):
+    with pytest.raises(ConfigError, match="no image of class 'dog' and 1 other of"):
         check_classes(rows, source.labels, source, "list.txt")
 
 
