@@ -172,8 +172,7 @@ class ModelConfig:
     init_step: int | None = None
     """Step of that run's checkpoint; None takes the newest."""
     frozen: bool = False
-    """Keep the encoder as it is, with BatchNorm's running statistics: only the heads
-    learn. With `init_from` and the method `supervised`, a linear evaluation."""
+    """Train the heads alone; the encoder keeps its weights and statistics."""
 
     def __post_init__(self):
         check_types(self, "model")
@@ -246,8 +245,7 @@ class OptimizerConfig:
     norm_and_bias_learning_rate: float | None = None
     """Peak rate of BatchNorm parameters and biases; None uses `learning_rate`."""
     encoder_factor: float = 1.0
-    """Factor on the encoder's learning rate, for a head that learns faster than the
-    encoder it is put on."""
+    """Factor on the encoder's learning rate."""
     constant_predictor_rate: bool | None = None
     """Keep the predictor's learning rate constant; None uses the method's default."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ssljax.config.checks import similar
-from ssljax.data import decode
+from ssljax.data import decode, record_names
 from ssljax.data.depth import Levels
 from ssljax.data.opening import UnreadableImage, header_size
 from ssljax.data.reader import Reader, chosen_size_note, make_source
@@ -28,9 +28,6 @@ _ALIASES = {
     "unlabeled": ("unlabelled", "unlabeled"),
 }
 _SAMPLE = 200  # records whose median shorter side decides the size
-_CHUNK = 2048  # records read at once for their names
-# Where a set keeps the names of its files: imagenet2012 in the first.
-_NAME_KEYS = ("file_name", "image/file_name", "filename", "image/filename")
 
 
 @dataclass
@@ -71,21 +68,7 @@ class TfdsReader(Reader):
         ]
 
     def file_names(self) -> tuple[str, ...] | None:
-        """Read the names of the records' files, None where the set keeps none."""
-        made = builder(self.name, self.data_dir)
-        features = dict(made.info.features)
-        key = next((key for key in _NAME_KEYS if key in features), None)
-        if key is None:
-            return None
-        if self.records is None:
-            self.records = open_records(made, self.split, self.image_key)
-        found: list[str] = []
-        for start in range(0, self.count, _CHUNK):
-            rows = range(start, min(start + _CHUNK, self.count))
-            if self.positions is not None:
-                rows = self.positions[rows.start : rows.stop].tolist()
-            found += [_text(row[key]) for row in self.records.__getitems__(list(rows))]
-        return tuple(found)
+        return record_names.read(self, builder(self.name, self.data_dir), open_records)
 
     def __getstate__(self):
         # Open files cannot be pickled for worker processes.
@@ -272,10 +255,6 @@ def _keys(made, name: str) -> tuple[str, str | None]:
     if not labels:
         return image, None
     return image, "label" if "label" in labels else labels[0]
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _class_names(feature) -> tuple[str, ...] | None:

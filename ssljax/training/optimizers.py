@@ -1,6 +1,6 @@
 """Optimizers by name, and the moving average of a target network."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any
 
 import jax
@@ -117,7 +117,9 @@ def make(
         variant = {"lars": lars, "lars_byol": lars_byol, "lars_clip": lars_clip}[name]
         return variant(eta=_DEFAULT_ETA[name] if eta is None else eta, **common)
 
-    groups = {"scheduled": build(learning_rate)}
+    groups: dict[Hashable, optax.GradientTransformation] = {
+        "scheduled": build(learning_rate)
+    }
     labels: dict[str, str] = {}
     if constant_learning_rate_for:
         if isinstance(constant_learning_rate_for, str):

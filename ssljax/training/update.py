@@ -39,7 +39,7 @@ def update(
     updates, opt_state = setup.optimizer.update(
         gradients, state.opt_state, state.params
     )
-    params = optax.apply_updates(state.params, updates)
+    params: Any = optax.apply_updates(state.params, updates)
     if setup.network.frozen:
         # The update is zero, but -0 + 0 is another byte, and a mean of parts rounds.
         params = {**params, "encoder": state.params["encoder"]}
