@@ -151,19 +151,6 @@ class Source:
             return whole.has_originals
         return self.images is None and hasattr(self.read, "crops")
 
-    def file_names(self, *, quick: bool = False) -> tuple[str, ...] | None:
-        """Return the name of every image's file, None where images have no names.
-
-        Names in a folder are paths below it.
-
-        Args:
-            quick: return None for a TFDS set, whose names take a pass over its records.
-        """
-        known = getattr(self.read, "file_names", None)
-        if known is None or (quick and not getattr(self.read, "named", True)):
-            return None
-        return known()
-
     def fingerprint(self) -> str:
         """Return twelve hex digits that change when the set does; cheap at any size."""
         digest = hashlib.sha256(
@@ -198,9 +185,6 @@ class ArrayReader:
     def __call__(self, index: int) -> tuple[np.ndarray, int]:
         label = -1 if self.labels is None else int(self.labels[index])
         return self.images[index], label
-
-    def file_names(self) -> tuple[str, ...] | None:
-        return self.names
 
 
 def from_arrays(

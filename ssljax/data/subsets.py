@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ssljax.data.file_names import file_names
 from ssljax.data.host_crop import HostCrops
 from ssljax.data.source import ArrayReader, DataError, Examples, Source, Views
 
@@ -27,7 +28,7 @@ class SubsetReader:
         return getattr(self.whole.read, "named", True)
 
     def file_names(self) -> tuple[str, ...] | None:
-        names = self.whole.file_names()
+        names = file_names(self.whole)
         return None if names is None else tuple(names[i] for i in self.indices)
 
     def stamp(self) -> str:

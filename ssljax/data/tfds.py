@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ssljax.config.checks import similar
-from ssljax.data import decode, record_names
+from ssljax.data import decode, file_names
 from ssljax.data.depth import Levels
 from ssljax.data.opening import UnreadableImage, header_size
 from ssljax.data.reader import Reader, chosen_size_note, make_source
@@ -68,7 +68,7 @@ class TfdsReader(Reader):
         ]
 
     def file_names(self) -> tuple[str, ...] | None:
-        return record_names.read(self, builder(self.name, self.data_dir), open_records)
+        return file_names.read(self, builder(self.name, self.data_dir), open_records)
 
     def __getstate__(self):
         # Open files cannot be pickled for worker processes.

@@ -12,6 +12,7 @@ import numpy as np
 
 from ssljax.config.checks import ConfigError
 from ssljax.data import Source
+from ssljax.data.file_names import file_names
 from ssljax.runs import files
 
 _HEADER = "# ssljax: "
@@ -101,7 +102,7 @@ def write_list(path: Path, rows: np.ndarray, source: Source, what: str) -> None:
         source: all images.
         what: how they were drawn, for the first line.
     """
-    names = source.file_names(quick=True)
+    names = file_names(source, quick=True)
     lines = [str(row) if names is None else names[row] for row in rows.tolist()]
     unit = "file name" if names is not None else "index, from 0, in the split's order"
     head = (
@@ -154,7 +155,7 @@ def read_list(path: Path, source: Source) -> np.ndarray:
 def _rows_of_names(
     lines: Sequence[str], source: Source, path: Path
 ) -> tuple[np.ndarray, list[str]]:
-    names = source.file_names()
+    names = file_names(source)
     if names is None:
         raise ConfigError(
             f"label list {path} has file names, but the images of {source.name} have "

@@ -23,7 +23,7 @@ from ssljax.config import (
     ModelConfig,
     MonitorConfig,
 )
-from ssljax.data import DataError, channel_statistics, load, record_names, subset
+from ssljax.data import DataError, channel_statistics, file_names, load, subset
 from ssljax.data.encoded import encoded_set
 from ssljax.data.smaller import write_smaller
 from ssljax.data.tfds import _keys, tfds_dir
@@ -406,10 +406,10 @@ def test_a_smaller_copy_is_a_folder_of_the_same_images(data_dir, tmp_path):
 def test_names_of_files_are_read_where_the_records_keep_them(data_dir, monkeypatch):
     options = {"data_dir": data_dir, "store": "stream", "image_size": 8}
     source = load("ssl_tiny_scenes", **options)
-    assert source.file_names() is None
-    monkeypatch.setattr(record_names, "KEYS", ("caption",))
-    monkeypatch.setattr(record_names, "_CHUNK", 7)
-    assert source.file_names(quick=True) is None
+    assert file_names.file_names(source) is None
+    monkeypatch.setattr(file_names, "KEYS", ("caption",))
+    monkeypatch.setattr(file_names, "_CHUNK", 7)
+    assert file_names.file_names(source, quick=True) is None
     for each in (source, load("ssl_tiny_scenes", examples=9, **options)):
         numbers = each.take(np.arange(each.size))[0][:, 0, 0, 0]
-        assert each.file_names() == tuple(map(str, numbers.tolist()))
+        assert file_names.file_names(each) == tuple(map(str, numbers.tolist()))

@@ -59,9 +59,8 @@ def trained_run(folder, **settings):
 def write_images(folder):
     """Write both sets as PNG: ``folder/SPLIT/CLASS/INDEX.png``."""
     for source in (train_images(), test_images()):
-        for i, (pixels, label) in enumerate(
-            zip(source.images, source.labels, strict=True)
-        ):
+        for i in range(source.size):
+            pixels, label = source.read(i)
             place = folder / source.split / NAMES[label]
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(place / f"{i}.png")

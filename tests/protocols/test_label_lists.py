@@ -7,6 +7,7 @@ from PIL import Image
 
 from ssljax.config.checks import ConfigError
 from ssljax.data import from_arrays, load
+from ssljax.data.file_names import file_names
 from ssljax.data.subsets import rows_of
 from ssljax.protocols.images import labels
 from ssljax.protocols.label_lists import balanced, check_classes, read_list, write_list
@@ -93,12 +94,12 @@ def test_published_lists_name_the_files_of_a_folder(photos, tmp_path, store):
     published = tmp_path / "1percent.txt"
     published.write_text("n02_3.png\nn01_1.png\n\n")
     rows = read_list(published, source)
-    names = source.file_names()
+    names = file_names(source)
     assert [names[row].rpartition("/")[2] for row in rows] == ["n01_1.png", "n02_3.png"]
     assert labels(source)[rows].tolist() == [0, 1]
     # Of a subset too, and written with the folders, as names may repeat in them.
     part = rows_of(source, np.arange(source.size)[::-1])
-    assert [part.file_names()[row] for row in read_list(published, part)] == [
+    assert [file_names(part)[row] for row in read_list(published, part)] == [
         names[row] for row in rows[::-1]
     ]
     write_list(tmp_path / "own.txt", rows, source, "1 %")

@@ -67,7 +67,8 @@ def test_a_checkpoint_without_an_encoder(place, capsys):
     state = restore(run).state
     heads = {name: tree for name, tree in state.params.items() if name != "encoder"}
     checkpoints = Checkpoints(run / "checkpoints", keep=2)
-    checkpoints.save(30, state.replace(params=heads), {"step": 30})
+    headless = state.replace(params=heads)  # pyright: ignore[reportAttributeAccessIssue]
+    checkpoints.save(30, headless, {"step": 30})
     checkpoints.close()
     words = ["--data", place / "photos", "--protocol", "linear_sgd"]
     refused(capsys, place, run, *words)

@@ -89,7 +89,7 @@ def test_settings_are_chosen_on_training_images_alone(run, monkeypatch):
     (found,) = evaluate(run, "linear_sgd", learning_rates=rates)
     assert "learning rate 1 (best of 1, 0.001 on a held-out tenth" in found["detail"]
     right = coloured.test_images()
-    wrong = from_arrays(right.images, (right.labels + 1) % 3, split="test")
+    wrong = from_arrays(right.images, (np.asarray(right.labels) + 1) % 3, split="test")
     (swapped,) = evaluate(run, "linear_sgd", test=wrong, learning_rates=rates)
     assert swapped["detail"] == found["detail"]
     assert swapped["accuracy"] <= 100 - found["accuracy"]

@@ -1,6 +1,7 @@
 """`model.frozen`: the heads learn and the encoder keeps its bytes; `encoder_factor`."""
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -115,7 +116,7 @@ def test_it_has_no_optimizer_state_and_no_decay():
                 if x.ndim
             ]
         )
-        update, _ = optimizer.update(params, state, params)
+        update: Any = optimizer.update(params, state, params)[0]
         assert not update["encoder"]["w"].any() and update["projector"]["w"].all()
 
 

@@ -1,13 +1,36 @@
-"""The names of the files that a TFDS set was made of, where its records keep them."""
+"""The names of the files that the images of a set come from."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ssljax.data.source import Source
+
 KEYS = ("file_name", "image/file_name", "filename", "image/filename")
 """Features that hold the names; the first is that of ``imagenet2012``."""
 _CHUNK = 2048  # records read at once
+
+
+def file_names(source: Source, *, quick: bool = False) -> tuple[str, ...] | None:
+    """Return the name of every image's file, None where images have no names.
+
+    Names in a folder are paths below it.
+
+    Args:
+        source: the images.
+        quick: return None for a TFDS set, whose names take a pass over its records.
+
+    >>> from ssljax.data import from_arrays
+    >>> file_names(from_arrays(np.zeros((2, 8, 8, 3), np.uint8))) is None
+    True
+    """
+    known = getattr(source.read, "file_names", None)
+    if known is None:
+        return getattr(source.read, "names", None)  # of a set in memory
+    if quick and not getattr(source.read, "named", True):
+        return None
+    return known()
 
 
 def read(
