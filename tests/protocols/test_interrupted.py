@@ -19,7 +19,7 @@ import micro
 from ssljax.commands.main import main
 raise SystemExit(main())
 """
-STEPS = 800
+STEPS = 400
 
 
 @pytest.fixture
