@@ -50,6 +50,8 @@ def test_settings_that_the_pages_name_exist():
     commands |= {"against", "json", "profile", "steps", "threads"}
     commands |= {"checkpoint", "data", "examples", "test_examples"}
     commands |= {"only", "seeds", "set"}
+    commands |= {"baseline", "encoder_factor", "fractions", "label_list"}
+    commands |= {"learning_rates", "optimizer", "weight_decay"}
     commands |= {"format", "license", "push"}  # export; and import:
     commands |= {"arch", "drop", "image_size", "mean", "prefix", "std", "stem"}
     options = {option for method in METHODS.values() for option in method.options}

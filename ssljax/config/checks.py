@@ -91,6 +91,11 @@ def _matches(value: Any, hint: Any) -> bool:
             isinstance(k, str) and _matches(v, typing.get_args(hint)[1])
             for k, v in value.items()
         )
+    if origin is list:
+        # Python callers may pass a tuple.
+        return isinstance(value, list | tuple) and all(
+            _matches(each, typing.get_args(hint)[0]) for each in value
+        )
     if origin is tuple:
         kinds = typing.get_args(hint)
         if not isinstance(value, tuple):
@@ -117,6 +122,8 @@ def _describe(hint: Any) -> str:
         return "None"
     if origin is dict:
         return "names with numbers or text"
+    if origin is list:
+        return f"several of: {_describe(typing.get_args(hint)[0])}"
     if origin is tuple:
         kinds = [_describe(kind) for kind in typing.get_args(hint) if kind is not ...]
         many = "several of: " if typing.get_args(hint)[-1] is ... else ""

@@ -169,11 +169,18 @@ class ModelConfig:
     init_from: str | None = None
     """Run folder to take the encoder's first weights from; `ssljax import` makes one of
     a foreign checkpoint."""
+    init_step: int | None = None
+    """Step of that run's checkpoint; None takes the newest."""
+    frozen: bool = False
+    """Train the heads alone; the encoder keeps its weights and statistics."""
 
     def __post_init__(self):
         check_types(self, "model")
         if self.init_from is not None:
             object.__setattr__(self, "init_from", absolute(self.init_from))
+        if self.init_from is None and self.init_step is not None:
+            refuse("model.init_step", self.init_step, "None without model.init_from")
+        at_least(self, "model", 0, "init_step")
         positive(self, "model", "width")
         within(self, "model", 0, 100, "width")
         within(self, "model", 0, 8, "stem_padding")
@@ -237,13 +244,15 @@ class OptimizerConfig:
     """Clip the global norm of the gradient to this value; None for no clipping."""
     norm_and_bias_learning_rate: float | None = None
     """Peak rate of BatchNorm parameters and biases; None uses `learning_rate`."""
+    encoder_factor: float = 1.0
+    """Factor on the encoder's learning rate."""
     constant_predictor_rate: bool | None = None
     """Keep the predictor's learning rate constant; None uses the method's default."""
 
     def __post_init__(self):
         check_types(self, "optimizer")
         rates = ("learning_rate", "norm_and_bias_learning_rate")
-        positive(self, "optimizer", *rates, "eta", "clip_norm")
+        positive(self, "optimizer", *rates, "eta", "clip_norm", "encoder_factor")
         at_least(self, "optimizer", 0, "weight_decay", "warmup_epochs")
         fraction(self, "optimizer", "momentum", "final_fraction")
 

@@ -23,6 +23,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -46,6 +47,7 @@ class FolderReader(Reader):
     root: str
     paths: tuple[str, ...]  # relative to root
     labels: np.ndarray
+    named: ClassVar[bool] = True
 
     def describe(self, index: int) -> str:
         return shown(self.paths[index])
@@ -55,6 +57,9 @@ class FolderReader(Reader):
             (os.path.join(self.root, self.paths[i]), int(self.labels[i]))
             for i in indices
         ]
+
+    def file_names(self) -> tuple[str, ...] | None:
+        return self.paths
 
     def stamp(self) -> str:
         """Return a digest of every file's name and of what tells that it changed."""

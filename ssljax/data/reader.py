@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,12 +32,14 @@ class Reader:
         image_size: side to resize and crop to; None keeps each image's size.
         channels: 3 for RGB or 1 for grey.
         levels: which value is white in images of more than 8 bits.
+        named: whether `file_names` knows them without reading anything.
     """
 
     count: int
     image_size: int | None
     channels: int
     levels: Levels | None = field(default=None, kw_only=True)
+    named: ClassVar[bool] = False
 
     def fetch(self, indices: np.ndarray) -> list[tuple[bytes | str, int]]:
         """Return the encoded bytes or path, and the label or -1, of every index."""
@@ -46,6 +48,10 @@ class Reader:
     def describe(self, index: int) -> str:
         """Return the name of an image in messages."""
         return f"image {index}"
+
+    def file_names(self) -> tuple[str, ...] | None:
+        """Return the names of the images' files, None where they have none."""
+        return None
 
     def __call__(self, index: int) -> tuple[np.ndarray, int]:
         images, labels, _ = self.many(np.array([index]))
@@ -231,7 +237,11 @@ def make_source(
         skipped += tuple((reader.describe(i), reason) for i, reason in failed)
         labelled = labelled and bool((labels >= 0).any())
         labels = labels if labelled else None
-        read, size = ArrayReader(images, labels), len(images)
+        names = reader.file_names() if reader.named else None
+        if names is not None and failed:
+            left_out = {i for i, _ in failed}
+            names = tuple(each for i, each in enumerate(names) if i not in left_out)
+        read, size = ArrayReader(images, labels, names), len(images)
     return Source(
         name=name,
         split=split,

@@ -180,6 +180,7 @@ class ArrayReader:
 
     images: np.ndarray
     labels: np.ndarray | None
+    names: tuple[str, ...] | None = None
 
     def __call__(self, index: int) -> tuple[np.ndarray, int]:
         label = -1 if self.labels is None else int(self.labels[index])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ssljax.data.file_names import file_names
 from ssljax.data.host_crop import HostCrops
 from ssljax.data.source import ArrayReader, DataError, Examples, Source, Views
 
@@ -21,6 +22,14 @@ class SubsetReader:
 
     def many(self, indices: np.ndarray) -> Examples:
         return self.whole.read_many(self.indices[indices])
+
+    @property
+    def named(self) -> bool:
+        return getattr(self.whole.read, "named", True)
+
+    def file_names(self) -> tuple[str, ...] | None:
+        names = file_names(self.whole)
+        return None if names is None else tuple(names[i] for i in self.indices)
 
     def stamp(self) -> str:
         """Return a digest of the whole set's stamp and the rows taken."""
@@ -90,7 +99,9 @@ def rows_of(source: Source, chosen: np.ndarray) -> Source:
     labelled = source.labelled if labels is None else bool((labels >= 0).any())
     images = None if source.images is None else source.images[chosen]
     reader = (
-        SubsetReader(source, chosen) if images is None else ArrayReader(images, labels)
+        SubsetReader(source, chosen)
+        if images is None
+        else ArrayReader(images, labels, SubsetReader(source, chosen).file_names())
     )
     return replace(
         source,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ssljax.config.checks import similar
-from ssljax.data import decode
+from ssljax.data import decode, file_names
 from ssljax.data.depth import Levels
 from ssljax.data.opening import UnreadableImage, header_size
 from ssljax.data.reader import Reader, chosen_size_note, make_source
@@ -66,6 +66,9 @@ class TfdsReader(Reader):
             (row[self.image_key], int(row[self.label_key]) if self.label_key else -1)
             for row in rows
         ]
+
+    def file_names(self) -> tuple[str, ...] | None:
+        return file_names.read(self, builder(self.name, self.data_dir), open_records)
 
     def __getstate__(self):
         # Open files cannot be pickled for worker processes.

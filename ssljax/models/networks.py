@@ -21,14 +21,20 @@ class Network(nn.Module):
     encoder: ResNet
     projector: MLP
     predictor: MLP | LinearPredictor
+    frozen: bool = False
+    """Whether the encoder only computes features: no gradient reaches it, and BatchNorm
+    uses its running statistics in training too."""
 
     def encode(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Return features ``[N, F]`` of normalised images ``[N, H, W, C]``."""
-        return self.encoder(x, train=train)
+        return self.encoder(x, train=train and not self.frozen)
 
     def project(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
         """Return features ``[N, F]`` and projections ``[N, D]``."""
-        features = self.encoder(x, train=train)
+        features = self.encoder(x, train=train and not self.frozen)
+        if self.frozen:
+            # The compiler then leaves the encoder's backward pass out.
+            features = jax.lax.stop_gradient(features)
         return features, self.projector(features, train=train)
 
     def __call__(

@@ -24,3 +24,9 @@ class Asked:
     def labelled(self) -> bool:
         """Whether both sets have labels."""
         return self.train.labelled and self.test.labelled
+
+    @property
+    def seed(self) -> int:
+        """Seed of all that the evaluation draws: that of the run unless one is set."""
+        wanted = self.settings.seed
+        return self.run.config.seed if wanted is None else wanted

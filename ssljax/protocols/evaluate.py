@@ -27,7 +27,11 @@ from ssljax.runs.folder import RunFolder
 from ssljax.runs.programs import keep_programs
 from ssljax.runs.records import EvaluatedData, Evaluation, EvaluationRow
 
-_MODULES: dict[str, str] = {}
+_MODULES: dict[str, str] = {
+    "linear_sgd": "ssljax.protocols.linear_sgd",
+    "semi_supervised": "ssljax.protocols.semi_supervised",
+    "finetune": "ssljax.protocols.finetune",
+}
 """Protocols that do more than read frozen features: the module of each, whose function
 ``rows(asked)`` returns its rows."""
 
@@ -80,8 +84,8 @@ def evaluate(
     for note in damage:
         print(f"{note} This evaluation replaces it: {record}")
     run = restore(workdir, step=checkpoint)
-    config = with_data(run, data, examples, test_examples)
-    train, test = evaluation_images(replace(run, config=config), train, test)
+    run = replace(run, config=with_data(run, data, examples, test_examples))
+    train, test = evaluation_images(run, train, test)
     check_channels(run, train, test)
     rows = _rows(Asked(folder, run, train, test, chosen))
     new = Evaluation(

@@ -23,13 +23,16 @@ from ssljax.runs.monitor import encode
 BATCH = 512
 """Images encoded at a time, on all devices together."""
 RAW_PIXELS = "raw pixels"
+Compute = Callable[..., jax.Array]
+"""Features ``[B, F]`` of ``(params, batch_stats, images, setup=...)``, see `encode`."""
 
 
-def encoder_on_devices(run: Restored) -> Encoder:
+def encoder_on_devices(run: Restored, compute: Compute = encode) -> Encoder:
     """Return the frozen encoder of a run, which shares a batch among the devices.
 
     Args:
         run: the restored run.
+        compute: what to compute of the images.
 
     Returns:
         A function of uint8 images ``[B, H, W, C]`` to features ``[B, F]``; the devices
@@ -41,7 +44,7 @@ def encoder_on_devices(run: Restored) -> Encoder:
     params, stats = jax.device_put((run.state.params, run.state.batch_stats), whole)
     setup = run.setup
     compiled = jax.jit(
-        lambda params, stats, x: encode(params, stats, x, setup=setup),
+        lambda params, stats, x: compute(params, stats, x, setup=setup),
         out_shardings=rows,
     )
     return lambda images: compiled(params, stats, jax.device_put(images, rows))

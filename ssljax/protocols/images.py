@@ -14,6 +14,8 @@ from ssljax.evaluation import extract
 from ssljax.runs.encoder import Encode, Restored
 from ssljax.runs.setup import load_split
 
+_CHUNK = 2048  # images read at once for their labels
+
 
 def with_data(
     run: Restored, data: str | None, examples: int | None, test_examples: int | None
@@ -86,10 +88,25 @@ def features(encode: Encode, source: Source) -> np.ndarray:
 
 
 def labels(source: Source) -> np.ndarray:
-    """Return the classes of all images of a source: int32 ``[N]``."""
+    """Return the classes of all images of a source, -1 where unknown: int32 ``[N]``.
+
+    A set that is read from disk is read once, without decoding images where its reader
+    can do that.
+    """
     if source.labels is not None:
         return source.labels
-    return source.take(np.arange(source.size))[1]
+    whole = getattr(source.read, "whole", None)  # of a subset
+    if isinstance(whole, Source):
+        return labels(whole)[source.read.indices]  # pyright: ignore
+    fetch = getattr(source.read, "fetch", None)
+    parts = []
+    for start in range(0, source.size, _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, source.size))
+        if fetch is None:
+            parts.append(source.read_many(rows).labels)
+        else:
+            parts.append(np.array([label for _, label in fetch(rows)], np.int32))
+    return np.concatenate(parts)
 
 
 def variant_of(

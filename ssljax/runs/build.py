@@ -60,6 +60,7 @@ def build_network(config: Config, *, view_size: int, num_classes: int | None):
         predictor=LinearPredictor(kind=wanted.predictor)
         if wanted.predictor in LINEAR_PREDICTORS
         else head(wanted.predictor, method.predictor.norm, wanted.predictor_bias),
+        frozen=model.frozen,
     )
 
 
@@ -98,6 +99,9 @@ def build_optimizers(config: Config, *, total_steps: int, steps_per_epoch: int):
         norm_and_bias_factor=None
         if settings.norm_and_bias_learning_rate is None
         else settings.norm_and_bias_learning_rate / settings.learning_rate,
+        learning_rate_factors={
+            "encoder": 0.0 if config.model.frozen else settings.encoder_factor
+        },
     )
     probe_rate = optax.cosine_decay_schedule(config.probe.learning_rate, total_steps)
     return optimizer, optax.sgd(probe_rate, config.probe.momentum), schedule

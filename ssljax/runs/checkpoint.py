@@ -189,6 +189,16 @@ class Checkpoints:
         self._manager.reload()
 
 
+def saved_steps(folder: Path) -> list[int]:
+    """Return the steps whose checkpoints a folder has, without opening one.
+
+    Args:
+        folder: of `Checkpoints`; it need not exist.
+    """
+    # One that is being written, or was when its process was killed, has a longer name.
+    return sorted(int(each.name) for each in folder.glob("*") if each.name.isdigit())
+
+
 def attempt(
     restore: Callable[[], tuple[Any, dict[str, Any]]],
 ) -> tuple[tuple[Any, dict[str, Any]] | None, str]:

@@ -60,7 +60,14 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
         ("images", "on the device" if resident else "streamed from disk"),
     ]
     if config.model.init_from is not None:
-        rows.append(("first weights", f"encoder of {config.model.init_from}"))
+        step = config.model.init_step
+        at = "" if step is None else f", step {step}"
+        rows.append(("first weights", f"encoder of {config.model.init_from}{at}"))
+    if config.model.frozen:
+        rows.append(("trained", "the heads; the encoder is frozen"))
+    elif config.optimizer.encoder_factor != 1:
+        factor = config.optimizer.encoder_factor
+        rows.append(("encoder's learning rate", f"{factor:g} times the others'"))
     if config.devices.engine != "jit":
         rows.append(("engine", config.devices.engine))
     if skipped:

@@ -83,7 +83,7 @@ def restore(
             checkpoints.close()
     if found is None:
         raise ConfigError(
-            f"{folder.path} has no checkpoint yet; run ssljax pretrain on it first"
+            f"{folder.path} has no checkpoint yet; run `ssljax pretrain` on it first"
         )
     state, meta, notes = found
     for note in notes:

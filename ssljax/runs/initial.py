@@ -6,6 +6,7 @@ import jax
 
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
+from ssljax.runs.checkpoint import saved_steps
 from ssljax.runs.encoder import restore
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.resolved import load_resolved
@@ -41,6 +42,13 @@ def check_initial(config: Config, folder: RunFolder) -> None:
         raise ConfigError(
             f"model.init_from is {path}, which has no checkpoint yet; name another run"
         )
+    step = config.model.init_step
+    kept = saved_steps(source.checkpoints)
+    if step is not None and step not in kept:
+        raise ConfigError(
+            f"model.init_step is {step}, but {path} has no checkpoint of that step; "
+            f"kept are {', '.join(map(str, kept)) or 'none'}"
+        )
 
 
 def start_from(state: TrainState, setup: Setup) -> TrainState:
@@ -54,7 +62,7 @@ def start_from(state: TrainState, setup: Setup) -> TrainState:
     path = setup.config.model.init_from
     if path is None:
         return state
-    source = restore(path)
+    source = restore(path, step=setup.config.model.init_step)
     if source.setup.stem != setup.stem:
         raise ConfigError(
             f"model.init_from is {path}, whose stem is {source.setup.stem!r}, not "

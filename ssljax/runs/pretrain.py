@@ -31,8 +31,10 @@ def pretrain(
     *,
     train: Source | None = None,
     test: Source | None = None,
+    statistics: Statistics | None = None,
     command: Sequence[str] | None = None,
     quiet: bool = False,
+    plan: bool = True,
 ) -> Run:
     """Pretrain an encoder; call again with the same folder to resume.
 
@@ -42,8 +44,11 @@ def pretrain(
         train: training images; None loads the data set that the config names.
         test: labelled images for the kNN monitor; None loads those that the config
             names. If there are none, the kNN monitor is off.
+        statistics: mean and standard deviation of each channel, for normalisation.
+            None measures them, or takes those of the run that the encoder comes from.
         command: recorded as the command that was run; None takes ``sys.argv``.
         quiet: print nothing.
+        plan: print the settings that decide speed and memory before the first step.
 
     Returns:
         The run's folder, its number of steps and its last metrics.
@@ -77,7 +82,8 @@ def pretrain(
     # Decoding the test images takes about as long as tracing the step.
     with ThreadPoolExecutor(1, "test images") as pool:
         loading = pool.submit(_optional_test, config, source) if wanted else None
-        setup = prepare(config, source, statistics=_measured(folder, source))
+        known = statistics or _known(folder, source, config.model.init_from)
+        setup = prepare(config, source, statistics=known)
     if loading is not None:
         test = loading.result()
         if test is not None and config.data.labelled_split is not None:
@@ -91,7 +97,7 @@ def pretrain(
     check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
     words = list(command or sys.argv)
     processes.on_first(lambda: _claim(folder, setup, source, words))
-    if not quiet:
+    if plan and not quiet:
         for name, value in describe(setup, source):
             print(f"{name:>24}  {value}")
         if source.skipped:
@@ -116,17 +122,26 @@ def pretrain(
         raise
 
 
-def _measured(folder: RunFolder, source: Source) -> Statistics | None:
-    """Return the channel statistics that this run began with, if on these images.
+def _known(
+    folder: RunFolder, source: Source, init_from: str | None
+) -> Statistics | None:
+    """Return the channel statistics that this run goes by, if they are known.
 
-    Measuring them decodes 10,000 images of a streamed set.
+    These are the ones that it began with, if on these images, since measuring them
+    decodes 10,000 images of a streamed set. A new run keeps those of the run that its
+    encoder comes from: other numbers would be another input to the same weights.
     """
-    known = folder.load_data([])
-    if known.mean is None or known.std is None or known.examples != source.size:
+    own = folder.load_data([])
+    if own.mean is not None and own.std is not None and own.examples == source.size:
+        if own.fingerprint == source.fingerprint():
+            return tuple(own.mean), tuple(own.std)
+    if init_from is None:
         return None
-    if known.fingerprint != source.fingerprint():
+    first = RunFolder(init_from).load_data([])
+    channels = source.image_shape[2]
+    if first.mean is None or first.std is None or len(first.mean) != channels:
         return None
-    return tuple(known.mean), tuple(known.std)
+    return tuple(first.mean), tuple(first.std)
 
 
 def _claim(folder: RunFolder, setup: Setup, source: Source, words: list[str]) -> None:

@@ -93,6 +93,8 @@ class EvaluationRow(Record):
     split: str | None = None
     train_examples: int | None = None
     test_examples: int | None = None
+    seed: int | None = None
+    """Of all that the evaluation drew; None in the file of an older version."""
     accuracy: float | None = None
     """In percent; None for a protocol without an accuracy."""
     detail: str | None = None

@@ -202,6 +202,11 @@ def assemble(
         )
     # 1.1 x 10 is a little more than 11 in floating point.
     total = max(1, math.ceil(config.epochs * per_epoch - 1e-9))
+    if config.model.frozen and config.method.target_momentum:
+        raise ConfigError(
+            f"model.frozen is True, but {config.method.name} trains a target network; "
+            "use --method.name supervised, or leave it out"
+        )
     crops = config.augment.sizes
     if crops and method.views == 1:
         raise ConfigError(

@@ -1,6 +1,6 @@
 """Optimizers by name, and the moving average of a target network."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any
 
 import jax
@@ -38,6 +38,7 @@ def make(
     constant_learning_rate_for: Collection[str] = (),
     peak: float | None = None,
     norm_and_bias_factor: float | None = None,
+    learning_rate_factors: Mapping[str, float] | None = None,
 ) -> optax.GradientTransformation:
     """Return an optimizer by name, with the options that recipes set.
 
@@ -59,6 +60,9 @@ def make(
         peak: that constant rate. Needed where ``learning_rate`` is a schedule.
         norm_and_bias_factor: times ``learning_rate`` is the rate of the vectors
             (biases, BatchNorm); Barlow Twins: 0.0048 / 0.2. None is 1.
+        learning_rate_factors: factors on ``learning_rate`` by top-level subtree of the
+            parameters. With 0 that subtree is neither changed nor decayed, and has no
+            optimizer state.
 
     Returns:
         An optax transformation; its ``update`` needs the parameters.
@@ -113,7 +117,10 @@ def make(
         variant = {"lars": lars, "lars_byol": lars_byol, "lars_clip": lars_clip}[name]
         return variant(eta=_DEFAULT_ETA[name] if eta is None else eta, **common)
 
-    optimizer = build(learning_rate)
+    groups: dict[Hashable, optax.GradientTransformation] = {
+        "scheduled": build(learning_rate)
+    }
+    labels: dict[str, str] = {}
     if constant_learning_rate_for:
         if isinstance(constant_learning_rate_for, str):
             raise ValueError(
@@ -129,10 +136,19 @@ def make(
                 )
             peak = learning_rate
         check_range("peak", peak, low=0.0)
-        optimizer = optax.partition(
-            {"scheduled": optimizer, "constant": build(peak)},
-            _label_by_subtree(tuple(constant_learning_rate_for)),
-        )
+        groups["constant"] = build(peak)
+        labels |= dict.fromkeys(constant_learning_rate_for, "constant")
+    for subtree, factor in (learning_rate_factors or {}).items():
+        check_range(f"learning_rate_factors[{subtree!r}]", factor, low=0.0)
+        if factor != 1:
+            groups[subtree] = (
+                build(_scaled(learning_rate, factor)) if factor else optax.set_to_zero()
+            )
+            labels[subtree] = subtree
+    # One group alone keeps the state that it had before there were several.
+    optimizer = groups["scheduled"]
+    if labels:
+        optimizer = optax.partition(groups, _label_by_subtree(labels))
     if norm_and_bias_factor is not None:
         check_range("norm_and_bias_factor", norm_and_bias_factor, low=0.0)
         # No LARS variant adapts the rate of vectors, so scaling their update is exact.
@@ -189,19 +205,29 @@ def _sgd(
     )
 
 
-def _label_by_subtree(names: tuple[str, ...]) -> Callable[[PyTree], PyTree]:
+def _scaled(rate: ScalarOrSchedule, factor: float) -> ScalarOrSchedule:
+    return (lambda step: factor * rate(step)) if callable(rate) else factor * rate
+
+
+def _label_by_subtree(labels: Mapping[str, str]) -> Callable[[PyTree], PyTree]:
+    """Return a function that labels parameters by subtree, the rest "scheduled"."""
+
     def label(params: PyTree) -> PyTree:
         paths = jax.tree_util.tree_leaves_with_path(params)
         present = sorted({_top_level(path) for path, _ in paths})
-        missing = [name for name in names if name not in present]
-        if missing:
-            raise ValueError(
-                f"constant_learning_rate_for names {missing[0]!r}, but the parameters "
-                f"have {', '.join(map(repr, present))}; use one of these"
-            )
+        for name, group in labels.items():
+            if name not in present:
+                argument = (
+                    "constant_learning_rate_for"
+                    if group == "constant"
+                    else "learning_rate_factors"
+                )
+                raise ValueError(
+                    f"{argument} names {name!r}, but the parameters have "
+                    f"{', '.join(map(repr, present))}; use one of these"
+                )
         return jax.tree_util.tree_map_with_path(
-            lambda path, _: "constant" if _top_level(path) in names else "scheduled",
-            params,
+            lambda path, _: labels.get(_top_level(path), "scheduled"), params
         )
 
     return label

@@ -39,7 +39,12 @@ def update(
     updates, opt_state = setup.optimizer.update(
         gradients, state.opt_state, state.params
     )
-    params = optax.apply_updates(state.params, updates)
+    params: Any = optax.apply_updates(state.params, updates)
+    if setup.network.frozen:
+        # The update is zero, but -0 + 0 is another byte, and a mean of parts rounds.
+        params = {**params, "encoder": state.params["encoder"]}
+        stats = new_stats["batch_stats"] | {"encoder": state.batch_stats["encoder"]}
+        new_stats = new_stats | {"batch_stats": stats}
     target, momentum = _update_target(state, params, new_stats["target"], setup)
     # The probe reads the first view's features.
     probe, probe_metrics = update_probe(

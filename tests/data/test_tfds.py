@@ -23,7 +23,7 @@ from ssljax.config import (
     ModelConfig,
     MonitorConfig,
 )
-from ssljax.data import DataError, channel_statistics, load, subset
+from ssljax.data import DataError, channel_statistics, file_names, load, subset
 from ssljax.data.encoded import encoded_set
 from ssljax.data.smaller import write_smaller
 from ssljax.data.tfds import _keys, tfds_dir
@@ -401,3 +401,15 @@ def test_a_smaller_copy_is_a_folder_of_the_same_images(data_dir, tmp_path):
     assert encoded_set(name, data_dir).missing(out).tolist() == [7]
     write_smaller(name, out, **settings)
     assert lost.read_bytes() == content
+
+
+def test_names_of_files_are_read_where_the_records_keep_them(data_dir, monkeypatch):
+    options = {"data_dir": data_dir, "store": "stream", "image_size": 8}
+    source = load("ssl_tiny_scenes", **options)
+    assert file_names.file_names(source) is None
+    monkeypatch.setattr(file_names, "KEYS", ("caption",))
+    monkeypatch.setattr(file_names, "_CHUNK", 7)
+    assert file_names.file_names(source, quick=True) is None
+    for each in (source, load("ssl_tiny_scenes", examples=9, **options)):
+        numbers = each.take(np.arange(each.size))[0][:, 0, 0, 0]
+        assert file_names.file_names(each) == tuple(map(str, numbers.tolist()))

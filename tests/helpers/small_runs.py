@@ -42,12 +42,12 @@ HEADS = {
 
 
 @functools.cache
-def setup_of(name, preset="auto", **method):
+def setup_of(name, preset="auto", frozen=False, **method):
     heads = {"projector": "24-12"} | HEADS.get(name, {})
     config = Config(
         data=DataConfig("arrays"),
         method=MethodConfig(name, **(heads | method)),
-        model=ModelConfig("micro"),
+        model=ModelConfig("micro", frozen=frozen),
         augment=AugmentConfig(preset, blur=0.5 if name == "simclr" else None),
         optimizer=OptimizerConfig(
             learning_rate=0.01, scale_by_batch=False, warmup_epochs=0, momentum=0.0

@@ -16,6 +16,8 @@ STEPS = 3
 
 def small(name):
     """Return a setup, mostly with crops and flips only: colour compiles slowly."""
+    if name == "frozen":
+        return setup_of("supervised", preset="supervised", frozen=True)
     return setup_of(name, preset="auto" if name in WIRINGS else "supervised")
 
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from coloured import images as coloured_images
+from coloured import trained_run
 from encoders import old_run
 from small_runs import source
 
@@ -16,6 +18,7 @@ from ssljax.config import (
     MethodConfig,
     ModelConfig,
     MonitorConfig,
+    OptimizerConfig,
 )
 from ssljax.config.checks import ConfigError
 from ssljax.methods import resolve
@@ -112,3 +115,34 @@ def test_another_stem_or_no_checkpoint_is_refused(before, tmp_path):
     (empty / "checkpoints").rename(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="has no checkpoint yet"):
         check_initial(config_from(empty), RunFolder(tmp_path / "new"))
+
+
+@pytest.mark.slow
+def test_a_linear_evaluation_by_hand(tmp_path):
+    run = trained_run(tmp_path / "run")
+    config = Config(
+        method=MethodConfig("supervised"),
+        data=DataConfig("arrays"),
+        model=ModelConfig("micro", init_from=str(run), init_step=10, frozen=True),
+        optimizer=OptimizerConfig(learning_rate=2.0, weight_decay=0.1, warmup_epochs=0),
+        epochs=3,
+        batch_size=24,
+    )
+    # Other images, but normalised as those that the encoder knows.
+    images = coloured_images(20, seed=5)
+    found = pretrain(config, tmp_path / "linear", train=images, quiet=True)
+    there, here = restore(run, step=10), restore(tmp_path / "linear")
+    for part in ("params", "batch_stats"):
+        same(*(getattr(each.state, part)["encoder"] for each in (there, here)))
+    assert here.data.mean == there.data.mean and here.data.std == there.data.std
+    newest = restore(run).state.params["encoder"]["conv1"]["kernel"]
+    kernel = here.state.params["encoder"]["conv1"]["kernel"]
+    assert not np.array_equal(kernel, newest)
+    assert found.metrics["loss"] < np.log(3)
+    missing = replace(config, model=replace(config.model, init_step=7))
+    line = (
+        "model.init_step is 7, but .* has no checkpoint of that step; kept are 10, 20"
+    )
+    with pytest.raises(ConfigError, match=line):
+        pretrain(missing, tmp_path / "none", train=images)
+    assert not (tmp_path / "none").exists()
