@@ -20,8 +20,8 @@ def panel(z1: jax.Array, z2: jax.Array, *, top: int = 16) -> dict[str, jax.Array
         top: how many eigenvalues to return.
 
     Returns:
-        Float32 (or wider) scalars, and one vector: the six of :func:`rank_measures`
-        with ``eigenvalues`` ``[top]``, and
+        Float32 (or wider) scalars, and two vectors: the seven of
+        :func:`rank_measures`, and
 
         - ``std_per_dimension``: mean over dimensions of ``std(u_d) sqrt(D)``; 1 for an
           isotropic embedding, 0 for a collapsed one (Chen & He, "Exploring simple
@@ -82,7 +82,7 @@ def rank_measures(z: jax.Array, *, top: int = 16) -> dict[str, jax.Array]:
         top: how many eigenvalues to return.
 
     Returns:
-        Float32 (or wider) scalars, and one vector:
+        Float32 (or wider) scalars, and two vectors:
 
         - ``effective_rank``: exp of the entropy of ``sigma / sum(sigma)``, singular
           values of the *centred* features (Roy & Vetterli, "The effective rank",
@@ -102,6 +102,8 @@ def rank_measures(z: jax.Array, *, top: int = 16) -> dict[str, jax.Array]:
           NaN if fewer than three of these eigenvalues are non-zero, which do not
           determine a power law.
         - ``eigenvalues``: the ``top`` largest lambda, descending, zeros after the last.
+        - ``moment_eigenvalues``: the same of the second moment ``z^T z / N``, which a
+          closed-form predictor is a power of.
 
         Constant rows have effective rank and participation ratio 0.
 
@@ -124,14 +126,18 @@ def rank_measures(z: jax.Array, *, top: int = 16) -> dict[str, jax.Array]:
     rounding = (4.0 * epsilon) ** 2 * moments[0]
     scatter = _gram_eigenvalues(z - z.mean(axis=0, keepdims=True), rounding)
     eigenvalues = scatter / (n - 1)
-    kept = eigenvalues[:top]
+
+    def largest(values: jax.Array) -> jax.Array:
+        return jnp.pad(values[:top], (0, max(top - values.shape[0], 0)))
+
     return {
         "effective_rank": _exp_entropy(jnp.sqrt(scatter), 0.0),
         "rankme": _exp_entropy(jnp.sqrt(moments), 1e-7),
         "participation_ratio": _participation(scatter),
         "participation_ratio_uncentred": _participation(moments),
         "alpha_req": _decay_exponent(eigenvalues[: min(n - 1, d)]),
-        "eigenvalues": jnp.pad(kept, (0, top - kept.shape[0])),
+        "eigenvalues": largest(eigenvalues),
+        "moment_eigenvalues": largest(moments / n),
     }
 
 
