@@ -27,6 +27,8 @@ class Figure:
     heading: str
     caption: str
     png: bytes | None
+    table: Sequence[Sequence[str]] = ()
+    """Below the picture, the first row being the header."""
 
 
 def write_html(

@@ -192,10 +192,10 @@ def fit_run(folder: RunFolder, *, modes: int = MODES) -> RunFit:
     )
     steps, values = eigenvalue_table(records, metric)
     if len(steps) < FEWEST:
-        panels = "1 spectrum panel" if len(steps) == 1 else f"{len(steps)} panels"
+        panels = f"{len(steps)} spectrum panel{'s' * (len(steps) != 1)}"
         raise ConfigError(
-            f"{folder.path} has {panels}, and a fit needs at least "
-            f"{FEWEST}; train with a smaller --monitor.every-epochs, such as 0.1"
+            f"{folder.path} has {panels}, and a fit needs at least {FEWEST}; train "
+            "with a smaller --monitor.every-epochs, such as 0.1"
         )
     times = flow_times(config, folder.load_data().examples, steps)
     clock = flow_times(

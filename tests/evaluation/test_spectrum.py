@@ -65,7 +65,11 @@ def test_equals_the_definitions(n, d):
         )
     lam = np.linalg.eigvalsh(np.cov(z1, rowvar=False))[::-1][:16]
     np.testing.assert_allclose(measures["eigenvalues"], lam, rtol=1e-4, atol=1e-5)
-    assert set(measures) == {*expected, "eigenvalues"}
+    moments = np.linalg.eigvalsh(z1.T @ z1 / n)[::-1][:16]
+    np.testing.assert_allclose(
+        measures["moment_eigenvalues"], moments, rtol=1e-4, atol=1e-5
+    )
+    assert set(measures) == {*expected, "eigenvalues", "moment_eigenvalues"}
 
 
 def test_equals_the_definitions_to_double_precision(float64):
@@ -178,7 +182,7 @@ def test_scale_and_rotation_leave_the_ranks_alone():
     q, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(16, 16)))
     before = rank_measures(jnp.asarray(z))
     after = rank_measures(jnp.asarray(1e3 * z @ q))
-    for name in set(before) - {"eigenvalues"}:
+    for name in set(before) - {"eigenvalues", "moment_eigenvalues"}:
         np.testing.assert_allclose(after[name], before[name], rtol=1e-3, err_msg=name)
 
 

@@ -1,0 +1,34 @@
+"""The report's section of a run beside its method's theory."""
+
+from pathlib import Path
+
+from ssljax.config.checks import ConfigError
+from ssljax.reports.html import Figure
+from ssljax.reports.style import NothingToDraw, to_png
+from ssljax.reports.theory_fit import COLUMNS, fit_run
+from ssljax.reports.theory_fit_figure import CAPTION, draw_fit
+from ssljax.runs.files import write_atomically
+from ssljax.runs.folder import RunFolder
+
+HEADING = "Modes beside theory"
+
+
+def theory_section(run: RunFolder, path: Path) -> Figure:
+    """Draw a run's fitted modes, or say in one line why there are none.
+
+    Args:
+        run: folder of the run.
+        path: of the picture; an old one is removed where nothing can be drawn.
+    """
+    try:
+        found = fit_run(run)
+        png = to_png(draw_fit(found))
+    except (ConfigError, NothingToDraw) as error:
+        path.unlink(missing_ok=True)
+        return Figure(HEADING, f"{str(error)[0].upper()}{str(error)[1:]}.", None)
+    write_atomically(path, png)
+    about = [found.law.equation, *found.explanation(), found.conclusion]
+    sentences = [f"{line[0].upper()}{line[1:]}." for line in about]
+    return Figure(
+        HEADING, f"{CAPTION} {' '.join(sentences)}", png, [COLUMNS, *found.rows()]
+    )
