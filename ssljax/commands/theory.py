@@ -58,14 +58,10 @@ def run(words: list[str]) -> int:
     """Run the command; return its exit code, 1 where something disagrees."""
     if not words:
         raise ConfigError(f"name a theory: ssljax theory {' | '.join(_allowed())}")
-    if words[0] == MAP:
-        from ssljax.commands import theory_map
+    if words[0] in (MAP, FIT):
+        from ssljax.commands import theory_fit, theory_map
 
-        return theory_map.run(words[1:])
-    if words[0] == FIT:
-        from ssljax.commands import theory_fit
-
-        return theory_fit.run(words[1:])
+        return (theory_map if words[0] == MAP else theory_fit).run(words[1:])
     asked = parse_positional(
         Options,
         words,

@@ -141,6 +141,55 @@ def rank_measures(z: jax.Array, *, top: int = 16) -> dict[str, jax.Array]:
     }
 
 
+def cross_eigenvalues(z1: jax.Array, z2: jax.Array, *, top: int = 16) -> jax.Array:
+    """Compute the top eigenvalues of the two views' cross-correlation, symmetrised.
+
+    Every dimension of a view is standardised, as in Barlow Twins: ``C = (a^T b + b^T a)
+    / (2 N)``, which that loss drives to the identity.
+
+    Args:
+        z1: embeddings of the first view, ``[N, D]``, any float type.
+        z2: embeddings of the second view, ``[N, D]``; row i is ``z1[i]``'s partner.
+        top: how many eigenvalues to return.
+
+    Returns:
+        ``[top]``, float32 or wider, descending; zeros after the last positive one, also
+        for directions in which the views disagree.
+
+    Source: Zbontar et al., "Barlow Twins", ICML 2021, equation 2, symmetrised as in
+    Simon et al., "On the stepwise nature of self-supervised learning", ICML 2023.
+
+    >>> z = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> cross_eigenvalues(z, z, top=2).round(3).tolist()
+    [1.0, 1.0]
+    """
+    chex.assert_equal_shape([z1, z2])
+    a, b = (_standardized(_at_least_float32(z)) for z in (z1, z2))
+    n, d = a.shape
+    # a^T b + b^T a = (s^T s - t^T t) / 2 of sum and difference.
+    both = jnp.concatenate([a + b, a - b])
+    signs = jnp.repeat(jnp.array([1.0, -1.0], both.dtype), n)
+    if d <= 2 * n:
+        signed = both * signs[:, None]
+        values = jnp.linalg.eigvalsh(jnp.matmul(both.T, signed, precision=_HIGHEST))
+    else:
+        # The same non-zero eigenvalues from the [2N, 2N] Gram matrix: with its root K,
+        # those of K J K, where J has the signs.
+        sizes, vectors = jnp.linalg.eigh(jnp.matmul(both, both.T, precision=_HIGHEST))
+        half = vectors * jnp.sqrt(jnp.maximum(sizes, 0.0))
+        values = jnp.linalg.eigvalsh(
+            jnp.matmul(half.T, half * signs[:, None], precision=_HIGHEST)
+        )
+    values = jnp.maximum(values[::-1][:top], 0.0) / (4.0 * n)
+    return jnp.pad(values, (0, top - values.shape[0]))
+
+
+def _standardized(z: jax.Array) -> jax.Array:
+    centred = z - z.mean(axis=0)
+    # As in the loss; a dimension that has collapsed stays at zero.
+    return centred / jnp.sqrt((centred**2).mean(axis=0) + 1e-5)
+
+
 def _gram_eigenvalues(z: jax.Array, rounding: jax.Array | float = 0.0) -> jax.Array:
     """Return the squared singular values, descending, with rounding errors set to 0."""
     gram = z.T if z.shape[1] <= z.shape[0] else z

@@ -11,12 +11,13 @@ from typing import Literal
 from ssljax.analytic.mode_fit import ModeLaw
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
+from ssljax.methods.table import METHODS
 
-Quantity = Literal["covariance", "share"]
+Quantity = Literal["cross", "share"]
 
 LOGGED: dict[Quantity, tuple[str, ...]] = {
-    "covariance": ("spectrum/eigenvalues",),
-    # Older runs have the centred ones alone.
+    # Older runs have those of the covariance alone.
+    "cross": ("spectrum/cross_eigenvalues", "spectrum/eigenvalues"),
     "share": ("spectrum/moment_eigenvalues", "spectrum/eigenvalues"),
 }
 """Name of the metric that a quantity is made of, the best one first."""
@@ -28,8 +29,8 @@ class MethodLaw:
 
     curve: Literal["logistic", "lambert"]
     quantity: Quantity
-    """Eigenvalues of the projections' covariance, or of their second moment divided by
-    the largest one, which is what a closed-form predictor sees."""
+    """Eigenvalues of the cross-correlation of the views, or of the projections' second
+    moment divided by the largest one, which is what a closed-form predictor sees."""
     equation: str
     rate: str
     """What the fitted rate is in the theory."""
@@ -52,7 +53,7 @@ _PREDICTOR = (
 LAWS: dict[str, MethodLaw] = {
     "barlow_twins": MethodLaw(
         curve="logistic",
-        quantity="covariance",
+        quantity="cross",
         equation="dx/dt = 8 gamma x (1 - x), x = eigenvalue / plateau",
         rate="gamma, the eigenvalue of the inputs' cross moment between views",
         rate_factor=8.0,
@@ -60,15 +61,15 @@ LAWS: dict[str, MethodLaw] = {
         source=_SIMON,
         assumes=(
             "the theory's loss is neither standardised nor centred, weighs all entries "
-            "alike, and starts small; of the standardised loss only the shape is "
-            "compared, with a free plateau"
+            "alike, and starts small; the loss that trains is standardised, so only the "
+            "shape is compared, with a free plateau"
         ),
     ),
     "isoloss_euclidean": MethodLaw(
         curve="logistic",
         quantity="share",
         equation="dx/dt = 4 a k x (1 - x), x = (share / plateau)^a",
-        rate="k, the variance of the mode's inputs",
+        rate="k, the variance of the mode's inputs, times the level of its plateau",
         rate_factor=4.0,
         theory="implicit-variance",
         source=_HALVAGAL,
@@ -78,13 +79,22 @@ LAWS: dict[str, MethodLaw] = {
         curve="lambert",
         quantity="share",
         equation="dx/dt = 4 a k x^2 (1 - x), x = (share / plateau)^a",
-        rate="k, the variance of the mode's inputs",
+        rate="k, the variance of the mode's inputs, times the level of its plateau",
         rate_factor=4.0,
         theory="implicit-variance",
         source=_HALVAGAL,
         assumes=_PREDICTOR,
     ),
 }
+
+
+def needs_cross_eigenvalues(method: str) -> bool:
+    """Whether a method's theory is one of the views' cross-correlation.
+
+    >>> needs_cross_eigenvalues("barlow_twins"), needs_cross_eigenvalues("byol")
+    (True, False)
+    """
+    return method in LAWS and LAWS[method].quantity == "cross"
 
 
 def law_of(config: Config) -> tuple[MethodLaw, ModeLaw, float]:
@@ -102,12 +112,14 @@ def law_of(config: Config) -> tuple[MethodLaw, ModeLaw, float]:
     """
     name, options = config.method.name, config.method.options
     if name not in LAWS:
+        coupled = name in METHODS and METHODS[name].closed_form
+        why = ", whose loss couples all modes" if coupled and "cosine" in name else ""
         raise ConfigError(
-            f"no theory of single modes for {name} here; methods with one: "
+            f"no theory of single modes for {name} here{why}; methods with one: "
             f"{', '.join(LAWS)}"
         )
     row = LAWS[name]
-    if row.quantity == "covariance":
+    if row.quantity == "cross":
         return row, ModeLaw(row.curve), row.rate_factor
     epsilon, convention = options.get("epsilon", 0.0), options.get("convention", "fmi")
     if epsilon or convention != "fmi":

@@ -169,6 +169,9 @@ _QUANTITIES = {
     "spectrum/moment_eigenvalues": (
         "of the projections' second moment, over the largest one"
     ),
+    "spectrum/cross_eigenvalues": (
+        "of the views' cross-correlation, standardised and symmetrised"
+    ),
 }
 
 
@@ -236,11 +239,12 @@ def _notes(config: Config, law: MethodLaw, metric: str) -> list[str]:
     notes = [clock_note(config)]
     if law.quantity == "share":
         notes.append("mode 1 is the unit of the others and has no curve of its own")
-        if metric != "spectrum/moment_eigenvalues":
-            notes.append(
-                "this run logged no eigenvalues of the second moment, which the "
-                "predictor sees; those of the centred covariance are used"
-            )
+    if metric != LOGGED[law.quantity][0]:
+        missing = LOGGED[law.quantity][0].removeprefix("spectrum/").replace("_", " ")
+        notes.append(
+            f"this run logged no {missing}, of which the theory speaks; those of the "
+            "centred covariance are used, whose plateaus differ"
+        )
     if config.method.target_momentum:
         notes.append(
             "the theory's target does not lag; this run's is averaged with momentum "

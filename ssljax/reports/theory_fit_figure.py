@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LINE_POINTS = 300
+_LABELS = {"spectrum/cross_eigenvalues": "eigenvalue of the cross-correlation"}
 CAPTION = (
     "Points: logged eigenvalues, dark for the largest. Lines: the law of the theory, "
     "dashed where the mode does not follow it; faint points without a line: not "
@@ -85,10 +86,9 @@ def draw_fit(found: RunFit) -> "Figure":
         # A law that starts far lower must not squeeze the measurements.
         axes.set_ylim(low / 1.6, high * 1.6)
         plain_numbers(axes.yaxis)
-        share = found.law.quantity == "share"
-        axes.set_ylabel(
-            "eigenvalue / largest" if share else "eigenvalue (embedding units squared)"
-        )
+        axes.set_ylabel(_LABELS.get(found.metric, "eigenvalue of the covariance"))
+        if found.law.quantity == "share":
+            axes.set_ylabel("eigenvalue / largest")
         step_axis(axes)
         axes.set_title(f"{found.method}: {found.conclusion}", wrap=True)
         rank_bar(figure, axes, ranks)

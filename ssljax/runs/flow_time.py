@@ -11,9 +11,9 @@ from ssljax.runs.build import build_schedule, total_steps
 def flow_times(config: Config, examples: int | None, steps: np.ndarray) -> np.ndarray:
     """Return the theories' time after each of these steps.
 
-    The sum of the learning rates of all steps before, with warm-up and decay, over ``1
-    - momentum``, which is the length of a step of SGD with momentum once it is under
-    way.
+    The sum of the learning rates of all steps before, with warm-up and decay. Momentum
+    makes step i longer, ``(1 - momentum^(i + 1)) / (1 - momentum)`` times where the
+    gradient changes slowly: it starts from rest.
 
     Args:
         config: with every default filled in.
@@ -38,7 +38,8 @@ def flow_times(config: Config, examples: int | None, steps: np.ndarray) -> np.nd
     # In float64: a sum of many float32 numbers would drift.
     rates = np.asarray(rate(np.arange(last)), np.float64)
     momentum = 0.0 if config.optimizer.name == "adamw" else config.optimizer.momentum
-    passed = np.concatenate([[0.0], np.cumsum(rates)]) / (1.0 - momentum)
+    longer = (1.0 - momentum ** np.arange(1, last + 1)) / (1.0 - momentum)
+    passed = np.concatenate([[0.0], np.cumsum(rates * longer)])
     return passed[np.asarray(steps, int)]
 
 

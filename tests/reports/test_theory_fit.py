@@ -1,20 +1,25 @@
 """`ssljax theory fit` on runs whose spectrum is known, and what the report shows."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from fitted_run import STEPS, config_of, times_of, write_fitted_run
 from written_run import write_run
 
 from ssljax.analytic.mode_fit import FEWEST
 from ssljax.commands.main import main
+from ssljax.config import OptimizerConfig
 from ssljax.config.checks import ConfigError
 from ssljax.methods import METHODS
 from ssljax.methods.mode_laws import LAWS, law_of
 from ssljax.reports.build import build_report
 from ssljax.reports.theory_fit import fit_run
+from ssljax.runs.build import build_optimizers
 from ssljax.runs.folder import RunFolder
 
 GAMMA = np.array([0.9, 0.6, 0.45])
@@ -42,12 +47,28 @@ def answered(tmp_path, monkeypatch, capfd):
     return run
 
 
-def test_the_clock_sums_the_schedule_over_one_minus_momentum():
+def test_the_clock_sums_the_schedule_with_momentum():
     config = config_of()
-    # 2 epochs of warm-up, then half a cosine, mean 1/2, over the other 8.
+    # 2 epochs of warm-up, then half a cosine, mean 1/2, over the other 8. A momentum of
+    # 1/2 doubles all steps but the first few, whose rates here are nearly 0.
     warm, whole = times_of(config, np.array([80, 400]))
-    np.testing.assert_allclose(warm, 0.01 * sum(range(80)) / 80 / 0.5, rtol=1e-6)
+    np.testing.assert_allclose(warm, 0.01 * sum(range(80)) / 80 / 0.5, rtol=1e-3)
     np.testing.assert_allclose(whole - warm, 0.5 * 0.01 * 321 / 0.5, rtol=1e-4)
+
+
+def test_the_clock_is_the_way_of_descent_in_a_constant_slope():
+    settings = OptimizerConfig(
+        learning_rate=0.1, scale_by_batch=False, momentum=0.9, weight_decay=0.0,
+        warmup_epochs=0,
+    )  # fmt: skip
+    config = replace(config_of(), optimizer=settings)
+    optimizer, _, _ = build_optimizers(config, total_steps=400, steps_per_epoch=40)
+    place, state, path = jnp.zeros(1), optimizer.init(jnp.zeros(1)), [0.0]
+    for _ in range(20):
+        update, state = optimizer.update(-jnp.ones(1), state, place)
+        place = optax.apply_updates(place, update)
+        path.append(float(place[0]))
+    np.testing.assert_allclose(times_of(config, np.arange(21)), path, rtol=1e-5)
 
 
 def test_a_linear_network_s_rates_and_crossings_are_found(answered):
