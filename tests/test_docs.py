@@ -46,7 +46,7 @@ def test_settings_that_the_pages_name_exist():
     commands = {"dry_run", "help", "out", "protocol", "smoke", "workdir"}
     commands |= {"against", "json", "profile", "steps", "threads"}
     commands |= {"checkpoint", "data", "examples", "test_examples"}
-    commands |= {"only", "seeds", "set"}
+    commands |= {"only", "seeds", "set", "modes"}
     commands |= {"format", "license", "push"}  # export; and import:
     commands |= {"arch", "drop", "image_size", "mean", "prefix", "std", "stem"}
     options = {option for method in METHODS.values() for option in method.options}

@@ -21,7 +21,7 @@ class Options:
     modes: int = 16
     """How many of the largest modes to fit."""
     out: Path | None = None
-    """Write figure and record into this folder instead of the run's."""
+    """Write theory_fit_NAME.svg and .json of the run folder NAME here instead."""
     format: Literal["svg", "png"] = "svg"
     """Format of the figure."""
 
@@ -38,16 +38,20 @@ def run(words: list[str]) -> int:
     if asked.modes < 1:
         raise ConfigError(f"--modes is {asked.modes}; allowed: 1 or more")
     from ssljax.reports.theory import to_bytes
-    from ssljax.reports.theory_fit import as_json, fit_run
+    from ssljax.reports.theory_fit import fit_run
     from ssljax.reports.theory_fit_figure import CAPTION, draw_fit
+    from ssljax.reports.theory_fit_record import as_json
     from ssljax.reports.theory_legends import caption_below
     from ssljax.runs.files import why_unwritable, write_atomically
     from ssljax.runs.folder import RunFolder
 
     folder = RunFolder(asked.workdir)
     folder.load_config()  # before a folder is asked about that is not a run
-    out = folder.path if asked.out is None else asked.out
-    figures = folder.path / "figures" if asked.out is None else asked.out
+    if asked.out is None:
+        out, drawn, record = folder.path, "figures/theory_fit", "theory_fit.json"
+    else:
+        out, drawn = asked.out, f"theory_fit_{folder.path.name}"
+        record = f"{drawn}.json"
     why = why_unwritable(out, folder=True)
     if why:
         raise ConfigError(f"{out} cannot be written ({why}); choose another --out")
@@ -55,11 +59,11 @@ def run(words: list[str]) -> int:
     print(found.text(), flush=True)
     figure = draw_fit(found)
     caption_below(figure, CAPTION)
-    figures.mkdir(parents=True, exist_ok=True)
     for path, data in (
-        (figures / f"theory_fit.{asked.format}", to_bytes(figure, asked.format)),
-        (out / "theory_fit.json", as_json(found).encode()),
+        (out / f"{drawn}.{asked.format}", to_bytes(figure, asked.format)),
+        (out / record, as_json(found).encode()),
     ):
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, data)
         print(path)
     return 0

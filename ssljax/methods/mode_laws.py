@@ -61,8 +61,8 @@ LAWS: dict[str, MethodLaw] = {
         source=_SIMON,
         assumes=(
             "the theory's loss is neither standardised nor centred, weighs all entries "
-            "alike, and starts small; the loss that trains is standardised, so only the "
-            "shape is compared, with a free plateau"
+            "alike, and starts small; the loss that trains is standardised, so only "
+            "the shape is compared, with a free plateau"
         ),
     ),
     "isoloss_euclidean": MethodLaw(

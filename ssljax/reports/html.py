@@ -29,6 +29,8 @@ class Figure:
     png: bytes | None
     table: Sequence[Sequence[str]] = ()
     """Below the picture, the first row being the header."""
+    details: Sequence[str] = ()
+    """Sentences below the table, folded away."""
 
 
 def write_html(

@@ -13,7 +13,7 @@ from ssljax.reports.style import (
     rank_colours,
     step_axis,
 )
-from ssljax.reports.theory_fit import RunFit
+from ssljax.reports.theory_fit_record import RunFit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,6 +90,6 @@ def draw_fit(found: RunFit) -> "Figure":
         if found.law.quantity == "share":
             axes.set_ylabel("eigenvalue / largest")
         step_axis(axes)
-        axes.set_title(f"{found.method}: {found.conclusion}", wrap=True)
+        axes.set_title(f"{found.method}: {found.conclusion.split(';')[0]}")
         rank_bar(figure, axes, ranks)
     return figure

@@ -5,8 +5,9 @@ from pathlib import Path
 from ssljax.config.checks import ConfigError
 from ssljax.reports.html import Figure
 from ssljax.reports.style import NothingToDraw, to_png
-from ssljax.reports.theory_fit import COLUMNS, fit_run
+from ssljax.reports.theory_fit import fit_run
 from ssljax.reports.theory_fit_figure import CAPTION, draw_fit
+from ssljax.reports.theory_fit_record import COLUMNS
 from ssljax.runs.files import write_atomically
 from ssljax.runs.folder import RunFolder
 
@@ -27,8 +28,10 @@ def theory_section(run: RunFolder, path: Path) -> Figure:
         path.unlink(missing_ok=True)
         return Figure(HEADING, f"{str(error)[0].upper()}{str(error)[1:]}.", None)
     write_atomically(path, png)
-    about = [found.law.equation, *found.explanation(), found.conclusion]
-    sentences = [f"{line[0].upper()}{line[1:]}." for line in about]
     return Figure(
-        HEADING, f"{CAPTION} {' '.join(sentences)}", png, [COLUMNS, *found.rows()]
+        HEADING,
+        f"{CAPTION} {found.law.equation}. {found.conclusion}.",
+        png,
+        [COLUMNS, *found.rows()],
+        [f"{line[0].upper()}{line[1:]}." for line in found.explanation()],
     )

@@ -35,11 +35,12 @@ def test_exact_curves_give_their_rates_plateaus_and_crossings():
 
 def test_errors_cover_the_truth_under_noise():
     scores = []
-    for seed in range(30):
-        for f, rate in zip(fit_modes(T, curves(0.02, seed), ModeLaw()), RATES):
+    for seed in range(10):
+        found = fit_modes(T, curves(0.02, seed), ModeLaw())
+        for f, rate in zip(found, RATES, strict=True):
             assert f.follows, f.verdict
             scores.append((f.rate - rate) / f.rate_error)
-    # Standard normal: 90 of them have a root mean square of 1 +- 0.075. The noise is
+    # Standard normal: 30 of them have a root mean square of 1 +- 0.13. The noise is
     # that of a share of the value, not equal everywhere as the fit assumes.
     assert 0.5 < np.sqrt(np.mean(np.square(scores))) < 1.5
     assert abs(np.mean(scores)) < 0.5

@@ -76,7 +76,7 @@ def test_a_linear_network_s_rates_and_crossings_are_found(answered):
     write_fitted_run(Path("run"), config, spectrum(config))
     code, out, err = answered("run", "--modes", 3)
     assert (code, err) == (0, "")
-    assert "3 of 3 modes follow" in out and out.count("follows\n") == 3
+    assert "3 of 3 fitted modes follow" in out and out.count("follows\n") == 3
     record = json.loads(Path("run/theory_fit.json").read_text())
     modes = record["modes"]
     np.testing.assert_allclose([m["theory_rate"] for m in modes], GAMMA, rtol=1e-3)
@@ -100,12 +100,12 @@ def test_modes_that_do_not_follow_are_named(answered):
     write_fitted_run(Path("run"), config, np.c_[values, np.zeros(len(STEPS))])
     code, out, _ = answered("run", "--out", "there")
     assert code == 0
-    assert "2 of 4 modes follow; do not follow: 3; not fitted: 4" in out
+    assert "2 of 3 fitted modes follow; do not follow: 3; not fitted: 4" in out
     assert {p.name for p in Path("there").iterdir()} == {
-        "theory_fit.svg",
-        "theory_fit.json",
+        "theory_fit_run.svg",
+        "theory_fit_run.json",
     }
-    third = json.loads(Path("there/theory_fit.json").read_text())["modes"][2]
+    third = json.loads(Path("there/theory_fit_run.json").read_text())["modes"][2]
     assert third["follows"] is False and "off the curve" in third["verdict"]
 
 
@@ -182,7 +182,7 @@ def test_the_report_shows_figure_and_table(tmp_path):
     folder = write_fitted_run(tmp_path / "run", config, spectrum(config))
     page = build_report(folder).read_text()
     assert "Modes beside theory" in page and "<td>follows</td>" in page
-    assert "3 of 3 modes follow" in page
+    assert "3 of 3 fitted modes follow" in page
     assert (folder / "report/theory_fit.png").read_bytes()[1:4] == b"PNG"
     # Three panels are too few, and the old picture would contradict the page.
     lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
