@@ -131,10 +131,10 @@ class ModeFit:
         if self.residual <= RESIDUAL:
             side = "late" if self.lateness < 0 else "early"
             return (
-                f"does not follow: {100 * abs(self.lateness):.0f} % {side} for its "
+                f"does not follow: {100 * abs(self.lateness):.3g} % {side} for its "
                 "start"
             )
-        return f"does not follow: {100 * self.residual:.0f} % off the curve"
+        return f"does not follow: {100 * self.residual:.3g} % off the curve"
 
     def curve(self, times: Any) -> np.ndarray:
         """Return the fitted law at times ``[times]``; NaN where none was fitted."""

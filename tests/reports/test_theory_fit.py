@@ -1,6 +1,7 @@
 """`ssljax theory fit` on runs whose spectrum is known, and what the report shows."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 from fitted_run import STEPS, config_of, times_of, write_fitted_run
+from paths import DOCS, ROOT
 from written_run import write_run
 
 from ssljax.analytic.mode_fit import FEWEST
@@ -190,3 +192,42 @@ def test_the_report_shows_figure_and_table(tmp_path):
     page = build_report(folder).read_text()
     assert "has 3 spectrum panels" in page
     assert not (folder / "report/theory_fit.png").exists()
+
+
+@pytest.mark.parametrize(
+    "name, conclusion",
+    [
+        (
+            "barlow_twins",
+            "3 of 11 fitted modes follow; do not follow: 4-6, 8-12; not fitted: 1-3, "
+            "13-14",
+        ),
+        (
+            "isoloss_euclidean",
+            "0 of 8 fitted modes follow; do not follow: 2-9; not fitted: 10-17",
+        ),
+    ],
+)
+def test_the_stored_runs_give_the_numbers_of_the_page(name, conclusion):
+    found = fit_run(RunFolder(ROOT / "experiments/results/theory_fit" / name))
+    assert found.conclusion == conclusion
+    page = (DOCS / "theory.md").read_text()
+    for mode, rate, predicted, measured, off, verdict in found.rows():
+        if rate == "-":
+            continue
+        words = verdict.removeprefix("does not follow: ").removesuffix(" for its start")
+        if "curve" in words:
+            words = "does not follow"
+        row = f"| {mode} | {predicted} | {measured} | {off} | {words} |"
+        assert row in page, row
+
+
+def test_the_stored_runs_name_no_path_of_a_machine():
+    for path in (ROOT / "experiments/results/theory_fit").rglob("*"):
+        if path.is_file():
+            assert not re.search(r"/(tmp|home|work|root)/", path.read_text()), path
+    size = sum(
+        path.stat().st_size
+        for path in (ROOT / "experiments/results/theory_fit").rglob("*")
+    )
+    assert size < 200_000
