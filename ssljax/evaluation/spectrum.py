@@ -176,7 +176,7 @@ def cross_eigenvalues(z1: jax.Array, z2: jax.Array, *, top: int = 16) -> jax.Arr
         # The same non-zero eigenvalues from the [2N, 2N] Gram matrix: with its root K,
         # those of K J K, where J has the signs.
         sizes, vectors = jnp.linalg.eigh(jnp.matmul(both, both.T, precision=_HIGHEST))
-        half = vectors * jnp.sqrt(jnp.maximum(sizes, 0.0))
+        half = vectors * jnp.sqrt(jnp.maximum(sizes, 0.0))[None, :]
         values = jnp.linalg.eigvalsh(
             jnp.matmul(half.T, half * signs[:, None], precision=_HIGHEST)
         )
@@ -185,9 +185,9 @@ def cross_eigenvalues(z1: jax.Array, z2: jax.Array, *, top: int = 16) -> jax.Arr
 
 
 def _standardized(z: jax.Array) -> jax.Array:
-    centred = z - z.mean(axis=0)
+    centred = z - z.mean(axis=0, keepdims=True)
     # As in the loss; a dimension that has collapsed stays at zero.
-    return centred / jnp.sqrt((centred**2).mean(axis=0) + 1e-5)
+    return centred / jnp.sqrt((centred**2).mean(axis=0, keepdims=True) + 1e-5)
 
 
 def _gram_eigenvalues(z: jax.Array, rounding: jax.Array | float = 0.0) -> jax.Array:

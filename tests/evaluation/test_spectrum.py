@@ -202,3 +202,16 @@ def test_two_rows_are_the_least():
         panel(z[:1], z[:1])
     with pytest.raises(ValueError, match="top must be at least 1"):
         panel(z, z, top=0)
+
+
+@pytest.mark.parametrize("n, d", [(40, 16), (6, 20)])
+def test_the_cross_correlation_is_that_of_the_loss(n, d):
+    z1, z2 = views(n, d)
+    found = evaluation.cross_eigenvalues(jnp.asarray(z1), jnp.asarray(z2), top=d + 2)
+    a, b = (
+        (z - z.mean(axis=0)) / np.sqrt(z.var(axis=0) + 1e-5)
+        for z in (np.asarray(z, np.float64) for z in (z1, z2))
+    )
+    exact = np.linalg.eigvalsh((a.T @ b + b.T @ a) / (2 * n))[::-1]
+    expected = np.maximum(exact, 0.0)
+    np.testing.assert_allclose(found, np.pad(expected, (0, 2)), rtol=1e-4, atol=1e-4)
