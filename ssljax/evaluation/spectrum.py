@@ -173,12 +173,11 @@ def cross_eigenvalues(z1: jax.Array, z2: jax.Array, *, top: int = 16) -> jax.Arr
         signed = both * signs[:, None]
         values = jnp.linalg.eigvalsh(jnp.matmul(both.T, signed, precision=_HIGHEST))
     else:
-        # The same non-zero eigenvalues from the [2N, 2N] Gram matrix: with its root K,
-        # those of K J K, where J has the signs.
-        sizes, vectors = jnp.linalg.eigh(jnp.matmul(both, both.T, precision=_HIGHEST))
-        half = vectors * jnp.sqrt(jnp.maximum(sizes, 0.0))[None, :]
+        # With both^T = Q R the same non-zero eigenvalues are those of R J R^T,
+        # [2N, 2N], where J has the signs.
+        r = jnp.linalg.qr(both.T, mode="r")
         values = jnp.linalg.eigvalsh(
-            jnp.matmul(half.T, half * signs[:, None], precision=_HIGHEST)
+            jnp.matmul(r * signs[None, :], r.T, precision=_HIGHEST)
         )
     values = jnp.maximum(values[::-1][:top], 0.0) / (4.0 * n)
     return jnp.pad(values, (0, top - values.shape[0]))
