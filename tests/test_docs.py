@@ -49,7 +49,7 @@ def test_settings_that_the_pages_name_exist():
     commands = {"dry_run", "help", "out", "protocol", "smoke", "workdir"}
     commands |= {"against", "json", "profile", "steps", "threads"}
     commands |= {"checkpoint", "data", "examples", "test_examples"}
-    commands |= {"only", "seeds", "set"}
+    commands |= {"only", "seeds", "set", "modes"}
     commands |= {"baseline", "encoder_factor", "fractions", "label_list"}
     commands |= {"learning_rates", "optimizer", "weight_decay"}
     commands |= {"format", "license", "push"}  # export; and import:

@@ -69,6 +69,7 @@ _USAGE = """usage: ssljax COMMAND ...
   bench RECIPE [--KEY VALUE ...] [--against torch] [--profile DIR] [--json FILE]
   theory list | theory NAME [--items N ...] [--out DIR] [--json FILE] | theory all
   theory map LOSS --x NAME [--y NAME] [--out DIR]
+  theory fit DIR [--modes N] [--out DIR]
   data list | data prepare NAME
   list recipes | list methods
   cite METHOD

@@ -1,6 +1,6 @@
 """`ssljax theory`: check each theory against a simulation of the training losses.
 
-`ssljax theory map` is in `theory_map`.
+`ssljax theory map` is in `theory_map`, `ssljax theory fit` in `theory_fit`.
 """
 
 import time
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ssljax.runs.environment import Launch
 
 DISAGREES = 1
-MAP = "map"
+MAP, FIT = "map", "fit"
 SEPARATE = True  # processes; a test that plants theories needs threads
 
 
@@ -38,8 +38,8 @@ class Options:
     """Check a theory against a simulation of the training losses' own gradients."""
 
     name: str
-    """A theory, `fingerprint`, `all`, `list` for the names, or `map LOSS`, a loss's
-    phase diagram."""
+    """A theory, `fingerprint`, `all`, `list` for the names, `map LOSS`, a loss's phase
+    diagram, or `fit RUN`, a run beside its method's theory."""
     items: list[str] = field(default_factory=list)
     """Check these items only, and draw no figures; all items by default."""
     seed: int = 0
@@ -58,10 +58,10 @@ def run(words: list[str]) -> int:
     """Run the command; return its exit code, 1 where something disagrees."""
     if not words:
         raise ConfigError(f"name a theory: ssljax theory {' | '.join(_allowed())}")
-    if words[0] == MAP:
-        from ssljax.commands import theory_map
+    if words[0] in (MAP, FIT):
+        from ssljax.commands import theory_fit, theory_map
 
-        return theory_map.run(words[1:])
+        return (theory_map if words[0] == MAP else theory_fit).run(words[1:])
     asked = parse_positional(
         Options,
         words,
@@ -142,7 +142,7 @@ def names() -> tuple[str, ...]:
 
 
 def _allowed() -> tuple[str, ...]:
-    return ("list", "all", *names(), MAP)
+    return ("list", "all", *names(), MAP, FIT)
 
 
 def load(name: str) -> "Theory":

@@ -6,7 +6,7 @@ from ssljax.evaluation.knn import confusion, knn_accuracy, knn_predict
 from ssljax.evaluation.linear import LinearResult, linear_probe
 from ssljax.evaluation.logistic import LogisticFit, fit_logistic
 from ssljax.evaluation.neighbours import neighbour_votes
-from ssljax.evaluation.spectrum import panel, rank_measures
+from ssljax.evaluation.spectrum import cross_eigenvalues, panel, rank_measures
 from ssljax.evaluation.table import evaluate_features, format_table
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "knn_predict",
     "linear_probe",
     "neighbour_votes",
+    "cross_eigenvalues",
     "panel",
     "rank_measures",
     "raw_pixels",

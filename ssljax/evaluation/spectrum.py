@@ -20,8 +20,8 @@ def panel(z1: jax.Array, z2: jax.Array, *, top: int = 16) -> dict[str, jax.Array
         top: how many eigenvalues to return.
 
     Returns:
-        Float32 (or wider) scalars, and one vector: the six of :func:`rank_measures`
-        with ``eigenvalues`` ``[top]``, and
+        Float32 (or wider) scalars, and two vectors: the seven of
+        :func:`rank_measures`, and
 
         - ``std_per_dimension``: mean over dimensions of ``std(u_d) sqrt(D)``; 1 for an
           isotropic embedding, 0 for a collapsed one (Chen & He, "Exploring simple
@@ -82,7 +82,7 @@ def rank_measures(z: jax.Array, *, top: int = 16) -> dict[str, jax.Array]:
         top: how many eigenvalues to return.
 
     Returns:
-        Float32 (or wider) scalars, and one vector:
+        Float32 (or wider) scalars, and two vectors:
 
         - ``effective_rank``: exp of the entropy of ``sigma / sum(sigma)``, singular
           values of the *centred* features (Roy & Vetterli, "The effective rank",
@@ -102,6 +102,8 @@ def rank_measures(z: jax.Array, *, top: int = 16) -> dict[str, jax.Array]:
           NaN if fewer than three of these eigenvalues are non-zero, which do not
           determine a power law.
         - ``eigenvalues``: the ``top`` largest lambda, descending, zeros after the last.
+        - ``moment_eigenvalues``: the same of the second moment ``z^T z / N``, which a
+          closed-form predictor is a power of.
 
         Constant rows have effective rank and participation ratio 0.
 
@@ -124,15 +126,67 @@ def rank_measures(z: jax.Array, *, top: int = 16) -> dict[str, jax.Array]:
     rounding = (4.0 * epsilon) ** 2 * moments[0]
     scatter = _gram_eigenvalues(z - z.mean(axis=0, keepdims=True), rounding)
     eigenvalues = scatter / (n - 1)
-    kept = eigenvalues[:top]
+
+    def largest(values: jax.Array) -> jax.Array:
+        return jnp.pad(values[:top], (0, max(top - values.shape[0], 0)))
+
     return {
         "effective_rank": _exp_entropy(jnp.sqrt(scatter), 0.0),
         "rankme": _exp_entropy(jnp.sqrt(moments), 1e-7),
         "participation_ratio": _participation(scatter),
         "participation_ratio_uncentred": _participation(moments),
         "alpha_req": _decay_exponent(eigenvalues[: min(n - 1, d)]),
-        "eigenvalues": jnp.pad(kept, (0, top - kept.shape[0])),
+        "eigenvalues": largest(eigenvalues),
+        "moment_eigenvalues": largest(moments / n),
     }
+
+
+def cross_eigenvalues(z1: jax.Array, z2: jax.Array, *, top: int = 16) -> jax.Array:
+    """Compute the top eigenvalues of the two views' cross-correlation, symmetrised.
+
+    Every dimension of a view is standardised, as in Barlow Twins: ``C = (a^T b + b^T a)
+    / (2 N)``, which that loss drives to the identity.
+
+    Args:
+        z1: embeddings of the first view, ``[N, D]``, any float type.
+        z2: embeddings of the second view, ``[N, D]``; row i is ``z1[i]``'s partner.
+        top: how many eigenvalues to return.
+
+    Returns:
+        ``[top]``, float32 or wider, descending; zeros after the last positive one, also
+        for directions in which the views disagree.
+
+    Source: Zbontar et al., "Barlow Twins", ICML 2021, equation 2, symmetrised as in
+    Simon et al., "On the stepwise nature of self-supervised learning", ICML 2023.
+
+    >>> z = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> cross_eigenvalues(z, z, top=2).round(3).tolist()
+    [1.0, 1.0]
+    """
+    chex.assert_equal_shape([z1, z2])
+    a, b = (_standardized(_at_least_float32(z)) for z in (z1, z2))
+    n, d = a.shape
+    # a^T b + b^T a = (s^T s - t^T t) / 2 of sum and difference.
+    both = jnp.concatenate([a + b, a - b])
+    signs = jnp.repeat(jnp.array([1.0, -1.0], both.dtype), n)
+    if d <= 2 * n:
+        signed = both * signs[:, None]
+        values = jnp.linalg.eigvalsh(jnp.matmul(both.T, signed, precision=_HIGHEST))
+    else:
+        # With both^T = Q R the same non-zero eigenvalues are those of R J R^T,
+        # [2N, 2N], where J has the signs.
+        r = jnp.linalg.qr(both.T, mode="r")
+        values = jnp.linalg.eigvalsh(
+            jnp.matmul(r * signs[None, :], r.T, precision=_HIGHEST)
+        )
+    values = jnp.maximum(values[::-1][:top], 0.0) / (4.0 * n)
+    return jnp.pad(values, (0, top - values.shape[0]))
+
+
+def _standardized(z: jax.Array) -> jax.Array:
+    centred = z - z.mean(axis=0, keepdims=True)
+    # As in the loss; a dimension that has collapsed stays at zero.
+    return centred / jnp.sqrt((centred**2).mean(axis=0, keepdims=True) + 1e-5)
 
 
 def _gram_eigenvalues(z: jax.Array, rounding: jax.Array | float = 0.0) -> jax.Array:

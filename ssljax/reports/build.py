@@ -15,6 +15,7 @@ from ssljax.reports.html import Figure, flatten_values, write_html
 from ssljax.reports.notes import alarm_note, alarms_of, skipped_note
 from ssljax.reports.style import NothingToDraw, to_png
 from ssljax.reports.summary import run_summary, run_title
+from ssljax.reports.theory_fit_section import theory_section
 from ssljax.runs import files
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.records import Alarm
@@ -100,6 +101,7 @@ def build_report(
         makes_arrays = _IN_PYTHON.format(name="report")
     figures = [
         *_history(pictures_folder, records, alarms, workdir),
+        theory_section(run, pictures_folder / "theory_fit.png"),
         *_pictures(pictures_folder, known, makes_arrays),
     ]
     # Stored once they could be drawn: a wrong array must not spoil later reports.

@@ -27,6 +27,10 @@ class Figure:
     heading: str
     caption: str
     png: bytes | None
+    table: Sequence[Sequence[str]] = ()
+    """Below the picture, the first row being the header."""
+    details: Sequence[str] = ()
+    """Sentences below the table, folded away."""
 
 
 def write_html(

@@ -16,6 +16,8 @@ from ssljax.reports.style import (
     new_figure,
     number,
     plain_numbers,
+    rank_bar,
+    rank_colours,
     series,
     step_axis,
 )
@@ -159,15 +161,8 @@ def eigenvalues(records: Records, *, top: int = 64) -> "Figure":
     floor = max(floor, above.min() / 10) if above.size else floor
     clipped = int((values <= floor).sum())
     with house_style():
-        import matplotlib
-        from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import LinearSegmentedColormap, Normalize
-
-        # The palest fifth of the map would vanish on white paper.
-        shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, 256))
-        colours = LinearSegmentedColormap.from_list("ranks", shades)
         ranks = values.shape[1]
-        scale = Normalize(1, max(ranks, 2))
+        colours, scale = rank_colours(ranks)
         figure = new_figure(7.4, 4.2)
         axes = figure.add_subplot()
         for rank in range(ranks, 0, -1):
@@ -189,13 +184,7 @@ def eigenvalues(records: Records, *, top: int = 64) -> "Figure":
             title += f"\n{clipped} values at or near zero are drawn at {floor:.1e}"
         axes.set_title(title)
         if ranks > 1:
-            mappable = ScalarMappable(norm=scale, cmap=colours)
-            bar = figure.colorbar(mappable, ax=axes, pad=0.02)
-            bar.ax.invert_yaxis()
-            ticks = np.unique(np.linspace(1, ranks, min(ranks, 6)).round())
-            bar.set_ticks(ticks.tolist())
-            bar.set_label("rank (1 = largest)")
-            bar.outline.set_visible(False)
+            rank_bar(figure, axes, ranks)
     return figure
 
 

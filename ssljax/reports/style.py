@@ -135,6 +135,36 @@ def series(
     return steps, np.array([found[s] for s in steps], dtype=float)
 
 
+def rank_colours(ranks: int) -> tuple[Any, Any]:
+    """Return the colour map of eigenvalues by rank, dark for the largest, and its norm.
+
+    >>> colours, scale = rank_colours(3)
+    >>> colours(scale(1))[:3] != colours(scale(3))[:3]
+    True
+    """
+    import matplotlib
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    # The palest fifth of the map would vanish on white paper.
+    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, 256))
+    colours = LinearSegmentedColormap.from_list("ranks", shades)
+    return colours, Normalize(1, max(ranks, 2))
+
+
+def rank_bar(figure: "Figure", axes: "Axes", ranks: int) -> None:
+    """Draw the colour bar of `rank_colours` beside axes."""
+    from matplotlib.cm import ScalarMappable
+
+    colours, scale = rank_colours(ranks)
+    mappable = ScalarMappable(norm=scale, cmap=colours)
+    bar = figure.colorbar(mappable, ax=axes, pad=0.02)
+    bar.ax.invert_yaxis()
+    ticks = np.unique(np.linspace(1, ranks, min(ranks, 6)).round())
+    bar.set_ticks(ticks.tolist())
+    bar.set_label("rank (1 = largest)")
+    bar.outline.set_visible(False)
+
+
 def draw_series(
     axes: "Axes", steps: np.ndarray, values: np.ndarray, *, log: bool
 ) -> None:

@@ -1,5 +1,6 @@
 """Build network, optimizers and views from a resolved config."""
 
+import math
 from dataclasses import replace
 
 import jax.numpy as jnp
@@ -64,24 +65,41 @@ def build_network(config: Config, *, view_size: int, num_classes: int | None):
     )
 
 
+def total_steps(config: Config, steps_per_epoch: int) -> int:
+    """Return the number of steps of a run.
+
+    >>> total_steps(Config(epochs=1.5), 10)
+    15
+    """
+    # 1.1 x 10 is a little more than 11 in floating point.
+    return max(1, math.ceil(config.epochs * steps_per_epoch - 1e-9))
+
+
 def warmup_steps(config: Config, *, total_steps: int, steps_per_epoch: int) -> int:
     """Return the number of linear warm-up steps, at most half of the run."""
     wanted = round(config.optimizer.warmup_epochs * steps_per_epoch)
     return min(wanted, total_steps // 2)
 
 
+def build_schedule(config: Config, *, total_steps: int, steps_per_epoch: int):
+    """Return the learning rate as a function of the step."""
+    warmup = warmup_steps(
+        config, total_steps=total_steps, steps_per_epoch=steps_per_epoch
+    )
+    return schedules.schedule(
+        peak=peak_learning_rate(config),
+        total_steps=total_steps,
+        warmup_steps=warmup,
+        final_fraction=config.optimizer.final_fraction,
+    )
+
+
 def build_optimizers(config: Config, *, total_steps: int, steps_per_epoch: int):
     """Return optimizer, probe optimizer and learning-rate schedule."""
     settings = config.optimizer
     peak = peak_learning_rate(config)
-    warmup = warmup_steps(
+    schedule = build_schedule(
         config, total_steps=total_steps, steps_per_epoch=steps_per_epoch
-    )
-    schedule = schedules.schedule(
-        peak=peak,
-        total_steps=total_steps,
-        warmup_steps=warmup,
-        final_fraction=settings.final_fraction,
     )
     optimizer = optimizers.make(
         settings.name,

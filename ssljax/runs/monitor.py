@@ -13,8 +13,15 @@ from ssljax.data import Source
 from ssljax.data.augment import for_evaluation, normalize
 from ssljax.data.source import ArrayReader
 from ssljax.data.subsets import rows_of, subset_indices
-from ssljax.evaluation import Collapse, diagnose, knn_accuracy, panel
+from ssljax.evaluation import (
+    Collapse,
+    cross_eigenvalues,
+    diagnose,
+    knn_accuracy,
+    panel,
+)
 from ssljax.evaluation.features import Encoder, extract_all
+from ssljax.methods.mode_laws import needs_cross_eigenvalues
 from ssljax.training import devices
 from ssljax.training.state import Setup, TrainState
 from ssljax.training.step import projections_of, view_batch
@@ -144,7 +151,11 @@ def _panel_of(state: TrainState, batch, *, setup: Setup):
     if len(views) == 1:
         views = views * 2
     z1, z2 = projections_of(state, views, setup)
-    return panel(z1, z2, top=setup.config.monitor.eigenvalues)
+    top = setup.config.monitor.eigenvalues
+    measures = panel(z1, z2, top=top)
+    if needs_cross_eigenvalues(setup.config.method.name):
+        measures["cross_eigenvalues"] = cross_eigenvalues(z1, z2, top=top)
+    return measures
 
 
 def _fixed(source: Source, count: int, setup: Setup) -> np.ndarray:

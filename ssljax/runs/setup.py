@@ -1,7 +1,5 @@
 """Build a run's static setup from a resolved config and a data set."""
 
-import math
-
 import jax
 
 from ssljax import methods
@@ -14,6 +12,7 @@ from ssljax.runs.build import (
     build_optimizers,
     build_views,
     peak_learning_rate,
+    total_steps,
     warmup_steps,
 )
 from ssljax.training import devices
@@ -200,8 +199,7 @@ def assemble(
             f"epochs is {config.epochs:g}, at {per_epoch} steps per epoch more than "
             f"the {LARGEST_INT} steps that can be counted; allowed: at most {most}"
         )
-    # 1.1 x 10 is a little more than 11 in floating point.
-    total = max(1, math.ceil(config.epochs * per_epoch - 1e-9))
+    total = total_steps(config, per_epoch)
     if config.model.frozen and config.method.target_momentum:
         raise ConfigError(
             f"model.frozen is True, but {config.method.name} trains a target network; "

@@ -65,7 +65,11 @@ def test_equals_the_definitions(n, d):
         )
     lam = np.linalg.eigvalsh(np.cov(z1, rowvar=False))[::-1][:16]
     np.testing.assert_allclose(measures["eigenvalues"], lam, rtol=1e-4, atol=1e-5)
-    assert set(measures) == {*expected, "eigenvalues"}
+    moments = np.linalg.eigvalsh(z1.T @ z1 / n)[::-1][:16]
+    np.testing.assert_allclose(
+        measures["moment_eigenvalues"], moments, rtol=1e-4, atol=1e-5
+    )
+    assert set(measures) == {*expected, "eigenvalues", "moment_eigenvalues"}
 
 
 def test_equals_the_definitions_to_double_precision(float64):
@@ -178,7 +182,7 @@ def test_scale_and_rotation_leave_the_ranks_alone():
     q, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(16, 16)))
     before = rank_measures(jnp.asarray(z))
     after = rank_measures(jnp.asarray(1e3 * z @ q))
-    for name in set(before) - {"eigenvalues"}:
+    for name in set(before) - {"eigenvalues", "moment_eigenvalues"}:
         np.testing.assert_allclose(after[name], before[name], rtol=1e-3, err_msg=name)
 
 
@@ -198,3 +202,16 @@ def test_two_rows_are_the_least():
         panel(z[:1], z[:1])
     with pytest.raises(ValueError, match="top must be at least 1"):
         panel(z, z, top=0)
+
+
+@pytest.mark.parametrize("n, d", [(40, 16), (6, 20)])
+def test_the_cross_correlation_is_that_of_the_loss(n, d):
+    z1, z2 = views(n, d)
+    found = evaluation.cross_eigenvalues(jnp.asarray(z1), jnp.asarray(z2), top=d + 2)
+    a, b = (
+        (z - z.mean(axis=0)) / np.sqrt(z.var(axis=0) + 1e-5)
+        for z in (np.asarray(z, np.float64) for z in (z1, z2))
+    )
+    exact = np.linalg.eigvalsh((a.T @ b + b.T @ a) / (2 * n))[::-1]
+    expected = np.maximum(exact, 0.0)
+    np.testing.assert_allclose(found, np.pad(expected, (0, 2)), rtol=1e-4, atol=1e-4)

@@ -10,6 +10,7 @@ SECTIONS = [
     "Training curves",
     "Spectrum",
     "Eigenvalues",
+    "Modes beside theory",
     "Contact sheet",
     "Map of the test features",
     "Confusion matrix",

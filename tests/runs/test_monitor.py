@@ -1,5 +1,6 @@
 """The monitor: shared by the devices, with a bank that fits the number of classes."""
 
+import functools
 import re
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from ssljax.evaluation import knn_accuracy
 from ssljax.runs import monitor
 from ssljax.runs.monitor import Monitor, bank_size
 from ssljax.training import devices
-from ssljax.training.state import Setup
+from ssljax.training.state import Setup, init_state
 
 
 def coloured(size, *, seed, classes=4):
@@ -152,3 +153,16 @@ def test_the_monitor_may_change_when_a_run_is_resumed():
     other = MonitorConfig(every_epochs=5, knn_examples=100, collapse="stop")
     assert differences(TINY, replace(TINY, monitor=other)) == []
     assert differences(Config(), Config(seed=1)) == ["seed: 0 -> 1"]
+
+
+@pytest.mark.parametrize("name, logged", [("barlow_twins", True), ("simclr", False)])
+def test_the_cross_correlation_is_logged_where_a_theory_speaks_of_it(name, logged):
+    setup = setup_of(name)
+    images = jax.ShapeDtypeStruct((16, 12, 12, 3), np.uint8)
+    batch = {"image": images, "label": jax.ShapeDtypeStruct((16,), np.int32)}
+    state = jax.eval_shape(functools.partial(init_state, setup))
+    measures = jax.eval_shape(
+        functools.partial(monitor._panel_of, setup=setup), state, batch
+    )
+    assert ("cross_eigenvalues" in measures) is logged
+    assert measures["moment_eigenvalues"].shape == measures["eigenvalues"].shape
