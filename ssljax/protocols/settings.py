@@ -3,11 +3,22 @@
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self, get_args
 
-from ssljax.config.checks import ConfigError
+from ssljax.config.checks import LARGEST_SEED, ConfigError, nearest, refuse
 
-Protocol = Literal["knn", "knn_euclidean", "linear", "spectrum"]
+Protocol = Literal[
+    "knn",
+    "knn_euclidean",
+    "linear",
+    "spectrum",
+    "online",
+    "layers",
+    "transfer",
+    "scores",
+]
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 """The names, in the order in which the help shows them."""
+WITHOUT_LABELS = ("spectrum", "transfer")
+"""Protocols that need no labels of the run's images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +26,23 @@ class Settings:
     """The protocols to run, and their settings. The texts are those of ``--help``."""
 
     protocol: list[Protocol] = field(default_factory=lambda: ["knn", "linear"])
-    """Protocols to run; without labels only `spectrum` is possible."""
+    """Protocols to run; without labels the default is `spectrum`."""
+    seed: int | None = None
+    """Draws the held-out and few-shot images, and the views; the run's by default."""
+    k: list[int] = field(default_factory=lambda: [1, 5, 20, 200])
+    """`knn`: numbers of neighbours."""
+    temperature: float = 0.1
+    """`knn`: a neighbour votes with weight exp(cosine / temperature)."""
+    transfer_data: list[str] = field(default_factory=list)
+    """`transfer`: data sets, each a folder of images or a name as for `--data`."""
+    shots: list[int] = field(default_factory=lambda: [1, 5, 10, 20])
+    """`transfer`: images per class of the few-shot classifiers."""
+    draws: int = 10
+    """`transfer`: random draws of those images, for the mean and its interval."""
+    lidar_images: int = 1000
+    """`spectrum`, `scores`: images that LiDAR is measured on."""
+    lidar_views: int = 10
+    """`spectrum`, `scores`: augmented views of each of them."""
 
     def __post_init__(self):
         if not self.protocol:
@@ -24,7 +51,25 @@ class Settings:
             if name not in PROTOCOLS:
                 raise ConfigError(
                     f"protocol {name!r} is unknown; allowed: {', '.join(PROTOCOLS)}"
+                    f"{nearest(name, PROTOCOLS)}"
                 )
+        if self.seed is not None and not 0 <= self.seed <= LARGEST_SEED:
+            refuse("seed", self.seed, f"0 to {LARGEST_SEED}")
+        for name in ("k", "shots"):
+            values = getattr(self, name)
+            if not values or min(values) < 1:
+                refuse(name, values, "whole numbers from 1 on")
+        if not self.temperature > 0:
+            refuse("temperature", self.temperature, "above 0")
+        for name, least in (("draws", 1), ("lidar_images", 2), ("lidar_views", 2)):
+            if getattr(self, name) < least:
+                refuse(name, getattr(self, name), f"at least {least}")
+        if "transfer" in self.protocol and not self.transfer_data:
+            raise ConfigError(
+                "protocol transfer needs data sets: --transfer-data NAME or DIR ..."
+            )
+        if self.transfer_data and "transfer" not in self.protocol:
+            raise ConfigError("--transfer-data needs --protocol transfer")
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
@@ -41,5 +86,6 @@ class Settings:
             if name not in known:
                 raise ConfigError(
                     f"evaluate has no setting {name!r}; allowed: {', '.join(known)}"
+                    f"{nearest(name, known)}"
                 )
         return cls(**values)
