@@ -41,6 +41,8 @@ def rank_correlation(
         )
     if np.isnan(x).any() or np.isnan(y).any() or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
-    found = scipy.stats.spearmanr(x, y), scipy.stats.kendalltau(x, y)
+    spearman, kendall = (
+        measure(x, y)[0] for measure in (scipy.stats.spearmanr, scipy.stats.kendalltau)
+    )
     # Rounded, because 0.4999999999999999 is not meant.
-    return RankCorrelation(*(round(float(each.statistic), 12) for each in found))
+    return RankCorrelation(round(float(spearman), 12), round(float(kendall), 12))

@@ -140,7 +140,7 @@ def outputs_by_layer(
     layers = network.projector.layers
     if not layers:
         return [features]
-    inside = captured["intermediates"]["projector"]
+    inside: Any = captured["intermediates"]["projector"]
     norm = "bn" if network.projector.hidden_norm else "linear"
     hidden = [
         at_least_float32(nn.relu(inside[f"{norm}{k}"]["__call__"][0]))
