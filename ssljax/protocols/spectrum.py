@@ -132,7 +132,7 @@ def with_views(
         detail = f"{row['detail']}; LiDAR {views.lidar():.2f} ({views.what})"
         found.append(row | {"detail": detail})
         embedding = {
-            "protocol": "spectrum of projections",
+            "protocol": "spectrum projections",
             "test_examples": len(views.pairs),
             "detail": described(views.pairs),
         }

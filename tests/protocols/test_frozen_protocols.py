@@ -256,7 +256,7 @@ def test_the_spectrum_says_whether_the_projections_collapsed(everything):
         of_features, of_projections = of(records, "spectrum", name)
         assert "LiDAR" in of_features["detail"]
         assert "(8 images with 3 augmented views)" in of_features["detail"]
-        assert of_projections["protocol"] == "spectrum of projections"
+        assert of_projections["protocol"] == "spectrum projections"
         assert "collapse; deviation per dimension" in of_projections["detail"]
     (pixels,) = of(records, "spectrum", "raw pixels")
     assert "LiDAR" not in pixels["detail"]
