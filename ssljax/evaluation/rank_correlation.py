@@ -1,7 +1,7 @@
 """Rank correlation: whether a score orders encoders as their accuracy does."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -41,8 +41,9 @@ def rank_correlation(
         )
     if np.isnan(x).any() or np.isnan(y).any() or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
+    measures: Any = scipy.stats  # whose types do not know the results
     spearman, kendall = (
-        measure(x, y)[0] for measure in (scipy.stats.spearmanr, scipy.stats.kendalltau)
+        measure(x, y).statistic for measure in (measures.spearmanr, measures.kendalltau)
     )
     # Rounded, because 0.4999999999999999 is not meant.
     return RankCorrelation(round(float(spearman), 12), round(float(kendall), 12))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.data import Source
-from ssljax.data.augment import make_views, normalize
+from ssljax.data.augment import View, make_views, normalize
 from ssljax.data.subsets import subset_indices
 from ssljax.evaluation import Thresholds, diagnose, lidar, panel
 from ssljax.evaluation.rows import filled
@@ -74,7 +74,8 @@ def embed_views(
     setup = run.setup
     rows = subset_indices(source.size, min(images, source.size), seed=seed)
     pixels, _ = source.take(rows)
-    kinds = [i for i, s in enumerate(setup.view_sizes) if s == setup.view_size]
+    pairs_of_size = zip(setup.views, setup.view_sizes, strict=True)
+    kinds = [view for view, size in pairs_of_size if size == setup.view_size]
     compute = _program(setup)
     root = jax.random.fold_in(jax.random.key(seed), _STREAM)
     features, pairs = [], []
@@ -162,9 +163,8 @@ def _program(setup: Setup) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Return the compiled features and projections of one view of images."""
 
     @functools.partial(jax.jit, static_argnames="kind")
-    def compute(params, stats, images, key, *, kind: int):
-        view = setup.views[kind]
-        (pixels,) = make_views(key, images, (view,), size=setup.view_size)
+    def compute(params, stats, images, key, *, kind: View):
+        (pixels,) = make_views(key, images, (kind,), size=setup.view_size)
         x = normalize(pixels, setup.mean, setup.std)
         # As in training: XLA would fuse the views into the network.
         x = jax.lax.optimization_barrier(x)
