@@ -101,7 +101,7 @@ def rows(asked: Asked) -> list[dict[str, Any]]:
             "protocol": f"scores {SCORES[key]} by accuracy",
             "accuracy": None,
             "detail": correlations(key, [each[key] for each in scored], accuracies)
-            + f"; over {len(networks)} checkpoints, {', '.join(networks)}",
+            + f"; over {len(networks)} checkpoints",
         }
         for key in SCORES
     ]

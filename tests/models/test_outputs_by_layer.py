@@ -50,7 +50,7 @@ def test_equals_the_matrices(norm):
         params["projector"], stats.get("projector", {}), np.asarray(found[0]), norm
     )
     for one, other in zip(found[1:], expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(np.asarray(one), other, rtol=1e-4, atol=1e-5)
     variables = {"params": params, "batch_stats": stats}
     features, projections = setup.network.apply(
         variables, images, train=False, method="project"
