@@ -67,7 +67,7 @@ def files_of(folder):
     }
 
 
-LIDAR = {"lidar_images": 16, "lidar_views": 2}
+LIDAR = {"lidar_images": 32, "lidar_views": 2}
 
 
 class Finished:
