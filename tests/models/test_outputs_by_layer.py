@@ -55,8 +55,12 @@ def test_equals_the_matrices(norm):
     features, projections = setup.network.apply(
         variables, images, train=False, method="project"
     )
-    np.testing.assert_allclose(found[0], features, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found[-1], projections, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        np.asarray(found[0]), np.asarray(features), rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        np.asarray(found[-1]), np.asarray(projections), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_no_projector_is_the_features_alone():
