@@ -1,5 +1,6 @@
 """Pages of docs/: what they show runs, and what they name exists."""
 
+import dataclasses
 import math
 import re
 
@@ -14,6 +15,7 @@ from ssljax.config.serialize import flatten
 from ssljax.data import from_arrays
 from ssljax.evaluation.collapse import Thresholds
 from ssljax.methods.table import METHODS
+from ssljax.protocols.settings import Settings
 from ssljax.recipes import load_recipe
 
 # The commands in results.md are those of their time.
@@ -49,9 +51,8 @@ def test_settings_that_the_pages_name_exist():
     commands = {"dry_run", "help", "out", "protocol", "smoke", "workdir"}
     commands |= {"against", "json", "profile", "steps", "threads"}
     commands |= {"checkpoint", "data", "examples", "test_examples"}
+    commands |= {field.name for field in dataclasses.fields(Settings)}
     commands |= {"only", "seeds", "set", "modes"}
-    commands |= {"baseline", "encoder_factor", "fractions", "label_list"}
-    commands |= {"learning_rates", "optimizer", "weight_decay"}
     commands |= {"format", "license", "push"}  # export; and import:
     commands |= {"arch", "drop", "image_size", "mean", "prefix", "std", "stem"}
     options = {option for method in METHODS.values() for option in method.options}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ssljax.commands.parse import parse_positional
+from ssljax.commands.parse import parse_positional, value_of
 from ssljax.protocols.settings import Settings
 
 
@@ -38,10 +38,12 @@ def run(words: list[str]) -> int:
     from ssljax.protocols.evaluate import evaluate
 
     settings = {field.name: getattr(asked, field.name) for field in fields(Settings)}
+    protocols = settings.pop("protocol")
     print(
         evaluate(
             asked.workdir,
-            protocols=settings.pop("protocol"),
+            # What was not asked for may be replaced where there are no labels.
+            protocols=None if value_of(words, "--protocol") is None else protocols,
             checkpoint=asked.checkpoint,
             data=asked.data,
             examples=asked.examples,

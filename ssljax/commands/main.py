@@ -60,7 +60,7 @@ COMMANDS["import"] = _command("import_weights")
 _USAGE = """usage: ssljax COMMAND ...
 
   pretrain RECIPE --workdir DIR [--KEY VALUE ...] [--dry-run] [--smoke]
-  evaluate DIR [--protocol knn linear spectrum linear_sgd semi_supervised finetune ...]
+  evaluate DIR [--protocol NAME ...] [--data NAME] [--checkpoint STEP]
   report DIR
   export DIR [--format torch|safetensors|onnx|flax|timm|detectron2] [--out DIR]
   import FILE --workdir DIR [--arch NAME] [--KEY VALUE ...]

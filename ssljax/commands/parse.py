@@ -170,7 +170,8 @@ def _one_line(boxed: str, help_command: str, words: list[str], flags: list[str])
     text = " ".join(lines[1:])
     text = text.split("Argument helptext")[0].split("For full helptext")[0]
     text = re.sub(r"\s+", " ", re.sub(r"─+|-{4,}", " ", text)).strip()
-    text = re.sub(r"^Error parsing config\S*: ", "", text)
+    # A check of the dataclass itself, which says what is wrong.
+    text = re.sub(r"^Error parsing (config\S*|[A-Z]\w*): ", "", text)
     more = f" (`{help_command}` lists all options)"
     unknown = re.search(r"Unrecognized options: (\S+)", text)
     if unknown:

@@ -104,8 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         "--protocol",
         nargs="+",
         choices=PROTOCOLS,
-        default=["knn", "linear"],
-        help="protocols of ssljax evaluate",
+        help="protocols of ssljax evaluate; its default where none is named",
     )
     parser.add_argument(
         "--only",
@@ -187,18 +186,20 @@ def _check_folder(member: Member) -> None:
     folder.check_claim(config, fill_gaps=methods.resolve)
 
 
-def _finish(member: Member, protocols: Sequence[str]) -> int:
+def _finish(member: Member, protocols: Sequence[str] | None) -> int:
     """Train and evaluate what is not done yet; return the exit code."""
     if _is_done(member, protocols):
         return 0
     code = _ssljax("pretrain", *member.words)
     if code == 0:
-        code = _ssljax("evaluate", str(member.folder), "--protocol", *protocols)
+        # What was not named is replaced where there are no labels.
+        named = ["--protocol", *protocols] if protocols else []
+        code = _ssljax("evaluate", str(member.folder), *named)
     return code
 
 
-def _is_done(member: Member, protocols: Sequence[str]) -> bool:
-    """Whether the last step was evaluated by all protocols."""
+def _is_done(member: Member, protocols: Sequence[str] | None) -> bool:
+    """Whether the last step was evaluated by all protocols, or by the default ones."""
     from ssljax.runs.folder import RunFolder
 
     folder = RunFolder(member.folder)
@@ -208,7 +209,7 @@ def _is_done(member: Member, protocols: Sequence[str]) -> bool:
     return (
         last.get("epoch", 0) > member.config.epochs - 1e-6
         and kept.step == last.get("step")
-        and set(protocols) <= done
+        and (set(protocols) <= done if protocols else bool(done))
     )
 
 

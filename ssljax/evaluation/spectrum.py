@@ -189,6 +189,63 @@ def _standardized(z: jax.Array) -> jax.Array:
     return centred / jnp.sqrt((centred**2).mean(axis=0, keepdims=True) + 1e-5)
 
 
+def lidar(z: jax.Array, *, delta: float = 1e-4) -> jax.Array:
+    """Measure in how many dimensions images differ, beyond what augmentation changes.
+
+    LiDAR is the rank of a linear discriminant analysis whose classes are the images.
+    With ``mu_i`` the mean over the views of image i and ``mu`` the mean of these,
+
+        S_b = sum_i (mu_i - mu)(mu_i - mu)^T / (n - 1)
+        S_w = sum_ij (z_ij - mu_i)(z_ij - mu_i)^T / (n (q - 1)) + delta I
+
+    it is exp of the entropy of ``lambda / sum(lambda)``, lambda the eigenvalues of
+    ``S_w^(-1/2) S_b S_w^(-1/2)``. Directions without signal keep eigenvalues of about
+    ``1 / q``, so compare at equal numbers of images, views and dimensions. Because of
+    ``delta`` it depends on the scale of features whose views hardly differ. As in
+    :func:`rank_measures`, values below rounding count as zero.
+
+    Args:
+        z: features of q augmented views of n images, ``[n, q, D]``, any float type.
+        delta: added to the diagonal of ``S_w``, > 0.
+
+    Returns:
+        A scalar, float32 or wider, from 1 to ``min(n - 1, D)``; 0 if all images have
+        the same mean.
+
+    Raises:
+        ValueError: if there are fewer than two images or views, or delta is not
+            positive.
+
+    Source: Thilak et al., "LiDAR: Sensing linear probing performance in joint embedding
+    SSL architectures", ICLR 2024 (arXiv:2312.04000). Its epsilon, which only avoids the
+    logarithm of 0, is left out.
+
+    >>> z = jnp.eye(4)[:, None] + jnp.array([[[0.1], [-0.1]]])
+    >>> round(float(lidar(z)), 2)
+    3.0
+    """
+    chex.assert_rank(z, 3)
+    n, q, d = z.shape
+    if n < 2 or q < 2:
+        raise ValueError(f"LiDAR needs two images with two views, got {n} with {q}")
+    if not delta > 0:
+        raise ValueError(f"delta must be positive, got {delta}")
+    z = _at_least_float32(z)
+    means = z.mean(axis=1)
+    within = (z - means[:, None]).reshape(n * q, d)
+    scatter = jnp.matmul(within.T, within, precision=_HIGHEST) / (n * (q - 1))
+    values, vectors = jnp.linalg.eigh(scatter)
+    # Rounding makes zeros negative, which delta need not outweigh.
+    scale = 1.0 / jnp.sqrt(jnp.maximum(values, 0.0) + delta)
+    centred = means - means.mean(axis=0, keepdims=True)
+    along = jnp.matmul(centred, vectors, precision=_HIGHEST)
+    # Whitening would amplify what rounding leaves in directions without any spread.
+    rounding = (4.0 * jnp.finfo(z.dtype).eps) ** 2 * (means**2).sum()
+    spread = (along**2).sum(axis=0) > rounding
+    whitened = jnp.where(spread[None], along * scale[None], 0.0)
+    return _exp_entropy(_gram_eigenvalues(whitened), 0.0)
+
+
 def _gram_eigenvalues(z: jax.Array, rounding: jax.Array | float = 0.0) -> jax.Array:
     """Return the squared singular values, descending, with rounding errors set to 0."""
     gram = z.T if z.shape[1] <= z.shape[0] else z

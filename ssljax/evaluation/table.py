@@ -1,6 +1,6 @@
 """One table of evaluations: representations by protocols, each number labelled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,6 +23,8 @@ _MEASURES = {
     "participation_ratio": "participation ratio",
     "alpha_req": "alpha-ReQ",
 }
+
+_AS_IT_IS = "no augmentation, nothing searched"
 
 _rank_measures = jax.jit(rank_measures, static_argnames="top")
 
@@ -50,7 +52,7 @@ def evaluate_features(
         test_labels: classes ``[M]``, or None.
         num_classes: number of classes; None is allowed without labels.
         protocols: of ``PROTOCOLS``.
-        seed: draws the linear probe's held-out examples.
+        seed: draws the linear probe's held-out examples; shown in every row.
         ks: numbers of neighbours; those above the training set's size are left out and
             named in the detail.
         temperature: of the kNN vote.
@@ -59,9 +61,9 @@ def evaluate_features(
     Returns:
         Rows in order of representation, then protocol: ``representation``, ``protocol``
         (with its settings), ``split``, ``train_examples``, ``test_examples``,
-        ``accuracy`` (percent, two decimals, or None), ``detail``. The last row is the
-        majority class: the accuracy of always answering the most frequent training
-        class. Protocols without an accuracy have no such row.
+        ``seed``, ``accuracy`` (percent, two decimals, or None), ``detail``. The last
+        row is the majority class: the accuracy of always answering the most frequent
+        training class. Protocols without an accuracy have no such row.
 
     Raises:
         ValueError: for an unknown protocol, representations of different lengths, or
@@ -97,6 +99,7 @@ def evaluate_features(
         "split": split,
         "train_examples": train_examples,
         "test_examples": test_examples,
+        "seed": seed,
     }
     rows = []
     for name, (train, test) in named_features.items():
@@ -109,18 +112,15 @@ def evaluate_features(
                 elif protocol == "knn_euclidean":
                     results += _knn(*data, EUCLIDEAN_KS, None)
                 elif protocol == "linear":
-                    results.append(_linear(*data, seed))
+                    results.append(linear_row(*data, seed=seed))
                 else:
                     results.append(_spectrum(test, labelled))
             except ValueError as refused:
                 # The others may be possible: a tiny set has no linear probe.
-                detail = f"left out: {refused}"
-                results.append(
-                    {"protocol": protocol, "accuracy": None, "detail": detail}
-                )
+                results.append(left_out(protocol, refused))
         rows += [{"representation": name} | common | result for result in results]
     if train_labels is not None and rows and set(protocols) - {"spectrum"}:
-        rows.append(common | _majority(train_labels, test_labels))
+        rows.append(common | majority_row(train_labels, test_labels))
     return [{key: row[key] for key in _COLUMNS} for row in rows]
 
 
@@ -130,6 +130,7 @@ _COLUMNS = (
     "split",
     "train_examples",
     "test_examples",
+    "seed",
     "accuracy",
     "detail",
 )
@@ -146,16 +147,16 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
     >>> print(format_table([{"representation": "encoder", "protocol": "linear",
     ...     "split": "test", "train_examples": 90, "test_examples": 10,
-    ...     "accuracy": 87.5, "detail": "l2=0.01"}]))
-    representation  protocol  split  train  test  accuracy %  detail
-    encoder         linear    test      90    10       87.50  l2=0.01
+    ...     "seed": 0, "accuracy": 87.5, "detail": "l2=0.01"}]))
+    representation  protocol  split  train  test  seed  accuracy %  detail
+    encoder         linear    test      90    10     0       87.50  l2=0.01
     """
-    header = "representation protocol split train test accuracy_% detail".split()
+    header = "representation protocol split train test seed accuracy_% detail".split()
     header = [title.replace("_", " ") for title in header]
     cells = [header] + [
         [
             "-"
-            if row[key] is None
+            if row.get(key) is None
             else f"{row[key]:.2f}"
             if key == "accuracy"
             else str(row[key])
@@ -164,7 +165,7 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
         for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    numeric = (False, False, False, True, True, True, False)
+    numeric = (False, False, False, True, True, True, True, False)
     lines = []
     for line in cells:
         padded = [
@@ -192,40 +193,83 @@ def _knn(train, train_labels, test, test_labels, num_classes, ks, temperature):
         metric="euclidean" if euclidean else "cosine",
         num_classes=num_classes,
     )
-    left_out = sorted(set(ks) - set(accuracies))
-    note = f"k={', '.join(map(str, left_out))} left out: exceeds the training set"
+    too_many = sorted(set(ks) - set(accuracies))
+    note = f"k={', '.join(map(str, too_many))} left out: exceeds the training set"
     return [
         {
             "protocol": f"knn_euclidean k={k} (majority)"
             if euclidean
             else f"knn k={k} (cosine, T={temperature:g})",
             "accuracy": _percent(accuracy),
-            "detail": note if left_out else "",
+            "detail": f"{_AS_IT_IS}; {note}" if too_many else _AS_IT_IS,
         }
         for k, accuracy in accuracies.items()
     ]
 
 
-def _linear(train, train_labels, test, test_labels, num_classes, seed):
+def linear_row(
+    train, train_labels, test, test_labels, num_classes, *, seed
+) -> dict[str, Any]:
+    """Return protocol, accuracy and detail of the linear probe.
+
+    Args:
+        train: features, ``[N, F]``.
+        train_labels: classes ``[N]``.
+        test: ``[M, F]``.
+        test_labels: ``[M]``.
+        num_classes: number of classes.
+        seed: draws the held-out tenth of the training set.
+
+    Raises:
+        ValueError: as `ssljax.evaluation.linear_probe`.
+    """
     result = linear_probe(
         train, train_labels, test, test_labels, num_classes=num_classes, seed=seed
     )
-    tried = [l2 for l2, _ in result.validation]
-    edge = " (edge of the grid)" if result.l2 in (tried[0], tried[-1]) else ""
+    grid = [l2 for l2, _ in result.validation]
+    edge = " (edge of the grid)" if result.l2 in (grid[0], grid[-1]) else ""
     state = "converged" if result.converged else "NOT converged"
     return {
         "protocol": "linear (logistic regression, L-BFGS)",
         "accuracy": _percent(result.accuracy),
         "detail": (
-            f"l2={result.l2:g}{edge} of {len(tried)}, held-out "
-            f"{_percent(dict(result.validation)[result.l2]):.2f} %, "
+            f"no augmentation; l2={result.l2:g}{edge} of {len(grid)} chosen on a "
+            "held-out tenth of the training images "
+            f"({_percent(dict(result.validation)[result.l2]):.2f} %); "
             f"{state} in {result.iterations} iterations"
         ),
     }
 
 
-def _majority(train_labels, test_labels):
-    """What anyone gets who knows the class frequencies and looks at no image."""
+def tried(
+    row: Callable[..., dict[str, Any]], protocol: str, *args: Any, **options: Any
+) -> dict[str, Any]:
+    """Return ``row(...)``, or a row that says why the protocol refuses these images."""
+    try:
+        return row(*args, **options)
+    except ValueError as refused:
+        return left_out(protocol, refused)
+
+
+def left_out(protocol: str, why: object) -> dict[str, Any]:
+    """Return the row of a protocol that cannot be computed.
+
+    >>> left_out("linear", "too few images")["detail"]
+    'left out: too few images'
+    """
+    return {"protocol": protocol, "accuracy": None, "detail": f"left out: {why}"}
+
+
+def majority_row(train_labels, test_labels) -> dict[str, Any]:
+    """Return what anyone gets who knows the class frequencies and looks at no image.
+
+    Args:
+        train_labels: classes ``[N]``.
+        test_labels: ``[M]``.
+
+    >>> majority_row([0, 1, 1], [1, 0])["accuracy"]
+    50.0
+    """
     train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
     # Of classes that are equally frequent, the one with the lowest number.
     answer = int(np.bincount(train_labels).argmax())

@@ -203,7 +203,10 @@ def _facts(
         file, digest = (origin.imported.get(key) for key in ("file", "sha256"))
         rows.insert(2, ("imported from", f"{file} (SHA-256 {digest})"))
     rows += [
-        (f"accuracy, {row.protocol}", f"{row.accuracy:.2f} % on {origin.tested_on}")
+        (
+            f"accuracy, {row.protocol}",
+            f"{row.accuracy:.2f} % on {_tested_on(row, origin)}",
+        )
         for row in origin.results
     ]
     if not origin.results:
@@ -211,13 +214,18 @@ def _facts(
     return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
 
 
+def _tested_on(row: EvaluationRow, origin: Origin) -> str:
+    """Return the images of a result: those of the evaluation, or of another set."""
+    other = row.split if row.kind == "transfer" else None
+    return other or origin.tested_on or origin.data
+
+
 def _results(origin: Origin) -> list[dict[str, Any]]:
     """Return the results as Hugging Face's ``model-index`` has them."""
-    name = origin.tested_on or origin.data
     return [
         {
             "task": {"type": "image-classification"},
-            "dataset": {"name": name, "type": origin.data},
+            "dataset": {"name": _tested_on(row, origin), "type": origin.data},
             "metrics": [
                 {"type": "accuracy", "name": row.protocol, "value": row.accuracy}
             ],

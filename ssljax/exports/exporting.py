@@ -12,6 +12,7 @@ from ssljax.exports import comparison, formats, hub
 from ssljax.exports.card import Origin, model_card, origin_of
 from ssljax.exports.comparison import Check
 from ssljax.exports.description import Description, describe_run
+from ssljax.exports.exported import Exported
 from ssljax.exports.folder import RECORD, check_place, replace_folder, sha256
 from ssljax.runs import files
 from ssljax.runs.encoder import Restored, restore
@@ -26,7 +27,7 @@ def export(
     checkpoint: int | None = None,
     license: str = "unknown",
     push: str | None = None,
-) -> Path:
+) -> Exported:
     """Write a run's frozen encoder in another library's format.
 
     The file is run beside our own encoder on images of the run's test split, or on
@@ -45,7 +46,8 @@ def export(
         push: Hugging Face repository, ``ORG/NAME``, to upload the folder to.
 
     Returns:
-        The folder: the weights, ``README.md`` (a model card) and ``ssljax.json``.
+        The folder: the weights, ``README.md`` (a model card) and ``ssljax.json``. It
+        is a `pathlib.Path` with ``records``, ``frame()`` and a table for notebooks.
 
     Raises:
         ConfigError: if there is no run or checkpoint, the format is unknown, its
@@ -78,7 +80,7 @@ def export(
     replace_folder(place, written)
     if push is not None:
         hub.push(place, push, title=f"{description.arch}, {origin.title}")
-    return place
+    return Exported(place)
 
 
 def write_checked(

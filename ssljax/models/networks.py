@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssljax.losses.numerics import at_least_float32
 from ssljax.models.heads import MLP
 from ssljax.models.linear_heads import LinearPredictor
 from ssljax.models.resnet import ResNet
@@ -114,3 +115,41 @@ def activation_bytes(network: Network, batch: int, image_shape: tuple[int, ...])
     x = jax.ShapeDtypeStruct((batch, *image_shape), jnp.float32)
     kept = jax.eval_shape(run, jax.random.key(0), x)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))
+
+
+def outputs_by_layer(
+    network: Network, params: Any, batch_stats: Any, x: jax.Array
+) -> list[jax.Array]:
+    """Return the features, and the output of every layer of the projector.
+
+    In evaluation mode. A hidden layer's output is that behind its BatchNorm and ReLU,
+    the last layer's that behind its output norm: the projection itself.
+
+    Args:
+        network: the module.
+        params: its parameters.
+        batch_stats: running statistics of BatchNorm.
+        x: normalised images ``[N, H, W, C]``.
+
+    Returns:
+        ``[N, F]``, then ``[N, width]`` for each of ``network.projector.layers``, all
+        float32 or wider.
+    """
+    (features, projections), captured = network.apply(
+        {"params": params, "batch_stats": batch_stats},
+        x,
+        train=False,
+        method="project",
+        mutable=["intermediates"],
+        capture_intermediates=lambda module, _: module.path[:1] == ("projector",),
+    )
+    layers = network.projector.layers
+    if not layers:
+        return [features]
+    inside: Any = captured["intermediates"]["projector"]
+    norm = "bn" if network.projector.hidden_norm else "linear"
+    hidden = [
+        at_least_float32(nn.relu(inside[f"{norm}{k}"]["__call__"][0]))
+        for k in range(1, len(layers))
+    ]
+    return [features, *hidden, projections]

@@ -19,6 +19,10 @@ class Asked:
     test: Source
     """Held-out images, which no choice may depend on."""
     settings: Settings
+    examples: int | None = None
+    """How many training images were asked for, of these and other sets."""
+    test_examples: int | None = None
+    """Likewise of the test images."""
 
     @property
     def labelled(self) -> bool:

@@ -1,11 +1,12 @@
 """Features of a run's images: one pass over them, kept on disk where it takes long."""
 
+import functools
 import hashlib
 import os
 import shutil
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -18,7 +19,9 @@ from ssljax.evaluation.features import Encoder, Extracted, extract_all, raw_pixe
 from ssljax.evaluation.rows import mesh_of
 from ssljax.runs.digest import digest
 from ssljax.runs.encoder import Restored
+from ssljax.runs.folder import RunFolder
 from ssljax.runs.monitor import encode
+from ssljax.training.state import Setup
 
 BATCH = 512
 """Images encoded at a time, on all devices together."""
@@ -31,23 +34,31 @@ def encoder_on_devices(run: Restored, compute: Compute = encode) -> Encoder:
     """Return the frozen encoder of a run, which shares a batch among the devices.
 
     Args:
-        run: the restored run.
+        run: the restored run. Runs with the same setup share one compiled program.
         compute: what to compute of the images.
 
     Returns:
         A function of uint8 images ``[B, H, W, C]`` to features ``[B, F]``; the devices
         of this process take equal parts where B can be divided.
     """
+    compiled, rows, whole = _program(run.setup, compute)
+    params, stats = jax.device_put((run.state.params, run.state.batch_stats), whole)
+    return lambda images: compiled(params, stats, jax.device_put(images, rows))
+
+
+@functools.lru_cache(maxsize=8)
+def _program(
+    setup: Setup, compute: Compute
+) -> tuple[Callable[..., jax.Array], NamedSharding, NamedSharding]:
+    """Return the compiled program, and where it wants images and weights."""
     count = len(jax.local_devices())
     mesh = mesh_of(jax.local_devices()[: count if BATCH % count == 0 else 1])
     rows, whole = NamedSharding(mesh, P("rows")), NamedSharding(mesh, P())
-    params, stats = jax.device_put((run.state.params, run.state.batch_stats), whole)
-    setup = run.setup
     compiled = jax.jit(
         lambda params, stats, x: compute(params, stats, x, setup=setup),
         out_shardings=rows,
     )
-    return lambda images: compiled(params, stats, jax.device_put(images, rows))
+    return compiled, rows, whole
 
 
 def key_of(run: Restored) -> str:
@@ -63,24 +74,27 @@ def embed(
     source: Source,
     *,
     folder: Path | None,
+    pixels: bool = True,
     quiet: bool = False,
 ) -> Extracted:
     """Return the features of all images by every encoder, from one pass over them.
 
     Args:
         encoders: by name, what tells it from others (see `key_of`), and a function that
-            makes it, called only where its features are not kept. Raw pixels are added
-            as one more.
+            makes it, called only where its features are not kept.
         source: the images.
         folder: keeps the features of images that are not in memory, for the next
             evaluation; None keeps nothing. It may be deleted.
+        pixels: add raw pixels as one more encoder.
         quiet: show no progress bar.
 
     Returns:
         The features in the order of ``encoders``, and the labels that were read with
         the images. What is kept on disk is mapped into memory, not loaded.
     """
-    wanted = {**encoders, RAW_PIXELS: (RAW_PIXELS, lambda: raw_pixels)}
+    wanted = dict(encoders)
+    if pixels:
+        wanted[RAW_PIXELS] = (RAW_PIXELS, lambda: raw_pixels)
     if source.images is not None or folder is None:
         made = {name: make() for name, (_, make) in wanted.items()}
         return _pass(made, source, None, quiet=quiet)
@@ -115,6 +129,46 @@ def embed(
             shutil.rmtree(temporary, ignore_errors=True)
     features = {name: np.load(file, mmap_mode="r") for name, file in files.items()}
     return Extracted(features, np.load(labels))
+
+
+def embed_sets(
+    folder: RunFolder,
+    encoders: Mapping[str, tuple[str, Callable[[], Encoder]]],
+    sources: Sequence[Source],
+    *,
+    labelled: bool = True,
+    pixels: bool = True,
+) -> list[Extracted]:
+    """Return the features of several sets of images, see `embed`.
+
+    Args:
+        folder: the run's folder, which keeps the features of streamed sets.
+        encoders: as for `embed`.
+        sources: the sets.
+        labelled: return the images that have a label, and their classes.
+        pixels: add raw pixels as one more encoder.
+
+    Raises:
+        ConfigError: if the folder cannot be written.
+    """
+    kept = folder.path / "features"
+    with folder.refusing("make room or make it writable"):
+        found = [
+            embed(encoders, source, folder=kept, pixels=pixels) for source in sources
+        ]
+    if not labelled:
+        return found
+    return [_with_labels(*pair) for pair in zip(found, sources, strict=True)]
+
+
+def _with_labels(found: Extracted, source: Source) -> Extracted:
+    """Return the features and labels of all labelled images."""
+    classes = found.labels if source.labels is None else source.labels
+    if classes is None or (classes >= 0).all():
+        return Extracted(found.features, classes)
+    rows = np.flatnonzero(classes >= 0)
+    features = {name: each[rows] for name, each in found.features.items()}
+    return Extracted(features, classes[rows])
 
 
 def _mapped(path: Path, shape: tuple[int, int]) -> np.ndarray:

@@ -1,15 +1,17 @@
 """Protocols on frozen features: the encoder beside three baselines."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from ssljax.data import Source
 from ssljax.evaluation import evaluate_features
-from ssljax.evaluation.features import Extracted
+from ssljax.evaluation.features import Encoder
+from ssljax.protocols import spectrum
 from ssljax.protocols.asked import Asked
-from ssljax.protocols.features import embed, encoder_on_devices, key_of
-from ssljax.runs.encoder import restore
+from ssljax.protocols.features import embed_sets, encoder_on_devices, key_of
+from ssljax.runs.encoder import Restored, restore
+
+ENCODER, UNTRAINED = "encoder", "untrained network"
 
 
 def rows(asked: Asked, protocols: list[str]) -> list[dict[str, Any]]:
@@ -22,22 +24,14 @@ def rows(asked: Asked, protocols: list[str]) -> list[dict[str, Any]]:
         asked: the run and its images.
         protocols: of `ssljax.evaluation.table.PROTOCOLS`.
     """
-    run, sources = asked.run, (asked.train, asked.test)
-    start = restore(asked.folder.path, untrained=True)
-    encoders = {
-        "encoder": (key_of(run), lambda: encoder_on_devices(run)),
-        "untrained network": (key_of(start), lambda: encoder_on_devices(start)),
-    }
-    kept = asked.folder.path / "features"
-    with asked.folder.refusing("make room or make it writable"):
-        found = [embed(encoders, source, folder=kept) for source in sources]
-    if asked.labelled:
-        found = [
-            with_labels(each, source)
-            for each, source in zip(found, sources, strict=True)
-        ]
-    of_train, of_test = found
-    return evaluate_features(
+    networks = networks_of(asked)
+    of_train, of_test = embed_sets(
+        asked.folder,
+        as_encoders(networks),
+        (asked.train, asked.test),
+        labelled=asked.labelled,
+    )
+    found = evaluate_features(
         {
             name: (of_train.features[name], of_test.features[name])
             for name in of_train.features
@@ -46,16 +40,28 @@ def rows(asked: Asked, protocols: list[str]) -> list[dict[str, Any]]:
         of_test.labels if asked.labelled else None,
         num_classes=asked.train.num_classes,
         protocols=protocols,
-        seed=run.config.seed,
+        seed=asked.seed,
+        ks=asked.settings.k,
+        temperature=asked.settings.temperature,
         split=asked.test.split,
     )
+    if "spectrum" in protocols or not asked.labelled:
+        found = spectrum.with_views(asked, networks, found)
+    return found
 
 
-def with_labels(found: Extracted, source: Source) -> Extracted:
-    """Return the features and labels of all labelled images."""
-    classes = found.labels if source.labels is None else source.labels
-    if classes is None or (classes >= 0).all():
-        return Extracted(found.features, classes)
-    rows = np.flatnonzero(classes >= 0)
-    features = {name: each[rows] for name, each in found.features.items()}
-    return Extracted(features, classes[rows])
+def networks_of(asked: Asked) -> dict[str, Restored]:
+    """Return the run's network by its checkpoint, and before its first step."""
+    start = restore(asked.folder.path, untrained=True)
+    # One setup, so that both share their compiled programs.
+    return {ENCODER: asked.run, UNTRAINED: replace(start, setup=asked.run.setup)}
+
+
+def as_encoders(
+    networks: dict[str, Restored],
+) -> dict[str, tuple[str, Callable[[], Encoder]]]:
+    """Return networks as `ssljax.protocols.features.embed` takes encoders."""
+    return {
+        name: (key_of(network), lambda network=network: encoder_on_devices(network))
+        for name, network in networks.items()
+    }

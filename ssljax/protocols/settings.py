@@ -4,19 +4,33 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self, get_args
 
-from ssljax.config.checks import ConfigError, at_least, check_types, positive, refuse
+from ssljax.config.checks import (
+    LARGEST_SEED,
+    ConfigError,
+    at_least,
+    check_types,
+    nearest,
+    positive,
+    refuse,
+)
 
 Protocol = Literal[
     "knn",
     "knn_euclidean",
     "linear",
     "spectrum",
+    "online",
+    "layers",
+    "transfer",
+    "scores",
     "linear_sgd",
     "semi_supervised",
     "finetune",
 ]
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 """The names, in the order in which the help shows them."""
+WITHOUT_LABELS = ("spectrum", "transfer")
+"""Protocols that need no labels of the run's images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +38,23 @@ class Settings:
     """The protocols to run, and their settings. The texts are those of ``--help``."""
 
     protocol: list[Protocol] = field(default_factory=lambda: ["knn", "linear"])
-    """Protocols to run; without labels only `spectrum` is possible."""
+    """Protocols to run; without labels the default is `spectrum`."""
     seed: int | None = None
-    """Draws the held-out images, the lists of labels and the classifier; the run's by
-    default."""
+    """Draws the held-out and few-shot images, and the views; the run's by default."""
+    k: list[int] = field(default_factory=lambda: [1, 5, 20, 200])
+    """`knn`: numbers of neighbours."""
+    temperature: float = 0.1
+    """`knn`: a neighbour votes with weight exp(cosine / temperature)."""
+    transfer_data: list[str] = field(default_factory=list)
+    """`transfer`: data sets, each a folder of images or a name as for `--data`."""
+    shots: list[int] = field(default_factory=lambda: [1, 5, 10, 20])
+    """`transfer`: images per class of the few-shot classifiers."""
+    draws: int = 10
+    """`transfer`: random draws of those images, for the mean and its interval."""
+    lidar_images: int = 1000
+    """`spectrum`, `scores`: images that LiDAR is measured on."""
+    lidar_views: int = 10
+    """`spectrum`, `scores`: augmented views of each of them."""
     epochs: float | None = None
     """Of the protocols that train: epochs. None: linear_sgd 100, finetune 30,
     semi_supervised 60 up to 1 % of the labels and 30 above."""
@@ -56,13 +83,34 @@ class Settings:
             if name not in PROTOCOLS:
                 raise ConfigError(
                     f"protocol {name!r} is unknown; allowed: {', '.join(PROTOCOLS)}"
+                    f"{nearest(name, PROTOCOLS)}"
                 )
+        check_types(self, "")
+        self._check_frozen()
         self._check_training()
 
+    def _check_frozen(self) -> None:
+        if self.seed is not None and not 0 <= self.seed <= LARGEST_SEED:
+            refuse("seed", self.seed, f"0 to {LARGEST_SEED}")
+        for name in ("k", "shots"):
+            values = getattr(self, name)
+            if not values or min(values) < 1:
+                refuse(name, values, "whole numbers from 1 on")
+        if not self.temperature > 0:
+            refuse("temperature", self.temperature, "above 0")
+        for name, least in (("draws", 1), ("lidar_images", 2), ("lidar_views", 2)):
+            if getattr(self, name) < least:
+                refuse(name, getattr(self, name), f"at least {least}")
+        if "transfer" in self.protocol and not self.transfer_data:
+            raise ConfigError(
+                "protocol transfer needs data sets: --transfer-data NAME or DIR ..."
+            )
+        if self.transfer_data and "transfer" not in self.protocol:
+            raise ConfigError("--transfer-data needs --protocol transfer")
+
     def _check_training(self) -> None:
-        check_types(self, "")
         positive(self, "", "epochs", "encoder_factor")
-        at_least(self, "", 0, "weight_decay", "seed")
+        at_least(self, "", 0, "weight_decay")
         at_least(self, "", 2, "batch_size")
         rates = self.learning_rates
         if rates is not None and not (rates and all(0 < x < math.inf for x in rates)):
@@ -86,5 +134,6 @@ class Settings:
             if name not in known:
                 raise ConfigError(
                     f"evaluate has no setting {name!r}; allowed: {', '.join(known)}"
+                    f"{nearest(name, known)}"
                 )
         return cls(**values)

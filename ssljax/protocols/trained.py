@@ -29,31 +29,12 @@ def rows_of_task(
         rows: training images to use, int64 ``[n]``; None takes all.
 
     Raises:
-        ConfigError: if labels are missing, or a setting does not fit the images.
+        ConfigError: if a setting does not fit the images.
     """
-    require_labels(asked, task.protocol)
     starts = {"encoder": task}
     if asked.settings.baseline:
         starts["untrained network"] = replace(task, untrained=True)
     return [_row(asked, name, each, rows) for name, each in starts.items()]
-
-
-def require_labels(asked: Asked, protocol: str) -> None:
-    """Refuse images without labels.
-
-    Args:
-        asked: the run and its images.
-        protocol: for the message.
-
-    Raises:
-        ConfigError: if a set has no labels.
-    """
-    for source in (asked.train, asked.test):
-        if not source.labelled:
-            raise ConfigError(
-                f"protocol {protocol} needs labels, but {source.name} "
-                f"({source.split}) has none; use --protocol spectrum"
-            )
 
 
 def _row(

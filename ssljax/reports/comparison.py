@@ -128,7 +128,9 @@ class Comparison:
             several = len({each.protocol for each in twins}) > 1
             parts = [column.protocol if several else column.heading]
             for name in ("split", "train_examples", "test_examples"):
-                if len({getattr(each, name) for each in twins}) > 1:
+                # Of a transfer, the set says more than the protocol.
+                always = name == "split" and column.heading.startswith("transfer ")
+                if always or len({getattr(each, name) for each in twins}) > 1:
                     value = getattr(column, name)
                     parts.append(value if name == "split" else f"{value:,} {name[:-9]}")
             shown.append(", ".join(parts))

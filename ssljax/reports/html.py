@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 import markupsafe
 
-from ssljax.reports.scores import scores
+from ssljax.reports.scores import tables
 from ssljax.reports.summary import launch_name, launch_pairs
 from ssljax.runs.environment import Environment
 from ssljax.runs.files import write_atomically
@@ -90,7 +90,7 @@ def write_html(
             "Environment",
         ],
         summary=summary,
-        scores=scores(evaluation),
+        tables=tables(evaluation),
         evaluation_note=evaluation_note,
         notes=notes,
         figures=figures,

@@ -2,13 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ssljax.evaluation.table import MAJORITY
 from ssljax.reports.summary import grouped
 from ssljax.runs.records import Evaluation, EvaluationRow
 
 _Column = tuple[str, str]  # protocol and split
+
+_OWN_TABLES = {
+    "layers": "Every layer of the projector",
+    "transfer": "Transfer to {split}",
+    "scores": "Checkpoints, and scores without labels",
+}
+"""Protocols whose representations or splits would leave most of one table empty."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,32 @@ class Scores:
     """Protocols with their settings, and remarks on their numbers."""
     measures: list[tuple[str, str]]
     """Representations and what protocols without an accuracy measured."""
+
+
+def tables(evaluation: Evaluation) -> list[tuple[str, Scores]]:
+    """Arrange an evaluation as tables, each with its title; the first has none.
+
+    Args:
+        evaluation: as for `scores`.
+
+    >>> row = EvaluationRow("encoder", "layers linear (L-BFGS)", "test", accuracy=81.25)
+    >>> [title for title, _ in tables(Evaluation(rows=(row,)))]
+    ['Every layer of the projector']
+    """
+    groups: dict[str, list[EvaluationRow]] = {"": []}
+    for row in evaluation.rows:
+        if row.representation != MAJORITY:
+            title = _OWN_TABLES.get(row.kind, "").format(split=row.split)
+            groups.setdefault(title, []).append(row)
+    constant = [row for row in evaluation.rows if row.representation == MAJORITY]
+    found = []
+    for title, rows in groups.items():
+        splits = {row.split for row in rows}
+        mine = [row for row in constant if row.split in splits or len(groups) == 1]
+        made = scores(replace(evaluation, rows=(*rows, *mine)))
+        if made is not None:
+            found.append((title, made))
+    return found
 
 
 def scores(evaluation: Evaluation) -> Scores | None:
@@ -58,13 +91,13 @@ def scores(evaluation: Evaluation) -> Scores | None:
     constant = {row.split or "": row for row in shown if row.representation == MAJORITY}
     others = [row for row in shown if row.representation != MAJORITY]
     columns = list(dict.fromkeys(map(_column, others or shown)))
-    table = {(row.representation, _column(row)): row.accuracy for row in others}
+    table = {(row.representation, _column(row)): row for row in others}
     names = list(dict.fromkeys(row.representation for row in others))
     if constant:
         names.append(MAJORITY)
         for column in columns:
             if column[1] in constant:
-                table[MAJORITY, column] = constant[column[1]].accuracy
+                table[MAJORITY, column] = constant[column[1]]
     best = {
         column: max(
             (
@@ -87,7 +120,7 @@ def scores(evaluation: Evaluation) -> Scores | None:
         ],
         caption=_caption(evaluation, shown),
         details=_details(shown),
-        measures=[(str(row.representation), str(row.detail)) for row in measured],
+        measures=[(_what(row), str(row.detail)) for row in measured],
     )
 
 
@@ -108,16 +141,27 @@ def _without_settings(protocol: str) -> str:
     return protocol.partition(" (")[0]
 
 
-def _finite(accuracy: float | None) -> float | None:
+def _what(row: EvaluationRow) -> str:
+    """Return what a row without an accuracy measured: ``encoder, projections``."""
+    rest = _without_settings(row.protocol or "")
+    if row.kind == "spectrum" or row.kind in _OWN_TABLES:
+        rest = rest.removeprefix(row.kind).strip()
+    return f"{row.representation}, {rest}" if rest else str(row.representation)
+
+
+def _finite(row: EvaluationRow | None) -> float | None:
+    accuracy = None if row is None else row.accuracy
     return accuracy if accuracy is not None and math.isfinite(accuracy) else None
 
 
-def _score(accuracy: float | None, best: float | None) -> Score:
-    if accuracy is None:
+def _score(row: EvaluationRow | None, best: float | None) -> Score:
+    accuracy = None if row is None else row.accuracy
+    if row is None or accuracy is None:
         return Score("–")
     if not math.isfinite(accuracy):
         return Score("not finite")
-    return Score(f"{accuracy:.2f}", accuracy == best)
+    spread = "" if row.interval is None else f" ± {row.interval:.2f}"
+    return Score(f"{accuracy:.2f}{spread}", accuracy == best)
 
 
 def _caption(evaluation: Evaluation, rows: Sequence[EvaluationRow]) -> str:
@@ -132,6 +176,11 @@ def _caption(evaluation: Evaluation, rows: Sequence[EvaluationRow]) -> str:
         if len(trains) == 1 and None not in trains:
             text += f", classifiers fitted on {grouped(trains.pop() or 0)} images"
         sentences += [text, "Bold: best of its column"]
+        if any(row.interval is not None for row in rows):
+            sentences.append("±: 95 % interval of the mean of several draws")
+        seeds = {row.seed for row in rows}
+        if len(seeds) == 1 and None not in seeds:
+            sentences.append(f"Seed {seeds.pop()}")
     if evaluation.step is not None:
         text = f"Encoder of step {evaluation.step}"
         if evaluation.written:

@@ -97,6 +97,8 @@ class EvaluationRow(Record):
     """Of all that the evaluation drew; None in the file of an older version."""
     accuracy: float | None = None
     """In percent; None for a protocol without an accuracy."""
+    interval: float | None = None
+    """Half the 95 % interval of an accuracy that is the mean of several draws."""
     detail: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 

@@ -5,6 +5,8 @@ import json
 import pickle
 import shutil
 import sys
+from html import escape
+from pathlib import Path
 
 import flax.linen as nn
 import numpy as np
@@ -76,6 +78,12 @@ def test_a_run_is_exported_and_checked(run, tmp_path, name):
     assert record["format"] == name and record["license"] == "mit"
     assert description_of(folder) == exporting.describe_run(restore(run))
     assert record["origin"]["step"] == 6 and record["config"]["seed"] == 0
+    assert isinstance(folder, Path) and folder.record == record
+    assert [each["file"] for each in folder.records] == list(record["files"])
+    assert folder.records[0]["bytes"] == (folder / file).stat().st_size
+    page = folder._repr_html_()
+    assert f"<th>{folder}</th>" in page and escape(record["checked"]["against"]) in page
+    assert (folder / file)._repr_html_() is None
 
 
 @pytest.mark.parametrize("name", ["safetensors", "flax"])

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from ssljax.reports.html import Figure, write_html
-from ssljax.reports.scores import Score, scores
+from ssljax.reports.scores import Score, scores, tables
 from ssljax.runs.environment import Environment, Launch
 from ssljax.runs.files import write_atomically
 from ssljax.runs.records import DataRecord, Evaluation, EvaluationRow
@@ -215,6 +215,53 @@ def test_ranks_are_listed_and_have_no_column():
     assert made.measures == [("a", "rank of a"), ("b", "rank of b")]
     without = table(*ranks)
     assert without.rows == [] and len(without.measures) == 2
+    others = [row("a", None, "spectrum projections", detail="no collapse")]
+    others += [row("a", None, "linear", detail="left out: too few")]
+    assert [name for name, _ in table(*others).measures] == [
+        "a, projections",
+        "a, linear",
+    ]
+
+
+def test_protocols_with_other_rows_have_tables_of_their_own(tmp_path):
+    few = "transfer 5-shot (C=1)"
+    flowers = {"split": "flowers (test)", "seed": 3}
+    rows = (
+        row("encoder", 50.0, "linear (L-BFGS)"),
+        row("encoder", 50.0, "layers linear (L-BFGS)"),
+        row("projector layer 1", 40.0, "layers linear (L-BFGS)"),
+        row("encoder", 80.0, few, interval=1.234, **flowers),
+        row("encoder", 70.0, few, split="<b>cars</b> (test)"),
+        row("step 5", None, "scores without labels", detail="RankMe 3"),
+        row("majority class", 10.0, "majority (constant answer)"),
+        row("majority class", 12.0, "majority (constant answer)", **flowers),
+    )
+    made = dict(tables(Evaluation(rows=rows)))
+    assert list(made) == [
+        "",
+        "Every layer of the projector",
+        "Transfer to flowers (test)",
+        "Transfer to <b>cars</b> (test)",
+        "Checkpoints, and scores without labels",
+    ]
+    assert shown(made[""]) == {"encoder": ["50.00"], "majority class": ["10.00"]}
+    of_flowers = made["Transfer to flowers (test)"]
+    assert of_flowers.columns == ["transfer 5-shot"]
+    assert shown(of_flowers) == {
+        "encoder": ["80.00 ± 1.23"],
+        "majority class": ["12.00"],
+    }
+    assert "±: 95 % interval" in of_flowers.caption and "Seed 3." in of_flowers.caption
+    last = made["Checkpoints, and scores without labels"]
+    assert last.measures == [("step 5, without labels", "RankMe 3")]
+    page = write(tmp_path / "report.html", evaluation=Evaluation(rows=rows))
+    assert page.count("<h3>Transfer to ") == 2 and "&lt;b&gt;cars" in page
+
+
+def test_the_majority_class_alone_is_a_table():
+    alone = row("majority class", 10.0, "majority (constant answer)")
+    ((title, made),) = tables(Evaluation(rows=(alone,)))
+    assert title == "" and made.rows
 
 
 def test_absent_fields_of_an_evaluation_are_dashes():

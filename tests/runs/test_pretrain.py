@@ -67,6 +67,9 @@ def files_of(folder):
     }
 
 
+LIDAR = {"lidar_images": 32, "lidar_views": 2}
+
+
 class Finished:
     """A run with its evaluation and report, and the checkpoint before and after."""
 
@@ -81,7 +84,8 @@ class Finished:
         self.before = restore(folder)
         self.table = evaluate(
             folder,
-            protocols=("knn", "linear", "spectrum"),
+            protocols=("knn", "linear", "spectrum") if labelled else None,
+            **LIDAR,
             train=self.train,
             test=self.test,
         )
@@ -241,13 +245,13 @@ def test_without_labels_there_is_no_accuracy_anywhere(unlabelled):
     assert "accuracy" not in (unlabelled.folder / "metrics.csv").read_text()
     rows = unlabelled.rows
     assert [row["representation"] for row in rows] == [
-        "encoder",
-        "untrained network",
+        *["encoder"] * 2,
+        *["untrained network"] * 2,
         "raw pixels",
     ]
     for row in rows:
         assert row["accuracy"] is None
-        assert row["protocol"] == "spectrum (no labels)"
+        assert row["protocol"] in ("spectrum (no labels)", "spectrum projections")
     assert "%" not in unlabelled.table.split("\n", 1)[1]
 
 
