@@ -1,6 +1,7 @@
 """`ssljax evaluate` is killed while it trains, and the same command resumes."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,9 @@ from ssljax.commands.main import main
 raise SystemExit(main())
 """
 STEPS = 400
+# Every night with SSLJAX_ALL_KILLS=1: the other protocols train by the same code.
+ALL = ("finetune", "linear_sgd", "semi_supervised")
+NAMES = ALL if os.environ.get("SSLJAX_ALL_KILLS") else ALL[:1]
 
 
 @pytest.fixture
@@ -30,9 +34,10 @@ def place(tmp_path):
     return tmp_path
 
 
-def words(place, run):
+def words(place, run, name):
     given = {
-        "protocol": "finetune",
+        "protocol": name,
+        "fractions": 1.0,
         "data": place / "photos",
         "epochs": STEPS / 4,
         "batch-size": 25,
@@ -42,16 +47,17 @@ def words(place, run):
     return ["evaluate", str(run), *flags]
 
 
-def child_of(run):
-    (child,) = (run / "protocols" / "finetune").iterdir()
+def child_of(run, name):
+    (child,) = (run / "protocols" / name).glob("step_*")
     return RunFolder(child)
 
 
 @pytest.mark.slow
-def test_a_killed_evaluation_resumes_and_gives_the_same_number(place, capsys):
+@pytest.mark.parametrize("name", NAMES)
+def test_a_killed_evaluation_resumes_and_gives_the_same_number(name, place, capsys):
     run = place / "run"
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *words(place, run)], env=environment()
+        [sys.executable, "-c", PROGRAM, *words(place, run, name)], env=environment()
     )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -61,10 +67,10 @@ def test_a_killed_evaluation_resumes_and_gives_the_same_number(place, capsys):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    child = child_of(run)
+    child = child_of(run, name)
     before = len(child.load_metrics([]))
     assert 0 < before and not (run / "evaluation-photos.json").exists()
-    assert main(words(place, run)) == 0
+    assert main(words(place, run, name)) == 0
     assert "resuming" in capsys.readouterr().err
     steps = {line["step"]: line["loss"] for line in child.load_metrics()}
     assert max(steps) == STEPS
@@ -72,8 +78,10 @@ def test_a_killed_evaluation_resumes_and_gives_the_same_number(place, capsys):
     # Without interruption, in another folder, the numbers are the same.
     other = place / "other"
     coloured.trained_run(other)
-    assert main(words(place, other)) == 0
-    whole = {line["step"]: line["loss"] for line in child_of(other).load_metrics()}
+    assert main(words(place, other, name)) == 0
+    whole = {
+        line["step"]: line["loss"] for line in child_of(other, name).load_metrics()
+    }
     assert whole == steps
     again = (other / "evaluation-photos.json").read_text()
     assert json.loads(again)["rows"] == json.loads(record)["rows"]
