@@ -30,6 +30,24 @@ def test_the_smoke_run_on_cifar10_learns(tmp_path):
     assert accuracy["encoder"] >= accuracy["untrained network"] + 5
     assert (folder / "report.html").stat().st_size > 100_000
     check_against_scikit_learn(folder)
+    check_order(folder)
+
+
+def check_order(folder):
+    """Untrained < frozen linear <= fine-tuned, and a tenth of the labels teaches."""
+    few = ("--fractions", 0.1, "--epochs", 8)
+    ssljax("evaluate", folder, "--protocol", "finetune", "semi_supervised", *few)
+    ssljax("evaluate", folder, "--protocol", "linear_sgd", "--baseline", "--epochs", 4)
+    rows = json.loads((folder / "evaluation.json").read_text())["rows"]
+    found = {
+        (row["representation"], row["protocol"].split()[0]): row["accuracy"]
+        for row in rows
+    }
+    linear = found["encoder", "linear_sgd"]
+    assert found["untrained network", "linear_sgd"] < linear, found
+    assert linear <= found["encoder", "finetune"], found
+    # More than chance, and less than with all labels.
+    assert 15 < found["encoder", "semi_supervised"] <= found["encoder", "finetune"]
 
 
 def check_against_scikit_learn(folder):

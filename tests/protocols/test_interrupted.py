@@ -21,9 +21,9 @@ from ssljax.commands.main import main
 raise SystemExit(main())
 """
 STEPS = 400
-# Every night with SSLJAX_ALL_KILLS=1: the other protocols train by the same code.
+# Every night with SSLJAX_NIGHTLY=1: the other protocols train by the same code.
 ALL = ("finetune", "linear_sgd", "semi_supervised")
-NAMES = ALL if os.environ.get("SSLJAX_ALL_KILLS") else ALL[:1]
+NAMES = ALL if os.environ.get("SSLJAX_NIGHTLY") else ALL[:1]
 
 
 @pytest.fixture
