@@ -5,6 +5,7 @@ import errno
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -117,9 +118,14 @@ def _leave(code: int) -> NoReturn:
     """
     if "multiprocessing" in sys.modules:
         import multiprocessing
+        import multiprocessing.util
 
         for child in multiprocessing.active_children():
-            child.terminate()
+            child.kill()  # they ignore SIGTERM
+        # As at a normal exit: otherwise a helper process of Python complains about
+        # semaphores that were left to it.
+        with contextlib.suppress(Exception):
+            multiprocessing.util._exit_function()
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
@@ -157,6 +163,8 @@ def _run(words: list[str], *, is_program: bool) -> int:
                 f"unknown command {words[0]!r}; allowed: {', '.join(COMMANDS)}"
                 f"{nearest(words[0], COMMANDS)}"
             )
+        if is_program and words[0] == "pretrain":
+            _stop_before_saving(words)
         return COMMANDS[words[0]](words[1:]) or 0
     except KeyboardInterrupt:
         print(f"ssljax: interrupted; {_rerun(words)}", file=sys.stderr)
@@ -181,7 +189,28 @@ def _run(words: list[str], *, is_program: bool) -> int:
         if code is None:
             raise
         print(f"ssljax: {error}", file=sys.stderr)
+        if is_program and code == RETRY:
+            # A compiler or a read that the run did not wait for may take minutes.
+            _leave(code)
         return code
+
+
+def _stop_before_saving(words: list[str]) -> None:
+    """Let a signal that comes before the run listens for it end with a line and 75."""
+
+    def stop(number: int, frame: object) -> None:
+        advice = "rerun the same command"
+        with contextlib.suppress(Exception):  # modules may be half imported
+            advice = _rerun(words)
+        name = signal.Signals(number).name
+        # Not through sys.stderr, in whose middle the signal may have come.
+        os.write(2, f"ssljax: stopped by {name}; {advice}\n".encode())
+        os._exit(RETRY)
+
+    for name in ("SIGTERM", "SIGUSR1", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, stop)
 
 
 def _rerun(words: list[str]) -> str:

@@ -1,5 +1,6 @@
 """Load the batches of a source in order, decoded ahead of the step that uses them."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from ssljax.data.host_crop import HostCrops
 from ssljax.data.order import batch_indices, process_share, steps_per_epoch
 from ssljax.data.script import check_script
 from ssljax.data.source import Source, warn_about_replacement
+from ssljax.data.workers import held_back, prepare_worker
 
 Batch = dict[str, Any]
 
@@ -152,14 +154,20 @@ def _prefetched(
     if workers:
         count = min(workers, stop - start)
         dataset = dataset.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=1)
+            grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=1),
+            worker_init_fn=prepare_worker,
         )
-    iterator = iter(dataset)
+    iterator: Any = None
     try:
-        for batch in iterator:
+        # Workers and the threads that start them are made at the first batch.
+        with held_back() if workers else contextlib.nullcontext():
+            iterator = iter(dataset)
+            batch = next(iterator, None)
+        while batch is not None:
             for name, reason in batch.pop("replaced", ()):
                 on_replaced(name, reason)
             yield batch
+            batch = next(iterator, None)
     finally:
         if hasattr(iterator, "close"):
             iterator.close()
