@@ -31,6 +31,7 @@ class LoadStep:
     process_index: int
     process_count: int
     crops: HostCrops | None = None
+    parts: int = 1
 
     def __call__(self, step: int) -> Batch:
         indices = batch_indices(
@@ -53,7 +54,10 @@ class LoadStep:
 
     def _share(self, rows: np.ndarray) -> np.ndarray:
         return process_share(
-            rows, process_index=self.process_index, process_count=self.process_count
+            rows,
+            process_index=self.process_index,
+            process_count=self.process_count,
+            parts=self.parts,
         )
 
 
@@ -67,6 +71,7 @@ def batches(
     workers: int = 0,
     process_index: int = 0,
     process_count: int = 1,
+    parts: int = 1,
     crops: HostCrops | None = None,
     on_replaced: Callable[[str, str], None] = warn_about_replacement,
 ) -> Iterator[Batch]:
@@ -87,6 +92,7 @@ def batches(
             script that uses them needs ``if __name__ == "__main__":``.
         process_index: this process among those that share a global batch.
         process_count: number of such processes; divides ``batch_size``.
+        parts: as in `process_share`; the rows come in the order of the parts.
         crops: cut these views out of the original images, of a source that
             `has_originals`; None reads the images at their stored size.
         on_replaced: called with the name and the reason of every damaged image, when
@@ -112,7 +118,10 @@ def batches(
     # Called for their checks: the iterator itself would raise at the first batch only.
     steps_per_epoch(source.size, batch_size)
     process_share(
-        np.empty(batch_size), process_index=process_index, process_count=process_count
+        np.empty(batch_size),
+        process_index=process_index,
+        process_count=process_count,
+        parts=parts,
     )
     if seed < 0 or not 0 <= start_step <= stop_step or workers < 0:
         raise ValueError(
@@ -124,7 +133,9 @@ def batches(
             f"{source.name} has no original images to crop; stream a folder or a TFDS "
             "set, or leave crops out"
         )
-    load = LoadStep(source, seed, batch_size, process_index, process_count, crops)
+    load = LoadStep(
+        source, seed, batch_size, process_index, process_count, crops, parts
+    )
     if source.images is not None or start_step == stop_step:
         return (load(step) for step in range(start_step, stop_step))
     if workers:

@@ -11,6 +11,7 @@ from ssljax.config.checks import ConfigError
 from ssljax.data import Source
 from ssljax.data.script import check_script
 from ssljax.runs import errors, processes
+from ssljax.runs.agreement import check_agreement, data_facts, program_facts
 from ssljax.runs.describe import describe
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.initial import check_initial
@@ -58,7 +59,8 @@ def pretrain(
         TrainingFailed: the loss or its gradient is not finite (``failure/`` has the
             state to replay that step from), or a disk, a file or memory failed
             (`ssljax.runs.errors`).
-        Preempted: SIGTERM arrived; the state is saved, so call again to resume.
+        Preempted: SIGTERM, SIGUSR1 or SIGHUP arrived; the state is saved, so call
+            again to resume.
         ProcessLost: another process of a distributed run died or did not join.
     """
     if not isinstance(config, Config):
@@ -73,6 +75,7 @@ def pretrain(
     config = folder.continued(methods.resolve(config))
     keep_programs(config.devices.compilation_cache)
     processes.join(config.devices, quiet=quiet)
+    check_agreement(lambda: program_facts(config))
     quiet = quiet or not processes.is_first()
     given = train is not None
     source = train if given else load_split(config, train=True)
@@ -93,6 +96,7 @@ def pretrain(
         batch_size=config.batch_size,
         microbatch=config.devices.microbatch,
     )
+    check_agreement(lambda: data_facts(source, setup.mean, setup.std))
     check_initial(config, folder)
     check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
     words = list(command or sys.argv)
