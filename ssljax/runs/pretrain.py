@@ -10,9 +10,10 @@ from ssljax.config import Config
 from ssljax.config.checks import ConfigError
 from ssljax.data import Source
 from ssljax.data.script import check_script
+from ssljax.data.shared_memory import check_shared_memory
 from ssljax.runs import errors, processes
 from ssljax.runs.agreement import check_agreement, data_facts, program_facts
-from ssljax.runs.describe import describe
+from ssljax.runs.describe import describe, host_bytes
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.initial import check_initial
 from ssljax.runs.loop import Run, Session, TrainingFailed
@@ -97,6 +98,8 @@ def pretrain(
         microbatch=config.devices.microbatch,
     )
     check_agreement(lambda: data_facts(source, setup.mean, setup.std))
+    if source.images is None:
+        check_shared_memory(host_bytes(setup), workers=config.data.workers)
     check_initial(config, folder)
     check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
     words = list(command or sys.argv)
