@@ -27,6 +27,7 @@ _DISK = {
 }
 # By name, since importing the classes would import JAX for every command.
 _STOPPED = {"TrainingFailed": FAILED, "Preempted": RETRY, "ProcessLost": RETRY}
+_TRANSIENT = "TransientDataError"  # of `ssljax.data.retry`
 
 
 def _command(module: str) -> Callable[[list[str]], int | None]:
@@ -176,7 +177,7 @@ def _run(words: list[str], *, is_program: bool) -> int:
         if not _is_ours(error):
             raise
         print(f"ssljax: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return RETRY if type(error).__name__ == _TRANSIENT else BAD_INPUT
     except OSError as error:
         advice = _DISK.get(error.errno or 0)
         if advice is None or error.filename is None:
@@ -232,6 +233,6 @@ def _is_ours(error: Exception) -> bool:
     """Whether this package refused something, rather than a library below it."""
     if isinstance(error, ConfigError):
         return True
-    return type(error).__name__ == "DataError" or (
+    return type(error).__name__ in ("DataError", _TRANSIENT) or (
         isinstance(error, FileNotFoundError) and "ssljax" in str(error)
     )

@@ -13,6 +13,7 @@ from ssljax.data import decode, file_names
 from ssljax.data.depth import Levels
 from ssljax.data.opening import UnreadableImage, header_size
 from ssljax.data.reader import Reader, chosen_size_note, make_source
+from ssljax.data.retry import Retries, gave_up, is_transient
 from ssljax.data.sampled_levels import sampled_levels
 from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
@@ -53,14 +54,17 @@ class TfdsReader(Reader):
         if self.positions is not None:
             indices = self.positions[indices]
         try:
-            rows = self.records.__getitems__([int(i) for i in indices])
+            records, wanted = self.records, [int(i) for i in indices]
+            rows = Retries().call(lambda: records.__getitems__(wanted))
         except (RuntimeError, OSError) as error:
             # Files are opened by the first read, and each block is checked when read.
-            reason = " ".join(str(error).split())
+            reason = " ".join(str(error).split())[:200]
+            files = f"the files of {self.name!r} in {self.data_dir}"
+            if is_transient(error):
+                raise gave_up(f"{files} cannot be read ({reason})") from error
             raise DataError(
-                f"the files of {self.name!r} in {self.data_dir} cannot be read "
-                f"({reason[:200]}); bring them back, or delete that data set and run "
-                f"`{prepare_command(self.name, self.data_dir)}`"
+                f"{files} cannot be read ({reason}); bring them back, or delete that "
+                f"data set and run `{prepare_command(self.name, self.data_dir)}`"
             ) from error
         return [
             (row[self.image_key], int(row[self.label_key]) if self.label_key else -1)

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import jax
 
 from ssljax.data import Source
+from ssljax.data.retry import TransientDataError
 from ssljax.runs import errors, processes
 from ssljax.runs.checkpoint import Checkpoints
 from ssljax.runs.failed_step import save_failure
@@ -140,9 +141,12 @@ class Session:
                 waited = time.perf_counter()
                 try:
                     inputs = waiting.next()
-                except Stopped:
+                except (Stopped, TransientDataError) as error:
+                    # Several processes would have to agree on the step first.
+                    if not isinstance(error, Stopped) and jax.process_count() > 1:
+                        raise
                     self._flush(progress)
-                    self._stop(step)
+                    self._stop(step, str(error))
                 progress.waited(time.perf_counter() - waited)
                 # A hidden host transfer would stall every step, so it is an error.
                 with jax.transfer_guard("disallow"):
@@ -237,17 +241,17 @@ class Session:
         if policy == "stop":
             raise TrainingFailed(f"step {step}: {found}")
 
-    def _stop(self, step: int) -> NoReturn:
-        reason = self.preemption.reason
+    def _stop(self, step: int, why: str = "") -> NoReturn:
+        reason = f"data: {why}" if why else self.preemption.reason
         if step == 0:
             raise Preempted(
-                f"{reason} before the first step, so there was nothing to save; rerun "
-                "the same command to start again"
+                f"{reason}; this was before the first step, so there was nothing to "
+                "save; rerun the same command to start again"
             )
         self._save(step)
         self.checkpoints.wait()
         raise Preempted(
-            f"{reason}: step {step} of {self.setup.total_steps} is saved; rerun the "
+            f"{reason}; step {step} of {self.setup.total_steps} is saved; rerun the "
             "same command to resume"
         )
 

@@ -9,6 +9,7 @@ from ssljax import methods
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
 from ssljax.data import Source
+from ssljax.data.retry import TransientDataError
 from ssljax.data.script import check_script
 from ssljax.data.shared_memory import check_shared_memory
 from ssljax.runs import errors, processes
@@ -121,6 +122,8 @@ def pretrain(
         raise
     except Exception as error:
         line = errors.explain(error, folder)
+        if line is not None and isinstance(error, TransientDataError):
+            raise Preempted(line) from error
         if line is not None:
             raise TrainingFailed(line) from error
         lost = processes.lost(error)

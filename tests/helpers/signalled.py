@@ -1,6 +1,7 @@
 """Runs in a process group of their own, which tests stop by signals."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -155,6 +156,15 @@ def said(workdir):
     return Path(workdir).with_suffix(".said").read_text()
 
 
-def segments():
-    """Return the names of the shared memory of Python programs."""
-    return set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+def segments(group):
+    """Return the files in shared memory that the processes of a group have open."""
+    found = set()
+    for pid in members(group):
+        text = Path(f"/proc/{pid}/maps").read_text()
+        found |= set(re.findall(r"/dev/shm/\S+", text))
+    return found
+
+
+def left(paths):
+    """Return those of the paths that are still there."""
+    return sorted(path for path in paths if os.path.exists(path))
