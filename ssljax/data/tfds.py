@@ -58,13 +58,13 @@ class TfdsReader(Reader):
             rows = Retries().call(lambda: records.__getitems__(wanted))
         except (RuntimeError, OSError) as error:
             # Files are opened by the first read, and each block is checked when read.
-            reason = " ".join(str(error).split())[:200]
-            files = f"the files of {self.name!r} in {self.data_dir}"
+            what = f"the files of {self.name!r} in {self.data_dir} cannot be read"
+            what += f" ({' '.join(str(error).split())[:200]})"
             if is_transient(error):
-                raise gave_up(f"{files} cannot be read ({reason})") from error
+                raise gave_up(what) from error
+            command = prepare_command(self.name, self.data_dir)
             raise DataError(
-                f"{files} cannot be read ({reason}); bring them back, or delete that "
-                f"data set and run `{prepare_command(self.name, self.data_dir)}`"
+                f"{what}; bring them back, or delete that data set and run `{command}`"
             ) from error
         return [
             (row[self.image_key], int(row[self.label_key]) if self.label_key else -1)
@@ -137,7 +137,7 @@ def load_tfds(
         image_shape=(int(height), int(width), channels),
         store=store,
         labels=None,
-        labelled=label_key is not None and _any_label(reader),
+        labelled=label_key is not None and any(row[1] >= 0 for row in _sample(reader)),
         class_names=_class_names(feature),
         num_classes=feature.num_classes if feature is not None else None,
         skipped=(),
@@ -286,10 +286,6 @@ def _levels(made, reader: TfdsReader, notes: list[str]) -> Levels | None:
             whole.records = None
             images += [data for data, _ in _sample(whole)]
     return sampled_levels(images, reader.name, notes)
-
-
-def _any_label(reader: TfdsReader) -> bool:
-    return any(label >= 0 for _, label in _sample(reader))
 
 
 def _shorter_sides(reader: TfdsReader) -> list[int]:

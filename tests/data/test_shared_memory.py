@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from faulty import on_the_page
 
 from ssljax.data import DataError, shared_memory
 
@@ -20,6 +21,7 @@ def test_the_64_megabytes_of_a_container_are_explained(workers, fits, monkeypatc
     line = str(caught.value)
     assert "need 171 MiB of shared memory, but /dev/shm has 64 MiB free" in line
     assert "--shm-size 171m, or use --data.workers 1" in line
+    assert on_the_page(f"ssljax: {line}", 2, {})
     # What it advises is enough.
     fit = int(re.findall(r"--data.workers (\d+)", line)[-1])
     shared_memory.check_shared_memory(9 * MIB, workers=fit)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from faulty import on_the_page
 from interrupted import environment, finish, free_port
 
 PROGRAM = """
@@ -59,4 +60,6 @@ def test_two_processes_that_differ_stop_with_one_line(different, tmp_path):
             if each.startswith("ssljax: ")
         ]
         assert re.search(f"processes differ in .*{different}: .* in process 1", line)
+    if different.startswith("optimizer"):
+        assert on_the_page(line, 2, {})
     assert not (tmp_path / "run").exists()
