@@ -54,8 +54,8 @@ def is_transient(error: Exception) -> bool:
 def gave_up(what: str) -> TransientDataError:
     """Return the error to raise when every try has failed; ``what`` names the file."""
     return TransientDataError(
-        f"{what}, tried {len(WAITS) + 1} times in {sum(WAITS):.0f} s; check the disk or "
-        "the network"
+        f"{what}, tried {len(WAITS) + 1} times in {sum(WAITS):.0f} s; check the disk "
+        "or the network"
     )
 
 

@@ -1,7 +1,7 @@
 """Processes that read images: deaf to the terminal's signals, gone with their parent.
 
-A signal to the whole process group, as a terminal or a scheduler sends it, is for the run,
-which then saves its state. Workers that it ended would break the run first.
+A signal to the whole process group, as a terminal or a scheduler sends it, is for the
+run, which then saves its state. Workers that it ended would break the run first.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-# Ctrl-C, the request to end, a closed terminal, and SLURM's warning before a time limit.
+# Ctrl-C, the request to end, a closed terminal, SLURM's warning before a time limit.
 SIGNALS = tuple(
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")

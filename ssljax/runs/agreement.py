@@ -116,6 +116,6 @@ the same command, code and data'
         return None
     more = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
     return (
-        f"processes differ in {'; '.join(parts[:_SHOWN])}{more}; start all of them with "
-        "the same command, code and data"
+        f"processes differ in {'; '.join(parts[:_SHOWN])}{more}; start all of them "
+        "with the same command, code and data"
     )

@@ -1,7 +1,8 @@
 """Wait for input or for the compiler in such a way that a signal ends the wait.
 
-Python runs signal handlers in the main thread only, between two instructions. So whatever
-may block for minutes blocks in another thread, and the main thread looks for signals.
+Python runs signal handlers in the main thread only, between two instructions. So
+whatever may block for minutes blocks in another thread, and the main thread looks for
+signals.
 """
 
 import queue

@@ -19,7 +19,8 @@ from ssljax.data import from_arrays
 from ssljax.runs import agreement
 from ssljax.runs.pretrain import pretrain
 
-workdir, index, port, different = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+workdir, index, port, different = sys.argv[1:]
+index = int(index)
 where = DevicesConfig(coordinator=f"localhost:{port}", processes=2, process=index)
 config = replace(TINY, devices=where)
 pixels = np.random.default_rng(0).integers(0, 256, (64, 12, 12, 3), dtype=np.uint8)
