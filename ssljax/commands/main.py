@@ -126,7 +126,7 @@ def _leave(code: int) -> NoReturn:
         # As at a normal exit: otherwise a helper process of Python complains about
         # semaphores that were left to it.
         with contextlib.suppress(Exception):
-            multiprocessing.util._exit_function()
+            vars(multiprocessing.util)["_exit_function"]()
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

@@ -114,7 +114,9 @@ class Reader:
         """Decode each image by its own function; return results, labels, replaced."""
         items, retries = self.fetch(indices), Retries()
         pairs = zip(items, decoders, strict=True)
-        decoded = decode.parallel_map(lambda pair: _attempt(*pair, retries), pairs)
+        decoded = decode.parallel_map(
+            lambda pair: _attempt(pair[0], pair[1], retries), pairs
+        )
         replaced = []
         for place, result in enumerate(decoded):
             if isinstance(result, UnreadableImage):

@@ -58,14 +58,16 @@ def data_facts(
         std: of each channel.
     """
     # Nine digits are all that a float32 has: the last bit is in the compiled step too.
-    digits = lambda numbers: ", ".join(f"{x:.9g}" for x in numbers)  # noqa: E731
+    digits = lambda numbers: ", ".join(  # noqa: E731
+        f"{x:.9g}" for x in np.asarray(numbers, np.float32)
+    )
     return {
         "number of training images": str(source.size),
         "image shape": str(tuple(source.image_shape)),
         "number of classes": str(source.num_classes),
         "data fingerprint": source.fingerprint(),
-        "mean of the channels": digits(np.float32(mean)),
-        "standard deviation of the channels": digits(np.float32(std)),
+        "mean of the channels": digits(mean),
+        "standard deviation of the channels": digits(std),
     }
 
 
