@@ -55,6 +55,7 @@ def test_settings_that_the_pages_name_exist():
     commands |= {"only", "seeds", "set", "modes"}
     commands |= {"format", "license", "push"}  # export; and import:
     commands |= {"arch", "drop", "image_size", "mean", "prefix", "std", "stem"}
+    commands |= {"shm_size"}  # of `docker run`
     options = {option for method in METHODS.values() for option in method.options}
     options.add("decorrelation_weight")  # of the page's own method
     known = flatten(Config()).keys() | commands

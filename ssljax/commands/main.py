@@ -5,6 +5,7 @@ import errno
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -26,6 +27,7 @@ _DISK = {
 }
 # By name, since importing the classes would import JAX for every command.
 _STOPPED = {"TrainingFailed": FAILED, "Preempted": RETRY, "ProcessLost": RETRY}
+_TRANSIENT = "TransientDataError"  # of `ssljax.data.retry`
 
 
 def _command(module: str) -> Callable[[list[str]], int | None]:
@@ -118,9 +120,14 @@ def _leave(code: int) -> NoReturn:
     """
     if "multiprocessing" in sys.modules:
         import multiprocessing
+        import multiprocessing.util
 
         for child in multiprocessing.active_children():
-            child.terminate()
+            child.kill()  # they ignore SIGTERM
+        # As at a normal exit: otherwise a helper process of Python complains about
+        # semaphores that were left to it.
+        with contextlib.suppress(Exception):
+            vars(multiprocessing.util)["_exit_function"]()
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
@@ -158,6 +165,8 @@ def _run(words: list[str], *, is_program: bool) -> int:
                 f"unknown command {words[0]!r}; allowed: {', '.join(COMMANDS)}"
                 f"{nearest(words[0], COMMANDS)}"
             )
+        if is_program and words[0] == "pretrain":
+            _stop_before_saving(words)
         return COMMANDS[words[0]](words[1:]) or 0
     except KeyboardInterrupt:
         print(f"ssljax: interrupted; {_rerun(words)}", file=sys.stderr)
@@ -169,7 +178,7 @@ def _run(words: list[str], *, is_program: bool) -> int:
         if not _is_ours(error):
             raise
         print(f"ssljax: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return RETRY if type(error).__name__ == _TRANSIENT else BAD_INPUT
     except OSError as error:
         advice = _DISK.get(error.errno or 0)
         if advice is None or error.filename is None:
@@ -182,7 +191,28 @@ def _run(words: list[str], *, is_program: bool) -> int:
         if code is None:
             raise
         print(f"ssljax: {error}", file=sys.stderr)
+        if is_program and code == RETRY:
+            # A compiler or a read that the run did not wait for may take minutes.
+            _leave(code)
         return code
+
+
+def _stop_before_saving(words: list[str]) -> None:
+    """Let a signal that comes before the run listens for it end with a line and 75."""
+
+    def stop(number: int, frame: object) -> None:
+        advice = "rerun the same command"
+        with contextlib.suppress(Exception):  # modules may be half imported
+            advice = _rerun(words)
+        name = signal.Signals(number).name
+        # Not through sys.stderr, in whose middle the signal may have come.
+        os.write(2, f"ssljax: stopped by {name}; {advice}\n".encode())
+        os._exit(RETRY)
+
+    for name in ("SIGTERM", "SIGUSR1", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, stop)
 
 
 def _rerun(words: list[str]) -> str:
@@ -204,6 +234,6 @@ def _is_ours(error: Exception) -> bool:
     """Whether this package refused something, rather than a library below it."""
     if isinstance(error, ConfigError):
         return True
-    return type(error).__name__ == "DataError" or (
+    return type(error).__name__ in ("DataError", _TRANSIENT) or (
         isinstance(error, FileNotFoundError) and "ssljax" in str(error)
     )

@@ -66,35 +66,41 @@ def batch_indices(seed: int, step: int, *, size: int, batch_size: int) -> np.nda
 
 
 def process_share(
-    indices: np.ndarray, *, process_index: int, process_count: int
+    indices: np.ndarray, *, process_index: int, process_count: int, parts: int = 1
 ) -> np.ndarray:
-    """Return the contiguous part of a global batch that one process loads.
+    """Return the part of a global batch that one process loads.
 
     Args:
         indices: global batch, ``[batch, ...]``.
         process_index: this process, 0 to ``process_count - 1``.
-        process_count: number of processes; must divide the batch.
+        process_count: number of processes; must divide every part.
+        parts: number of equal parts that are processed one after the other; the
+            processes share each of them.
 
     Returns:
-        ``[batch / process_count, ...]``; the shares concatenate to ``indices``.
+        ``[batch / process_count, ...]``; of each part, the shares concatenate to it.
 
     Raises:
         ValueError: if the batch does not divide evenly or the process does not exist.
 
     >>> process_share(np.arange(6), process_index=1, process_count=3)
     array([2, 3])
+    >>> process_share(np.arange(8), process_index=1, process_count=2, parts=2)
+    array([2, 3, 6, 7])
     """
     if not 0 <= process_index < process_count:
         raise ValueError(
             f"process_index must be 0 to {process_count - 1}, got {process_index}"
         )
-    share, rest = divmod(len(indices), process_count)
-    if rest:
+    if len(indices) % (parts * process_count):
+        of = "" if parts == 1 else f" in {parts} parts"
         raise ValueError(
-            f"batch_size {len(indices)} does not divide over {process_count} "
-            f"processes; use a multiple of {process_count}"
+            f"batch_size {len(indices)}{of} does not divide over {process_count} "
+            f"processes; use a multiple of {parts * process_count}"
         )
-    return indices[process_index * share : (process_index + 1) * share]
+    rest = indices.shape[1:]
+    mine = indices.reshape(parts, process_count, -1, *rest)[:, process_index]
+    return mine.reshape(len(indices) // process_count, *rest)
 
 
 @lru_cache(maxsize=2)

@@ -11,6 +11,7 @@ from ssljax.data.decode_crops import decode_crops
 from ssljax.data.depth import Levels
 from ssljax.data.host_crop import HostCrops
 from ssljax.data.opening import Unreachable, UnreadableImage, header_size
+from ssljax.data.retry import Retries, gave_up, is_transient
 from ssljax.data.source import (
     MEMORY_LIMIT,
     ArrayReader,
@@ -111,9 +112,11 @@ class Reader:
         self, indices: np.ndarray, decoders: list[Callable[[bytes | str], Any]]
     ) -> tuple[list[Any], np.ndarray, tuple[tuple[str, str], ...]]:
         """Decode each image by its own function; return results, labels, replaced."""
-        items = self.fetch(indices)
+        items, retries = self.fetch(indices), Retries()
         pairs = zip(items, decoders, strict=True)
-        decoded = decode.parallel_map(lambda pair: _attempt(*pair), pairs)
+        decoded = decode.parallel_map(
+            lambda pair: _attempt(pair[0], pair[1], retries), pairs
+        )
         replaced = []
         for place, result in enumerate(decoded):
             if isinstance(result, UnreadableImage):
@@ -133,14 +136,16 @@ class Reader:
             DataError: if no image can be read, or they do not fit into memory.
         """
         images: np.ndarray | None = None
-        labels, failed, filled = [], [], 0
+        labels, failed, filled, retries = [], [], 0, Retries()
         for start in range(0, self.count, _CHUNK):
             span = np.arange(start, min(start + _CHUNK, self.count))
             items = self.fetch(span)
             for index, (_, label), result in zip(
                 span,
                 items,
-                decode.parallel_map(self._attempt_whole, items),
+                decode.parallel_map(
+                    lambda item: _attempt(item, self._decode, retries), items
+                ),
                 strict=True,
             ):
                 if isinstance(result, UnreadableImage):
@@ -164,21 +169,20 @@ class Reader:
             data, size=self.image_size, channels=self.channels, levels=self.levels
         )
 
-    def _attempt_whole(self, item: tuple[bytes | str, int]):
-        return _attempt(item, self._decode)
-
     def _replacement(
         self, index: int, item, error: Exception, decoder: Callable[[bytes | str], Any]
     ) -> Any:
         """Return the next readable image of the same label, searching cyclically."""
-        label = item[1]
+        label, retries = item[1], Retries()
         for step in range(1, self.count + 1):
             # Using another image would hide that the disk or mount is gone.
+            if isinstance(error, Unreachable) and is_transient(error):
+                raise gave_up(f"{item[0]} cannot be read ({error})")
             if isinstance(error, Unreachable):
                 raise DataError(f"{item[0]} cannot be opened ({error}); bring it back")
             item = self.fetch(np.array([(index + step) % self.count]))[0]
             if item[1] == label:
-                result = _attempt(item, decoder)
+                result = _attempt(item, decoder, retries)
                 if not isinstance(result, UnreadableImage):
                     return result
                 error = result
@@ -188,10 +192,14 @@ class Reader:
         )
 
 
-def _attempt(item: tuple[bytes | str, int], decoder: Callable[[bytes | str], Any]):
+def _attempt(
+    item: tuple[bytes | str, int],
+    decoder: Callable[[bytes | str], Any],
+    retries: Retries,
+):
     """Return what the decoder makes of an item, or the error of a damaged image."""
     try:
-        return decoder(item[0])
+        return retries.call(lambda: decoder(item[0]))
     except UnreadableImage as error:
         return error
 

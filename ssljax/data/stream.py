@@ -1,5 +1,6 @@
 """Load the batches of a source in order, decoded ahead of the step that uses them."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from ssljax.data.host_crop import HostCrops
 from ssljax.data.order import batch_indices, process_share, steps_per_epoch
 from ssljax.data.script import check_script
 from ssljax.data.source import Source, warn_about_replacement
+from ssljax.data.workers import held_back, prepare_worker
 
 Batch = dict[str, Any]
 
@@ -29,6 +31,7 @@ class LoadStep:
     process_index: int
     process_count: int
     crops: HostCrops | None = None
+    parts: int = 1
 
     def __call__(self, step: int) -> Batch:
         indices = batch_indices(
@@ -51,7 +54,10 @@ class LoadStep:
 
     def _share(self, rows: np.ndarray) -> np.ndarray:
         return process_share(
-            rows, process_index=self.process_index, process_count=self.process_count
+            rows,
+            process_index=self.process_index,
+            process_count=self.process_count,
+            parts=self.parts,
         )
 
 
@@ -65,6 +71,7 @@ def batches(
     workers: int = 0,
     process_index: int = 0,
     process_count: int = 1,
+    parts: int = 1,
     crops: HostCrops | None = None,
     on_replaced: Callable[[str, str], None] = warn_about_replacement,
 ) -> Iterator[Batch]:
@@ -85,6 +92,7 @@ def batches(
             script that uses them needs ``if __name__ == "__main__":``.
         process_index: this process among those that share a global batch.
         process_count: number of such processes; divides ``batch_size``.
+        parts: as in `process_share`; the rows come in the order of the parts.
         crops: cut these views out of the original images, of a source that
             `has_originals`; None reads the images at their stored size.
         on_replaced: called with the name and the reason of every damaged image, when
@@ -110,7 +118,10 @@ def batches(
     # Called for their checks: the iterator itself would raise at the first batch only.
     steps_per_epoch(source.size, batch_size)
     process_share(
-        np.empty(batch_size), process_index=process_index, process_count=process_count
+        np.empty(batch_size),
+        process_index=process_index,
+        process_count=process_count,
+        parts=parts,
     )
     if seed < 0 or not 0 <= start_step <= stop_step or workers < 0:
         raise ValueError(
@@ -122,7 +133,9 @@ def batches(
             f"{source.name} has no original images to crop; stream a folder or a TFDS "
             "set, or leave crops out"
         )
-    load = LoadStep(source, seed, batch_size, process_index, process_count, crops)
+    load = LoadStep(
+        source, seed, batch_size, process_index, process_count, crops, parts
+    )
     if source.images is not None or start_step == stop_step:
         return (load(step) for step in range(start_step, stop_step))
     if workers:
@@ -152,14 +165,20 @@ def _prefetched(
     if workers:
         count = min(workers, stop - start)
         dataset = dataset.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=1)
+            grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=1),
+            worker_init_fn=prepare_worker,
         )
-    iterator = iter(dataset)
+    iterator: Any = None
     try:
-        for batch in iterator:
+        # Workers and the threads that start them are made at the first batch.
+        with held_back() if workers else contextlib.nullcontext():
+            iterator = iter(dataset)
+            batch = next(iterator, None)
+        while batch is not None:
             for name, reason in batch.pop("replaced", ()):
                 on_replaced(name, reason)
             yield batch
+            batch = next(iterator, None)
     finally:
         if hasattr(iterator, "close"):
             iterator.close()

@@ -13,6 +13,7 @@ from ssljax.data import decode, file_names
 from ssljax.data.depth import Levels
 from ssljax.data.opening import UnreadableImage, header_size
 from ssljax.data.reader import Reader, chosen_size_note, make_source
+from ssljax.data.retry import Retries, gave_up, is_transient
 from ssljax.data.sampled_levels import sampled_levels
 from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
@@ -53,14 +54,17 @@ class TfdsReader(Reader):
         if self.positions is not None:
             indices = self.positions[indices]
         try:
-            rows = self.records.__getitems__([int(i) for i in indices])
+            records, wanted = self.records, [int(i) for i in indices]
+            rows = Retries().call(lambda: records.__getitems__(wanted))
         except (RuntimeError, OSError) as error:
             # Files are opened by the first read, and each block is checked when read.
-            reason = " ".join(str(error).split())
+            what = f"the files of {self.name!r} in {self.data_dir} cannot be read"
+            what += f" ({' '.join(str(error).split())[:200]})"
+            if is_transient(error):
+                raise gave_up(what) from error
+            command = prepare_command(self.name, self.data_dir)
             raise DataError(
-                f"the files of {self.name!r} in {self.data_dir} cannot be read "
-                f"({reason[:200]}); bring them back, or delete that data set and run "
-                f"`{prepare_command(self.name, self.data_dir)}`"
+                f"{what}; bring them back, or delete that data set and run `{command}`"
             ) from error
         return [
             (row[self.image_key], int(row[self.label_key]) if self.label_key else -1)
@@ -133,7 +137,7 @@ def load_tfds(
         image_shape=(int(height), int(width), channels),
         store=store,
         labels=None,
-        labelled=label_key is not None and _any_label(reader),
+        labelled=label_key is not None and any(row[1] >= 0 for row in _sample(reader)),
         class_names=_class_names(feature),
         num_classes=feature.num_classes if feature is not None else None,
         skipped=(),
@@ -282,10 +286,6 @@ def _levels(made, reader: TfdsReader, notes: list[str]) -> Levels | None:
             whole.records = None
             images += [data for data, _ in _sample(whole)]
     return sampled_levels(images, reader.name, notes)
-
-
-def _any_label(reader: TfdsReader) -> bool:
-    return any(label >= 0 for _, label in _sample(reader))
 
 
 def _shorter_sides(reader: TfdsReader) -> list[int]:

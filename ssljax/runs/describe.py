@@ -9,9 +9,11 @@ import jax
 from ssljax.config import Config
 from ssljax.data import Source
 from ssljax.data.augment import skipped_operations
+from ssljax.data.shared_memory import PLACE, free_bytes, needed_bytes
 from ssljax.data.subsets import sizes_of, subset_indices
 from ssljax.models import activation_bytes
 from ssljax.training.state import Setup, init_state
+from ssljax.training.step import batch_shapes
 
 _SAMPLE = 200  # images whose sizes are looked at
 
@@ -34,7 +36,7 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
     resident = data_bytes if source.images is not None else 0
     # Devices share the batch and replicate everything else. The peak is in the backward
     # pass, which needs state, gradients and the saved activations at the same time.
-    count = config.devices.count or jax.local_device_count()
+    count = config.devices.count or jax.device_count()
     pixels = sum(side**2 * channels for side in setup.view_sizes)
     drawn = 4 * at_a_time * pixels
     memory = weight(state) + weight(state.params) + resident
@@ -56,7 +58,7 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
         ("steps", f"{setup.total_steps} ({setup.steps_per_epoch} per epoch)"),
         ("warm-up", f"{setup.warmup_steps} steps"),
         ("parameters", ", ".join(f"{k} {v:,}" for k, v in named.items() if v)),
-        ("memory estimate", f"{memory / 2**20:,.0f} MiB {_on(count)}"),
+        ("memory estimate", _memory(memory, count)),
         ("images", "on the device" if resident else "streamed from disk"),
     ]
     if config.model.init_from is not None:
@@ -68,6 +70,8 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
     elif config.optimizer.encoder_factor != 1:
         factor = config.optimizer.encoder_factor
         rows.append(("encoder's learning rate", f"{factor:g} times the others'"))
+    if not resident and config.data.workers:
+        rows.append(_shared_memory(setup))
     if config.devices.engine != "jit":
         rows.append(("engine", config.devices.engine))
     if skipped:
@@ -75,6 +79,39 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
     if source.note:
         rows.append(("note", source.note))
     return rows
+
+
+def device_bytes() -> int | None:
+    """Return the memory that JAX may use on a device, None where it does not say."""
+    found = jax.local_devices()[0].memory_stats() or {}
+    return found.get("bytes_limit")
+
+
+def _memory(wanted: float, count: int) -> str:
+    text, limit = f"{wanted / 2**20:,.0f} MiB {_on(count)}", device_bytes()
+    if limit is None:
+        return text
+    text += f", which has {limit / 2**20:,.0f}"
+    if wanted <= limit:
+        return text
+    return (
+        f"{text}: it will probably not fit; use --devices.microbatch, a smaller "
+        "--batch-size or --model.dtype bfloat16"
+    )
+
+
+def _shared_memory(setup: Setup) -> tuple[str, str]:
+    most = needed_bytes(host_bytes(setup), workers=setup.config.data.workers)
+    free = free_bytes()
+    of = "" if free is None else f" of the {free / 2**20:,.0f} free in {PLACE}"
+    return "shared memory", f"up to {most / 2**20:,.0f} MiB{of}"
+
+
+def host_bytes(setup: Setup) -> int:
+    """Return the bytes of one batch of this process, as its workers hand it over."""
+    shapes = jax.tree.leaves(batch_shapes(setup))
+    whole = sum(math.prod(x.shape) * x.dtype.itemsize for x in shapes)
+    return whole // jax.process_count()
 
 
 def _on(count: int) -> str:

@@ -69,13 +69,13 @@ def this_launch(command: Sequence[str]) -> Launch:
     """
     return Launch(
         command=tuple(command),
-        commit=_commit(),
+        commit=commit(),
         python=platform.python_version(),
         platform=platform.platform(),
         device=jax.local_devices()[0].device_kind,
         device_count=jax.device_count(),
         process_count=jax.process_count(),
-        versions={name: _version(name) for name in PACKAGES},
+        versions={name: version(name) for name in PACKAGES},
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
@@ -100,15 +100,23 @@ def load(path: Path, notes: list[str] | None = None) -> Environment:
     return Environment.load(path, notes)
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """Return the version of an installed package, None if it is not installed.
+
+    >>> version("no-such-package") is None
+    True
+    """
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _commit() -> str | None:
-    """Return the commit of the checkout this package is in, None if installed."""
+def commit() -> str | None:
+    """Return the commit of the checkout this package is in, None if installed.
+
+    Local changes add ``-dirty``.
+    """
     root = Path(__file__).absolute().parents[2]
     # An installed package inside someone else's checkout must not take its commit.
     if not (root / ".git").exists():

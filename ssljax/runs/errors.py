@@ -3,11 +3,13 @@
 import errno
 import os
 import re
+import signal
 from collections.abc import Iterator
 
 import jax
 
 from ssljax.data import DataError
+from ssljax.data.shared_memory import PLACE
 from ssljax.runs.folder import RunFolder
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -72,6 +74,12 @@ def _of_memory(error: BaseException) -> str | None:
     # A positive code means that the process ended itself with an error of its own,
     # which is a bug and keeps its traceback.
     ended = re.search(rf"^{_WORKER} with exit code -(\d+)", text)
+    if isinstance(error, RuntimeError) and ended and int(ended[1]) == signal.SIGBUS:
+        return (
+            f"shared memory {PLACE} is full, which killed an image-reading process "
+            "(signal 7); start the container with a larger --shm-size or lower "
+            "--data.workers"
+        )
     if isinstance(error, RuntimeError) and ended:
         # The kernel picks a process to kill when memory runs out.
         usually = " (usually out of memory)" if ended[1] == "9" else ""

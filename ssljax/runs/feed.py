@@ -143,6 +143,7 @@ class Feed:
             workers=config.data.workers,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
+            parts=self._parts,
             crops=self.setup.host_crops,
             on_replaced=on_replaced,
         )
@@ -158,8 +159,14 @@ class Feed:
                 indices,
                 process_index=jax.process_index(),
                 process_count=jax.process_count(),
+                parts=self._parts,
             )
             yield self._data, self._place(mine)
+
+    @property
+    def _parts(self) -> int:
+        config = self.setup.config
+        return config.batch_size // (config.devices.microbatch or config.batch_size)
 
     def _place(self, rows: Any) -> Any:
         settings = self.setup.config.devices

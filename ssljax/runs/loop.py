@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 
 from ssljax.data import Source
+from ssljax.data.retry import TransientDataError
 from ssljax.runs import errors, processes
 from ssljax.runs.checkpoint import Checkpoints
 from ssljax.runs.failed_step import save_failure
@@ -19,6 +20,7 @@ from ssljax.runs.monitor import Monitor
 from ssljax.runs.preemption import Preempted, Preemption
 from ssljax.runs.progress import Progress
 from ssljax.runs.unreadable_images import SkippedImages
+from ssljax.runs.waiting import Stopped, Waiting, wait_for
 from ssljax.runs.writers import DelayedMetrics, MetricWriter
 from ssljax.training import devices
 from ssljax.training.state import Setup, TrainState, creator
@@ -117,26 +119,39 @@ class Session:
         Raises:
             TrainingFailed: the loss or its gradient is not finite, or the embeddings
                 collapsed and ``monitor.collapse`` is "stop".
-            Preempted: SIGTERM arrived and the state is saved.
+            Preempted: a signal asked to stop, and the state is saved.
         """
         config, total = self.setup.config, self.setup.total_steps
         every = max(1, round(config.checkpoint.every_epochs * self._epoch))
         panel_every = max(1, round(config.monitor.every_epochs * self._epoch))
         # A collapse must be found within two epochs, however rare the panels are.
         early = {round(self._epoch * halves / 2) for halves in (1, 2, 3, 4)}
-        step_fn = self.compiling.result()
+        stop = self.preemption.requested
+        try:
+            step_fn = wait_for(self.compiling, stop)
+        except Stopped:
+            self._stop(self.start)
         batches = self.feed.inputs(self.start, total, on_replaced=self.skipped.add)
+        waiting = Waiting(batches, stop, ready=self.feed.resident)
         progress = Progress(
             total, self.start, batch_size=config.batch_size, quiet=self.quiet
         )
-        with progress:
+        with progress, waiting:
             for step in range(self.start, total):
                 waited = time.perf_counter()
-                inputs = next(batches)
+                try:
+                    inputs = waiting.next()
+                except (Stopped, TransientDataError) as error:
+                    # Several processes would have to agree on the step first.
+                    if not isinstance(error, Stopped) and jax.process_count() > 1:
+                        raise
+                    self._flush(progress)
+                    self._stop(step, str(error))
                 progress.waited(time.perf_counter() - waited)
                 # A hidden host transfer would stall every step, so it is an error.
                 with jax.transfer_guard("disallow"):
                     self.state, metrics = step_fn(self.state, *inputs)
+                del inputs  # else a batch would still be in memory while one is awaited
                 done = step + 1
                 # Fetch the previous record while this step runs on the device.
                 self._flush(progress)
@@ -226,12 +241,18 @@ class Session:
         if policy == "stop":
             raise TrainingFailed(f"step {step}: {found}")
 
-    def _stop(self, step: int) -> None:
+    def _stop(self, step: int, why: str = "") -> NoReturn:
+        reason = f"data: {why}" if why else self.preemption.reason
+        if step == 0:
+            raise Preempted(
+                f"{reason}; this was before the first step, so there was nothing to "
+                "save; rerun the same command to start again"
+            )
         self._save(step)
         self.checkpoints.wait()
         raise Preempted(
-            f"stopped on request: step {step} of {self.setup.total_steps} is saved; "
-            "rerun the same command to resume"
+            f"{reason}; step {step} of {self.setup.total_steps} is saved; rerun the "
+            "same command to resume"
         )
 
     def _save(self, step: int) -> None:

@@ -1,5 +1,6 @@
-"""Stop on SIGTERM with a checkpoint (exit code 75), and on Ctrl-C without fail."""
+"""Stop on a signal with a checkpoint (exit code 75), and on Ctrl-C without fail."""
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -7,16 +8,24 @@ from typing import Any
 
 import jax
 
+# The usual request, SLURM's `--signal=USR1@300`, and a terminal that is closed.
+REQUESTS = tuple(
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGUSR1", "SIGHUP")
+    if hasattr(signal, name)
+)
+
 
 class Preempted(RuntimeError):
-    """The run stopped on SIGTERM and saved its state; the message is one line."""
+    """The run stopped on a signal and saved its state; the message is one line."""
 
 
 class Preemption:
-    """Context manager that records a SIGTERM instead of ending the process.
+    """Context manager that records a request to stop instead of ending the process.
 
-    With several processes JAX's own service does this: a signal to any of them reaches
-    all, and they agree on the step to stop after.
+    SIGTERM, SIGUSR1 and SIGHUP are requests. With several processes JAX's own service
+    listens for SIGTERM: a signal to any of them reaches all, and they agree on the step
+    to stop after. The other two signals are passed on to it.
 
     Ctrl-C raises `KeyboardInterrupt` as always. Python drops that exception where it
     is raised inside of a destructor or of a library's callback; then `due` raises it
@@ -28,17 +37,25 @@ class Preemption:
     """
 
     def __init__(self) -> None:
-        self._requested = False
+        self._signal: int | None = None
         self._interrupted = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "Preemption":
         # Python delivers signals to the main thread only.
-        main = threading.current_thread() is threading.main_thread()
-        if main and jax.process_count() == 1:
-            self._handle(signal.SIGTERM, self._request)
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        several = jax.process_count() > 1
+        for number in REQUESTS:
+            # `nohup` and some schedulers ignore SIGHUP on purpose.
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue
+            if not several:
+                self._handle(number, self._request)
+            elif number != signal.SIGTERM:
+                self._handle(number, self._pass_on)
         # A notebook or a shell may have a handler of its own, or ignore the signal.
-        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._handle(signal.SIGINT, self._interrupt)
         return self
 
@@ -52,6 +69,20 @@ class Preemption:
             signal.signal(number, handler or signal.SIG_DFL)
         self._previous.clear()
 
+    @property
+    def reason(self) -> str:
+        """What stopped the run, in words."""
+        if self._signal is None:
+            return "stopped on request"
+        return f"stopped by {signal.Signals(self._signal).name}"
+
+    def requested(self) -> bool:
+        """Return whether this process may stop at once, in the middle of a wait.
+
+        Several processes have to agree on a step first, so there it never may.
+        """
+        return self._signal is not None
+
     def due(self, step: int) -> bool:
         """Return whether to stop after this step.
 
@@ -63,7 +94,7 @@ class Preemption:
         if self._interrupted:
             raise KeyboardInterrupt
         if jax.process_count() == 1:
-            return self._requested
+            return self.requested()
         from jax.experimental import multihost_utils
 
         return multihost_utils.reached_preemption_sync_point(step)
@@ -76,4 +107,7 @@ class Preemption:
         raise KeyboardInterrupt
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self._requested = True
+        self._signal = number
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)

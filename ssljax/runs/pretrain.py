@@ -9,9 +9,12 @@ from ssljax import methods
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
 from ssljax.data import Source
+from ssljax.data.retry import TransientDataError
 from ssljax.data.script import check_script
+from ssljax.data.shared_memory import check_shared_memory
 from ssljax.runs import errors, processes
-from ssljax.runs.describe import describe
+from ssljax.runs.agreement import check_agreement, data_facts, program_facts
+from ssljax.runs.describe import describe, host_bytes
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.initial import check_initial
 from ssljax.runs.loop import Run, Session, TrainingFailed
@@ -58,7 +61,8 @@ def pretrain(
         TrainingFailed: the loss or its gradient is not finite (``failure/`` has the
             state to replay that step from), or a disk, a file or memory failed
             (`ssljax.runs.errors`).
-        Preempted: SIGTERM arrived; the state is saved, so call again to resume.
+        Preempted: SIGTERM, SIGUSR1 or SIGHUP arrived; the state is saved, so call
+            again to resume.
         ProcessLost: another process of a distributed run died or did not join.
     """
     if not isinstance(config, Config):
@@ -73,6 +77,7 @@ def pretrain(
     config = folder.continued(methods.resolve(config))
     keep_programs(config.devices.compilation_cache)
     processes.join(config.devices, quiet=quiet)
+    check_agreement(lambda: program_facts(config))
     quiet = quiet or not processes.is_first()
     given = train is not None
     source = train if given else load_split(config, train=True)
@@ -93,6 +98,9 @@ def pretrain(
         batch_size=config.batch_size,
         microbatch=config.devices.microbatch,
     )
+    check_agreement(lambda: data_facts(source, setup.mean, setup.std))
+    if source.images is None:
+        check_shared_memory(host_bytes(setup), workers=config.data.workers)
     check_initial(config, folder)
     check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
     words = list(command or sys.argv)
@@ -114,6 +122,8 @@ def pretrain(
         raise
     except Exception as error:
         line = errors.explain(error, folder)
+        if line is not None and isinstance(error, TransientDataError):
+            raise Preempted(line) from error
         if line is not None:
             raise TrainingFailed(line) from error
         lost = processes.lost(error)

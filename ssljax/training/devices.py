@@ -31,10 +31,6 @@ def make_mesh(
             f"devices.count is {count}; allowed: None with several processes, which "
             f"always use all {len(available)} devices"
         )
-    if several and microbatch is not None:
-        raise ConfigError(
-            f"devices.microbatch is {microbatch}; allowed: None with several processes"
-        )
     if count is not None and count > len(available):
         raise ConfigError(
             f"devices.count {count} exceeds the {len(available)} devices of this "

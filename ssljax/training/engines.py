@@ -74,14 +74,14 @@ def place_rows(
         tree: host arrays ``[rows, ...]``, this process's share of the global batch.
         mesh: the devices.
         engine: ``jit`` or ``pmap``.
-        size: rows per microbatch, or None.
+        size: rows per microbatch of all processes, or None.
 
     Returns:
         The placed tree, or with ``size`` a list of them, one per microbatch.
     """
     if size is not None:
-        rows = len(jax.tree.leaves(tree)[0])
-        parts = [slice(i, i + size) for i in range(0, rows, size)]
+        rows, own = len(jax.tree.leaves(tree)[0]), size // jax.process_count()
+        parts = [slice(i, i + own) for i in range(0, rows, own)]
         return [
             place_rows(jax.tree.map(lambda x, part=part: x[part], tree), mesh)
             for part in parts

@@ -76,6 +76,12 @@ def caused(error, cause):
         (caused(ValueError("orbax says"), FULL), "no space left"),
         (MemoryError(), "host is out of memory .*--data.workers"),
         (jax.errors.JaxRuntimeError(OUT_OF_MEMORY), "allocating 703.* bytes.*microb"),
+        (
+            RuntimeError(
+                "Worker process was terminated unexpectedly with exit code -7"
+            ),
+            "shared memory /dev/shm is full.*larger --shm-size or lower --data.workers",
+        ),
         (DataError("x.png is gone; bring it back"), "^data: x.png is gone"),
     ],
 )

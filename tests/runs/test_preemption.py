@@ -32,6 +32,22 @@ def test_the_previous_handler_is_restored():
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGHUP"])
+def test_every_request_is_named_and_one_that_is_ignored_stays_so(name):
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with Preemption() as preemption:
+            signal.raise_signal(number)
+            assert preemption.requested() and preemption.reason == f"stopped by {name}"
+        signal.signal(number, signal.SIG_IGN)
+        with Preemption() as preemption:
+            signal.raise_signal(number)
+            assert not preemption.requested()
+    finally:
+        signal.signal(number, before)
+
+
 def test_an_interruption_that_python_drops_is_raised_again():
     class Closing:
         def __del__(self):
