@@ -109,20 +109,19 @@ def run_or_read(
         command: recorded in the run folder as the command that was run.
 
     Returns:
-        The numbers of ``measure``, with ``config_digest`` and ``seconds``, those of
-        training and measuring.
+        The numbers of ``measure``, with ``config_digest``, ``seconds``, those of
+        training and measuring, and ``commit``, that of the code that trained.
     """
-    kept, mark = folder.with_suffix(".json"), digest(config)
-    if kept.is_file():
-        row = json.loads(kept.read_text("utf-8"))
-        if row["config_digest"] == mark:
-            return row
-    start = time.perf_counter()
-    pretrain(config, folder, command=command, quiet=True)
-    row = measure(folder) | {"config_digest": mark}
-    row["seconds"] = round(time.perf_counter() - start, 1)
-    write_json(kept, row)
-    return row
+    kept, mark = folder.with_name(f"{folder.name}.json"), digest(config)
+    row: Row = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}
+    if row.get("config_digest") != mark:
+        start = time.perf_counter()
+        pretrain(config, folder, command=command, quiet=True)
+        row = measure(folder) | {"config_digest": mark}
+        row["seconds"] = round(time.perf_counter() - start, 1)
+        write_json(kept, row)
+    launches = RunFolder(folder).load_environment().launches
+    return row | {"commit": launches[0].commit}
 
 
 @partial(jax.jit, static_argnames=("network", "mean", "std", "size"))

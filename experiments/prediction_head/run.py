@@ -8,8 +8,8 @@ Result:   experiments/results/prediction_head_SIZE.json, its figure in DIR
 
 Every arm is SimSiam's settings with another head: none (frozen at the identity), a
 trained diagonal, the off-diagonal entries alone, their symmetric part, the full matrix
-from the identity, an MLP, and the off-diagonal head without the stop-gradient. Run folders
-are in DIR; the same command resumes them.
+from the identity, an MLP, and the off-diagonal head without the stop-gradient. Run
+folders are in DIR; the same command resumes them.
 """
 
 import argparse
