@@ -27,6 +27,7 @@ from ssljax.data.preprocess import for_evaluation, normalize
 from ssljax.evaluation import linear_probe
 from ssljax.evaluation.spectrum import rank_measures
 from ssljax.models import MLP, Network
+from ssljax.recipes import load_recipe
 from ssljax.reports.style import plain_numbers, step_axis
 from ssljax.runs.checkpoint import Checkpoints
 from ssljax.runs.encoder import Restored, restore
@@ -238,6 +239,7 @@ def write_record(
     path: Path,
     made: Launch,
     *,
+    recipe: str,
     settings: Mapping[str, Any],
     claims: Sequence[Claim],
     arms: Sequence[Row],
@@ -249,6 +251,8 @@ def write_record(
     Args:
         path: the file.
         made: the stamp, taken when the command started.
+        recipe: the recipe whose settings the runs replace; they are recorded, so that
+            the page of results can say when it has changed since.
         settings: of all runs: size, data set, network, epochs, what was tuned.
         claims: the verdicts.
         arms: means over seeds.
@@ -261,7 +265,8 @@ def write_record(
     ]
     record = {
         "made": asdict(made),
-        "settings": dict(settings),
+        "configs": {recipe: asdict(methods.resolve(load_recipe(recipe)))},
+        "settings": {"recipe": recipe, **settings},
         "claims": [asdict(claim) for claim in claims],
         "arms": list(arms),
         "runs": flat,

@@ -2,8 +2,8 @@
 
 Command:  python experiments/prediction_head/run.py --size cpu --out DIR
           python experiments/prediction_head/run.py --size full --seeds 3 --out DIR
-Time:     cpu: see `seconds` in the record; full: an accelerator, about three minutes
-          for each of the 8 arms and seed on an H100 (an estimate)
+Time:     cpu: see `seconds` in the record; full: an accelerator,
+          not yet measured
 Result:   experiments/results/prediction_head_SIZE.json, its figure in DIR
 
 Every arm is SimSiam's settings with another head: none (frozen at the identity), a
@@ -51,6 +51,7 @@ from ssljax.runs.encoder import Restored
 from ssljax.runs.environment import this_launch
 
 ROOT = Path(__file__).resolve().parents[2]
+RECIPE = "cifar10/offdiagonal_head"
 THROUGH_TARGET = "offdiagonal_head_through_target"
 
 
@@ -138,7 +139,7 @@ METHODS[THROUGH_TARGET] = replace(
 
 def config_of(arm: str, size: Size, *, seed: int) -> Config:
     """Return the settings of one run."""
-    config = replaced(load_recipe("cifar10/offdiagonal_head"), size.settings)
+    config = replaced(load_recipe(RECIPE), size.settings)
     if arm == "no_stop_gradient":
         method = replace(config.method, name=THROUGH_TARGET)
     else:
@@ -307,9 +308,9 @@ def main() -> int:
     write_record(
         arguments.json or ROOT / "experiments" / "results" / f"{name}.json",
         made,
+        recipe=RECIPE,
         settings={
             "size": arguments.size,
-            "recipe": "cifar10/offdiagonal_head",
             "tuned": size.tuned,
             **size.settings,
         },

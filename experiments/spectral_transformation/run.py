@@ -2,8 +2,8 @@
 
 Command:  python experiments/spectral_transformation/run.py --size cpu --out DIR
           python experiments/spectral_transformation/run.py --size full --out DIR
-Time:     cpu: see `seconds` in the record; full: an accelerator, about six minutes for
-          each of the 20 arms and seed on an H100 (an estimate)
+Time:     cpu: see `seconds` in the record; full: an accelerator,
+          not yet measured
 Result:   experiments/results/spectral_transformation_SIZE.json, its figure in DIR
 
 The arms are INTL with and without its trace loss, over the channels (the default) and
@@ -51,6 +51,7 @@ from ssljax.runs.environment import this_launch
 from ssljax.runs.setup import load_split
 
 ROOT = Path(__file__).resolve().parents[2]
+RECIPE = "cifar10/intl"
 KEYS = ("rank_z", "participation_z", "rank_h", "probe_z", "probe_h")
 
 
@@ -148,7 +149,7 @@ def arms_of(size: Size) -> dict[str, dict[str, Any]]:
 
 def config_of(settings: Mapping[str, Any], size: Size, *, seed: int) -> Config:
     """Return the settings of one run."""
-    base = replaced(load_recipe("cifar10/intl"), {**size.settings, "seed": seed})
+    base = replaced(load_recipe(RECIPE), {**size.settings, "seed": seed})
     return replaced(
         base,
         {
@@ -346,9 +347,9 @@ def main() -> int:
     write_record(
         arguments.json or ROOT / "experiments" / "results" / f"{name}.json",
         made,
+        recipe=RECIPE,
         settings={
             "size": arguments.size,
-            "recipe": "cifar10/intl",
             "tuned": size.tuned,
             **size.settings,
         },
