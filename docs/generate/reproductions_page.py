@@ -24,9 +24,9 @@ _HEAD = """\
 One command per paper trains the arms of its experiment and writes what came out. A
 claim is *reproduced*, *partly* reproduced or *not*, by a threshold in the script; every
 number is a mean over the seeds. The size `cpu` has a narrow ResNet and a part of
-CIFAR-10 at 16 pixels for a few epochs: it can show what a loss does to the spectrum, but
-not the papers' accuracies. The size `full` needs an accelerator. Commits, configs and
-seeds of all runs are in the records and on [the page of results](results.md).
+CIFAR-10 at 16 pixels for a few epochs: it can show what a loss does to the spectrum,
+but not the papers' accuracies. The size `full` needs an accelerator. Commits, configs
+and seeds of all runs are in the records and on [the page of results](results.md).
 """
 _ARM_COLUMNS = {
     "rank_z": "effective rank of z",
