@@ -86,6 +86,11 @@ SIZES = {
             "batch_size": 64,
             "checkpoint.every_epochs": 1.0,
         },
+        tuned=(
+            "the optimizer. SGD at rate 0.1 (8 epochs, one seed) gave effective ranks "
+            "of 3.25 and 2.33, off-diagonal and frozen, a ratio of 1.40; Adam at 0.003, "
+            "the rate of the paper's figure, was taken instead"
+        ),
     ),
     "full": Size(
         mlp="512-64",

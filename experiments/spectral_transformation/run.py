@@ -93,6 +93,7 @@ SIZES = {
         sub_batches=(64, 16),
         batch_axis_projector="256-32",
         seeds=1,
+        tuned="nothing; where a batch of 64 is whitened, embeddings have 32 dimensions",
     ),
     "full": Size(
         settings={
