@@ -88,7 +88,7 @@ SIZES = {
         },
         tuned=(
             "the optimizer. SGD at rate 0.1 (8 epochs, one seed) gave effective ranks "
-            "of 3.25 and 2.33, off-diagonal and frozen, a ratio of 1.40; Adam at 0.003, "
+            "of 3.25 (off-diagonal) and 2.33 (frozen), ratio 1.40; Adam at 0.003, "
             "the rate of the paper's figure, was taken instead"
         ),
     ),
