@@ -230,9 +230,20 @@ def over_seeds(rows: Sequence[Row], keys: Sequence[str], *, by: str) -> list[Row
     return found
 
 
-def mean_curve(rows: Sequence[Row], key: str) -> list[float]:
-    """Return the mean over runs of a list that each of them has."""
-    return np.mean([row[key] for row in rows], axis=0).tolist()
+def mean_curves(curves: Sequence[Row]) -> Row:
+    """Return the mean over runs of all lists, at the steps that every run has.
+
+    A run that was stopped has a checkpoint more than the others.
+
+    >>> mean_curves([{"steps": [1, 4], "x": [9.0, 2.0]}, {"steps": [4], "x": [4.0]}])
+    {'steps': [4], 'x': [3.0]}
+    """
+    shared = sorted(set.intersection(*(set(curve["steps"]) for curve in curves)))
+    found: Row = {"steps": shared}
+    for key in curves[0].keys() - {"steps"}:
+        at = [dict(zip(c["steps"], c[key], strict=True)) for c in curves]
+        found[key] = np.mean([[one[s] for s in shared] for one in at], axis=0).tolist()
+    return found
 
 
 def write_record(

@@ -30,7 +30,7 @@ from reproduction import (
     checkpoints,
     draw_curves,
     judged,
-    mean_curve,
+    mean_curves,
     over_seeds,
     probes,
     replaced,
@@ -304,7 +304,7 @@ def main() -> int:
     curves: dict[str, Row] = {}
     for arm in arguments.arms:
         mine = [row["over_time"] for row in rows if row["arm"] == arm]
-        curves[arm] = {key: mean_curve(mine, key) for key in mine[0]}
+        curves[arm] = mean_curves(mine)
     claims = claims_of(arms, rows) if set(arguments.arms) == set(ARMS) else []
     for claim in claims:
         print(f"{claim.verdict:<10} {claim.claim}: {claim.measured} {claim.value:.3g}")

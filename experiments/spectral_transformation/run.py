@@ -32,7 +32,7 @@ from reproduction import (
     draw_curves,
     embedded,
     judged,
-    mean_curve,
+    mean_curves,
     over_seeds,
     probes,
     replaced,
@@ -348,9 +348,9 @@ def main() -> int:
     curves: dict[str, Row] = {}
     for arm in chosen:
         mine = [row for row in rows if row["arm"] == arm]
-        times = [row["over_time"] for row in mine]
-        curves[arm] = {key: mean_curve(times, key) for key in times[0]}
-        curves[arm] |= {key: mean_curve(mine, key) for key in ("z", "z_hat")}
+        curves[arm] = mean_curves([row["over_time"] for row in mine])
+        for key in ("z", "z_hat"):
+            curves[arm][key] = np.mean([row[key] for row in mine], axis=0).tolist()
     claims = claims_of(arms, size) if set(chosen) == set(known) else []
     for claim in claims:
         print(f"{claim.verdict:<10} {claim.claim}: {claim.measured} {claim.value:.3g}")
