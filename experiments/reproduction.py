@@ -256,6 +256,7 @@ def write_record(
     arms: Sequence[Row],
     runs: Sequence[Row],
     curves: Mapping[str, Any],
+    notes: Sequence[str] = (),
 ) -> None:
     """Write a reproduction's JSON file.
 
@@ -269,6 +270,7 @@ def write_record(
         arms: means over seeds.
         runs: numbers of every run, with its config's digest; lists are left out.
         curves: lists for the figures, by arm.
+        notes: sentences about what the verdicts do not say.
     """
     flat = [
         {key: value for key, value in row.items() if not isinstance(value, list | dict)}
@@ -282,6 +284,7 @@ def write_record(
         "arms": list(arms),
         "runs": flat,
         "curves": dict(curves),
+        "notes": list(notes),
     }
     write_json(path, record)
 

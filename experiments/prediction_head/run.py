@@ -64,6 +64,8 @@ class Size:
     settings: dict[str, Any]
     """Flat settings that replace the recipe's, such as ``{"data.examples": 4000}``."""
     tuned: str = "nothing"
+    notes: tuple[str, ...] = ()
+    """What the verdicts do not say, written after the runs."""
 
 
 SIZES = {
@@ -90,6 +92,15 @@ SIZES = {
             "the optimizer. SGD at rate 0.1 (8 epochs, one seed) gave effective ranks "
             "of 3.25 (off-diagonal) and 2.33 (frozen), ratio 1.40; Adam at 0.003, "
             "the rate of the paper's figure, was taken instead"
+        ),
+        notes=(
+            "Linear heads end near one of 64 dimensions: the effective rank of z is "
+            "1.9 with the off-diagonal head, 1.2 with the frozen one, and the "
+            "participation ratio 1.0 with both. Only the MLP keeps more, 8.0.",
+            "The norm of the off-diagonal part rises and stays: it falls by 1 %, "
+            "and by 11 % with the symmetric head.",
+            "Probes on h lie within 3 points of each other but for the MLP's, which "
+            "is 3 points higher: h hardly tells the linear heads apart.",
         ),
     ),
     "full": Size(
@@ -206,7 +217,7 @@ def claims_of(arms: Sequence[Row], rows: Sequence[Row]) -> list[Claim]:
     ]
     return [
         judged(
-            "A trained off-diagonal head prevents dimensional collapse",
+            "A trained off-diagonal head resists dimensional collapse",
             "effective rank of z, off-diagonal / frozen",
             ratio("off_diagonal"),
             full=1.5,
@@ -323,6 +334,7 @@ def main() -> int:
         arms=arms,
         runs=rows,
         curves=curves,
+        notes=size.notes,
     )
     return 0
 
