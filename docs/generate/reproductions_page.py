@@ -57,7 +57,7 @@ def _one(path: Path, record: dict[str, Any]) -> list[str]:
         f"## {TITLES.get(paper, paper)}, size {size}",
         "",
         f"`{command} --out DIR`: {seeds} {'seed' if seeds == 1 else 'seeds'}, "
-        f"{len(record['runs'])} runs, {minutes:.0f} minutes for all of them together. "
+        f"{len(record['runs'])} runs, {minutes:.0f} minutes of wall-clock time in sum. "
         f"Settings that replace those of `{settings['recipe']}` are in "
         f"[{path.name}](../experiments/results/{path.name}). "
         f"Tuned: {settings['tuned']}.",

@@ -46,7 +46,7 @@ from ssljax.methods.views_to_loss import prediction_of_target
 from ssljax.models import Outputs
 from ssljax.models.linear_heads import LINEAR_PREDICTORS, LinearPredictor
 from ssljax.recipes import load_recipe
-from ssljax.reports.style import house_style, new_figure, to_png
+from ssljax.reports.style import house_style, new_figure, plain_numbers, to_png
 from ssljax.runs.encoder import Restored
 from ssljax.runs.environment import this_launch
 
@@ -266,11 +266,8 @@ def draw(path: Path, curves: dict[str, Row]) -> None:
     with house_style():
         figure = new_figure(9.5, 3.0)
         rank, head, spectrum = figure.subplots(1, 3)
-        draw_curves(
-            rank, curves, "spectrum/effective_rank", label="effective rank of z"
-        )
-        heads = {arm: curve["head"] for arm, curve in curves.items() if "head" in curve}
-        draw_curves(head, heads, "off_diagonal", label="norm of the off-diagonal of E")
+        draw_curves(rank, curves, "rank_z", label="effective rank of z")
+        draw_curves(head, curves, "off_diagonal", label="norm of the off-diagonal of E")
         for index, (arm, curve) in enumerate(curves.items()):
             values = np.maximum(curve["eigenvalues_z"][-1], 1e-12)
             spectrum.semilogy(
@@ -283,6 +280,7 @@ def draw(path: Path, curves: dict[str, Row]) -> None:
             xlabel="eigenvalue of the covariance of z", ylabel="over the first"
         )
         spectrum.set_ylim(1e-6, 2)
+        plain_numbers(spectrum.yaxis)
         spectrum.legend()
         path.write_bytes(to_png(figure))
 
