@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -221,7 +222,10 @@ def spectra_of_batches(run: Restored) -> Row:
     found: dict[str, list[np.ndarray]] = {"z": [], "z_hat": []}
     for start in range(0, min(len(z) - size + 1, 4 * size), size):
         batch = z[start : start + size]
-        for name, x in (("z", batch), ("z_hat", np.asarray(transform(batch)))):
+        for name, x in (
+            ("z", batch),
+            ("z_hat", np.asarray(transform(jnp.asarray(batch)))),
+        ):
             x = x if axis == "batch" else x.T
             x = x - x.mean(axis=0, keepdims=True)
             found[name].append(np.linalg.svd(x, compute_uv=False) ** 2 / (len(x) - 1))
