@@ -96,7 +96,15 @@ def test_a_written_page_is_current(name):
 
 # docstrings.py and site_hook.py need the environment of `make docs`, which runs theirs.
 @pytest.mark.parametrize(
-    "name", ["changes", "tables", "methods_page", "recipes_page", "results_page"]
+    "name",
+    [
+        "changes",
+        "tables",
+        "methods_page",
+        "recipes_page",
+        "reproductions_page",
+        "results_page",
+    ],
 )
 def test_examples_of_the_generators(name):
     result = doctest.testmod(importlib.import_module(name))

@@ -2,7 +2,7 @@
 
 Command:  python docs/generate/write_pages.py
 Time:     seconds
-Result:   docs/methods.md, docs/recipes.md and docs/results.md
+Result:   docs/methods.md, recipes.md, reproductions.md and results.md
 """
 
 import sys
@@ -11,12 +11,14 @@ from pathlib import Path
 
 import methods_page
 import recipes_page
+import reproductions_page
 import results_page
 
 DOCS = Path(__file__).resolve().parents[1]
 PAGES: dict[str, Callable[[], str]] = {
     "methods.md": methods_page.page,
     "recipes.md": recipes_page.page,
+    "reproductions.md": reproductions_page.page,
     "results.md": results_page.page,
 }
 

@@ -1,0 +1,140 @@
+"""The reproductions: their claims hold in the records, and their commands run."""
+
+import doctest
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import reproduction
+from paths import DOCS, ROOT
+from reproduction import judged
+
+RESULTS = ROOT / "experiments" / "results"
+PAPERS = ("prediction_head", "spectral_transformation")
+
+
+def record_of(paper):
+    return json.loads((RESULTS / f"{paper}_cpu.json").read_text("utf-8"))
+
+
+def mean_of(record, arm, key):
+    """The mean over the runs themselves, not the one that the record states."""
+    return np.mean([run[key] for run in record["runs"] if run["arm"] == arm])
+
+
+def test_an_off_diagonal_head_has_more_rank_than_a_frozen_one():
+    record = record_of("prediction_head")
+    trained, frozen = (
+        mean_of(record, arm, "rank_z") for arm in ("off_diagonal", "frozen")
+    )
+    assert trained >= 1.5 * frozen
+
+
+def test_the_diagonal_of_an_off_diagonal_head_stays_one():
+    runs = record_of("prediction_head")["runs"]
+    gaps = {run["arm"]: run["diagonal_gap"] for run in runs if "diagonal_gap" in run}
+    assert gaps["off_diagonal"] == gaps["no_stop_gradient"] == gaps["frozen"] == 0
+    assert gaps["diagonal"] > 0 and gaps["full"] > 0
+
+
+def test_a_frozen_head_has_no_off_diagonal_part_and_a_trained_one_has():
+    curves = record_of("prediction_head")["curves"]
+    for arm in ("frozen", "diagonal"):
+        assert set(curves[arm]["off_diagonal"]) == {0.0}
+    for arm in ("off_diagonal", "symmetric", "full", "no_stop_gradient"):
+        assert min(curves[arm]["off_diagonal"]) > 0.1
+
+
+def test_intl_collapses_without_its_trace_loss_and_not_with_it():
+    record = record_of("spectral_transformation")
+    with_it, without = (
+        mean_of(record, arm, "rank_z") for arm in ("intl", "intl_no_trace")
+    )
+    assert with_it >= 2 * without
+
+
+def test_whitening_leaves_a_flat_spectrum_and_the_identity_does_not():
+    curves = record_of("spectral_transformation")["curves"]
+    white = np.array(curves["power_0.5"]["z_hat"])
+    np.testing.assert_allclose(white, 1.0, rtol=1e-2)
+    assert curves["power_0"]["z_hat"][-1] < 0.1 * curves["power_0"]["z_hat"][0]
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_verdicts_follow_from_the_numbers(paper):
+    record = record_of(paper)
+    assert len(record["claims"]) >= 5
+    for claim in record["claims"]:
+        least = float(claim["reproduced_if"].removeprefix("at least "))
+        assert (claim["verdict"] == "reproduced") == (claim["value"] >= least)
+    page = (DOCS / "reproductions.md").read_text("utf-8")
+    assert all(claim["claim"] in page for claim in record["claims"])
+    assert {"tuned", "epochs", "batch_size"} <= record["settings"].keys()
+    for run in record["runs"]:
+        assert len(run["config_digest"]) == 12 and run["seed"] >= 0
+
+
+def test_a_verdict_has_three_values():
+    values = {1.0: "not", 1.2: "partly", 1.5: "reproduced", float("nan"): "not"}
+    for value, verdict in values.items():
+        assert judged("", "", value, full=1.5, part=1.1).verdict == verdict
+
+
+def test_examples_of_the_shared_part():
+    result = doctest.testmod(reproduction)
+    assert result.attempted > 0 and result.failed == 0
+
+
+def run(paper, arms, tmp_path):
+    script = f"experiments/{paper}/run.py"
+    words = [script, "--size", "toy", "--seeds", "1", "--arms", *arms]
+    words += ["--out", str(tmp_path / "runs"), "--json", str(tmp_path / "record.json")]
+    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    done = subprocess.run(
+        [sys.executable, *words],
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads((tmp_path / "record.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder in which the prediction head's command ran, and its record."""
+    folder = tmp_path_factory.mktemp("prediction_head")
+    return folder, run("prediction_head", ["no_stop_gradient"], folder)
+
+
+@pytest.mark.slow
+def test_the_prediction_head_command_trains(trained):
+    folder, record = trained
+    (row,) = record["runs"]
+    assert row["off_diagonal"] > 0 and row["diagonal_gap"] == 0
+    assert record["curves"]["no_stop_gradient"]["steps"] == [2, 4]
+    assert (folder / "runs" / "prediction_head_toy.png").is_file()
+
+
+@pytest.mark.slow
+def test_a_repeated_command_reads_the_runs(trained):
+    folder, record = trained
+    # The seconds are those of the first call.
+    assert (
+        run("prediction_head", ["no_stop_gradient"], folder)["runs"] == record["runs"]
+    )
+
+
+@pytest.mark.slow
+def test_the_spectral_transformation_command_trains(tmp_path):
+    record = run("spectral_transformation", ["power_0.5"], tmp_path)
+    (row,) = record["runs"]
+    assert row["rank_z"] > 1 and record["claims"] == []
+    np.testing.assert_allclose(
+        record["curves"]["power_0.5"]["z_hat"][:16], 1, rtol=0.01
+    )
