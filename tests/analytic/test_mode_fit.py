@@ -20,6 +20,7 @@ def curves(noise=0.0, seed=0):
     return clean * (1.0 + noise * spread)
 
 
+@pytest.mark.slow
 def test_exact_curves_give_their_rates_plateaus_and_crossings():
     found = fit_modes(T, curves(), ModeLaw())
     np.testing.assert_allclose([f.rate for f in found], RATES, rtol=1e-6)
@@ -81,6 +82,7 @@ def test_a_mode_without_a_rise_is_refused(values, why):
     assert np.isnan(found.curve(T)).all()
 
 
+@pytest.mark.slow
 def test_zeros_and_gaps_are_left_out():
     values = curves()[:, :1]
     values[:4] = 0.0

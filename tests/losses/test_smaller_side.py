@@ -130,6 +130,7 @@ def both_forms(n, d):
     return measure(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "n, d", [SHAPES[0], *(pytest.param(*s, marks=pytest.mark.slow) for s in SHAPES[1:])]
 )

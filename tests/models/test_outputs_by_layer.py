@@ -35,7 +35,12 @@ def by_hand(params, stats, x, norm):
     return found
 
 
-@pytest.mark.parametrize("norm", ["off", "hidden", "affine", "plain"])
+OTHERS = ("off", "hidden", "plain")
+
+
+@pytest.mark.parametrize(
+    "norm", ["affine", *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)]
+)
 def test_equals_the_matrices(norm):
     setup = setup_of("simclr", projector="10-7-5", projector_norm=norm)
     state = first_state(setup)
@@ -63,6 +68,7 @@ def test_equals_the_matrices(norm):
     )
 
 
+@pytest.mark.slow
 def test_no_projector_is_the_features_alone():
     setup = setup_of("simclr", projector="none")
     state = first_state(setup)
@@ -72,6 +78,7 @@ def test_no_projector_is_the_features_alone():
     assert [x.shape for x in found] == [(2, 4)]
 
 
+@pytest.mark.slow
 def test_bfloat16_is_widened():
     setup = setup_of("simclr", projector="6-5")
     network = setup.network.clone(

@@ -194,6 +194,7 @@ def test_the_report_shows_figure_and_table(tmp_path):
     assert not (folder / "report/theory_fit.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, conclusion",
     [

@@ -193,7 +193,7 @@ def test_data_and_skipped_files(tmp_path):
 
 def test_records_survive_writing_and_reading(tmp_path):
     folder = RunFolder(tmp_path)
-    row = EvaluationRow("encoder", "knn k=5", "test", 60, 30, 81.25, "")
+    row = EvaluationRow("encoder", "knn k=5", "test", 60, 30, 0, 81.25, None, "")
     folder.write_evaluation(Evaluation(step=3, rows=(row, row)))
     assert folder.load_evaluation() == Evaluation(step=3, rows=(row, row))
     folder.write_environment(["ssljax", "two words"])
