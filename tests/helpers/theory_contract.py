@@ -3,9 +3,9 @@
     python tests/helpers/theory_contract.py [KEPT] > docs/figures/derivatives.md
 
 writes the table in about an hour. Rows are kept in the file KEPT as they are measured,
-and a later call with it measures the others alone. There is a row per function, a column
-per transformation, in each cell the largest relative error against central differences
-of the function itself.
+and a later call with it measures the others alone. There is a row per function, a
+column per transformation, in each cell the largest relative error against central
+differences of the function itself.
 """
 
 import importlib
