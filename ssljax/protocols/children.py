@@ -66,6 +66,38 @@ class Task:
     untrained: bool = False
 
 
+def task_of(
+    asked: Asked,
+    protocol: str,
+    *,
+    size: int,
+    epochs: float,
+    rate: float,
+    frozen: bool = False,
+    what: str = "",
+) -> Task:
+    """Return a task with the caller's settings, or the protocol's where there are none.
+
+    Args:
+        asked: the run and its images.
+        protocol: its name.
+        size: number of images to train on.
+        epochs: of the protocol.
+        rate: the protocol's learning rate, for a batch of 256.
+        frozen: as for `Task`.
+        what: as for `Task`.
+    """
+    settings = asked.settings
+    return Task(
+        protocol,
+        what,
+        frozen,
+        epochs=settings.epochs or epochs,
+        rates=tuple(settings.learning_rates or (rate,)),
+        batch_size=settings.batch_size or batch_for(size),
+    )
+
+
 def batch_for(size: int) -> int:
     """Return the batch for a number of images where the caller names none.
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ssljax.protocols.asked import Asked
-from ssljax.protocols.children import Task, batch_for
+from ssljax.protocols.children import task_of
 from ssljax.protocols.trained import rows_of_task
 
 EPOCHS = 30.0
@@ -20,13 +20,11 @@ def rows(asked: Asked) -> list[dict[str, Any]]:
     representations", appendix B.5, whose learning rate for a batch of 256 is 0.05,
     without weight decay or warm-up.
     """
-    settings = asked.settings
-    task = Task(
-        protocol="finetune",
-        what="",
-        frozen=False,
-        epochs=settings.epochs or EPOCHS,
-        rates=tuple(settings.learning_rates or (LEARNING_RATE,)),
-        batch_size=settings.batch_size or batch_for(asked.train.size),
+    task = task_of(
+        asked,
+        "finetune",
+        size=asked.train.size,
+        epochs=EPOCHS,
+        rate=LEARNING_RATE,
     )
     return rows_of_task(asked, task)

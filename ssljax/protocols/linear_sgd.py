@@ -3,7 +3,7 @@
 from typing import Any
 
 from ssljax.protocols.asked import Asked
-from ssljax.protocols.children import Task, batch_for
+from ssljax.protocols.children import task_of
 from ssljax.protocols.trained import rows_of_task
 
 EPOCHS = 100.0
@@ -21,13 +21,12 @@ def rows(asked: Asked) -> list[dict[str, Any]]:
 
     Source: facebookresearch/barlowtwins, ``evaluate.py``; its weight decay is 1e-6.
     """
-    settings = asked.settings
-    task = Task(
-        protocol="linear_sgd",
-        what="",
+    task = task_of(
+        asked,
+        "linear_sgd",
+        size=asked.train.size,
+        epochs=EPOCHS,
+        rate=LEARNING_RATE,
         frozen=True,
-        epochs=settings.epochs or EPOCHS,
-        rates=tuple(settings.learning_rates or (LEARNING_RATE,)),
-        batch_size=settings.batch_size or batch_for(asked.train.size),
     )
     return rows_of_task(asked, task)

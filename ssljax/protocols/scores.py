@@ -20,7 +20,8 @@ from ssljax.protocols.asked import Asked
 from ssljax.protocols.features import embed_sets
 from ssljax.protocols.frozen import as_encoders
 from ssljax.protocols.spectrum import embed_views
-from ssljax.runs.encoder import Restored, kept_steps, restore
+from ssljax.runs.checkpoint import saved_steps
+from ssljax.runs.encoder import Restored, restore
 
 FEWEST = 3
 """Checkpoints; two are always in one order or the other."""
@@ -135,7 +136,7 @@ def correlations(
 def _checkpoints(asked: Asked) -> dict[str, Restored]:
     """Return the networks of all kept checkpoints, without what training needs."""
     path = asked.folder.path
-    steps = kept_steps(path)
+    steps = saved_steps(asked.folder.checkpoints)
     if len(steps) < FEWEST:
         raise ConfigError(
             f"protocol scores ranks at least {FEWEST} checkpoints, but {path} keeps "

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ssljax.protocols.asked import Asked
-from ssljax.protocols.children import Task, batch_for
+from ssljax.protocols.children import task_of
 from ssljax.protocols.images import labels
 from ssljax.protocols.label_lists import (
     balanced,
@@ -39,18 +39,17 @@ def rows(asked: Asked) -> list[dict[str, Any]]:
     representations", appendix B.5: learning rate 0.05 for a batch of 256, 60 epochs
     for 1 % and 30 for 10 %, without weight decay or warm-up.
     """
-    settings = asked.settings
     # All lists are checked before the first training begins.
     found = []
     for what, chosen in _lists(asked):
         few = len(chosen) <= FEW * asked.train.size
-        task = Task(
-            protocol="semi_supervised",
+        task = task_of(
+            asked,
+            "semi_supervised",
+            size=len(chosen),
+            epochs=EPOCHS[few],
+            rate=LEARNING_RATE,
             what=what,
-            frozen=False,
-            epochs=settings.epochs or EPOCHS[few],
-            rates=tuple(settings.learning_rates or (LEARNING_RATE,)),
-            batch_size=settings.batch_size or batch_for(len(chosen)),
         )
         found.append((task, chosen))
     return [row for task, each in found for row in rows_of_task(asked, task, each)]

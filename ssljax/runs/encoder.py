@@ -91,18 +91,6 @@ def restore(
     return Restored(setup, state, int(meta["step"]), config, data)
 
 
-def kept_steps(workdir: str | Path) -> list[int]:
-    """Return the steps of the finished checkpoints of a run, oldest first."""
-    folder = RunFolder(workdir).checkpoints
-    if not folder.exists():
-        return []
-    checkpoints = Checkpoints(folder, keep=1, read_only=True)
-    try:
-        return checkpoints.steps()
-    finally:
-        checkpoints.close()
-
-
 def load_encoder(workdir: str | Path, *, untrained: bool = False) -> Encode:
     """Return the frozen encoder of a run as a pure function.
 

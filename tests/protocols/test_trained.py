@@ -6,6 +6,7 @@ import shutil
 import coloured
 import numpy as np
 import pytest
+from contents import contents
 
 import ssljax
 from ssljax.config.checks import ConfigError
@@ -46,14 +47,6 @@ def evaluate(run, *protocols, test=None, **settings):
 
 def no_training(*_, **__):
     raise AssertionError("this was trained before")
-
-
-def contents(folder):
-    return {
-        path.relative_to(folder): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 @pytest.mark.slow

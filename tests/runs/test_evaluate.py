@@ -8,6 +8,7 @@ import micro  # noqa: F401
 import numpy as np
 import pytest
 from PIL import Image
+from shapes_run import COLOURS, write_images
 
 import ssljax
 from ssljax.commands.main import main
@@ -28,26 +29,14 @@ from ssljax.protocols import features
 from ssljax.protocols.evaluate import evaluate
 
 pytestmark = pytest.mark.slow
-COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
-
-
-def write_images(folder, colours, count, *, seed):
-    """Write noise around one colour per class, as PNG."""
-    rng = np.random.default_rng(seed)
-    for name in colours:
-        (folder / name).mkdir(parents=True)
-        for i in range(count):
-            noise = rng.integers(-40, 41, (16, 16, 3))
-            pixels = (np.array(COLOURS[name]) + noise).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{i}.png")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run on a streamed folder, with the checkpoints of two steps."""
     root = tmp_path_factory.mktemp("evaluate")
-    write_images(root / "photos" / "train", COLOURS, 12, seed=0)
-    write_images(root / "photos" / "test", COLOURS, 5, seed=1)
+    write_images(root / "photos" / "train", 12, seed=0)
+    write_images(root / "photos" / "test", 5, seed=1)
     data = DataConfig(
         "folder", path=str(root / "photos"), image_size=16, store="stream", workers=0
     )
@@ -131,8 +120,8 @@ def test_an_interrupted_pass_leaves_nothing_that_looks_finished(run, monkeypatch
 
 
 def test_other_images_have_a_file_of_their_own(run, tmp_path, capsys):
-    write_images(tmp_path / "other" / "train", ("blue", "red"), 15, seed=2)
-    write_images(tmp_path / "other" / "test", ("blue", "red"), 4, seed=3)
+    write_images(tmp_path / "other" / "train", 15, seed=2, colours=("blue", "red"))
+    write_images(tmp_path / "other" / "test", 4, seed=3, colours=("blue", "red"))
     words = ["--data", str(tmp_path / "other"), "--examples", "20"]
     assert main(["evaluate", str(run), "--protocol", "knn", *words]) == 0
     assert "majority class" in capsys.readouterr().out
@@ -182,7 +171,7 @@ def test_tiny_sets_keep_the_rows_that_can_be_computed(
 
 def test_without_labels_there_is_a_row_of_rank_measures(run, tmp_path):
     for seed, split in enumerate(("train", "test")):
-        write_images(tmp_path / "plain" / split, ("blue",), 6, seed=seed)
+        write_images(tmp_path / "plain" / split, 6, seed=seed, colours=("blue",))
         for photo in (tmp_path / "plain" / split / "blue").iterdir():
             photo.rename(tmp_path / "plain" / split / photo.name)
         (tmp_path / "plain" / split / "blue").rmdir()
