@@ -7,39 +7,41 @@ seeds, the runs, and the stamp of the command. Repeating a command resumes it: a
 that is finished and measured is only read.
 """
 
+import argparse
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import jax
 import numpy as np
 
 from ssljax import methods, pretrain
 from ssljax.config import Config
 from ssljax.config.serialize import to_json
-from ssljax.data import Source
-from ssljax.data.preprocess import for_evaluation, normalize
-from ssljax.evaluation import linear_probe
-from ssljax.evaluation.spectrum import rank_measures
-from ssljax.models import MLP, Network
 from ssljax.recipes import load_recipe
 from ssljax.reports.style import plain_numbers, step_axis
-from ssljax.runs.checkpoint import Checkpoints
-from ssljax.runs.encoder import Restored, restore
-from ssljax.runs.environment import Launch
+from ssljax.runs.environment import Launch, this_launch
 from ssljax.runs.files import write_json
 from ssljax.runs.folder import RunFolder
-from ssljax.runs.setup import load_split
-from ssljax.training import devices
 
+RESULTS = Path(__file__).resolve().parent / "results"
 Row = dict[str, Any]
-EIGENVALUES = 64
-"""How many of an embedding's eigenvalues a record keeps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """What distinguishes one size of an experiment from another."""
+
+    settings: dict[str, Any]
+    """Flat settings that replace the recipe's, such as ``{"data.examples": 4000}``."""
+    seeds: int = 1
+    tuned: str = "nothing"
+    notes: tuple[str, ...] = ()
+    """What the verdicts do not say, written after the runs."""
 
 
 @dataclass(frozen=True)
@@ -125,88 +127,6 @@ def run_or_read(
     return row | {"commit": launches[0].commit}
 
 
-@partial(jax.jit, static_argnames=("network", "mean", "std", "size"))
-def _project(network, variables, images, *, mean, std, size):
-    x = normalize(for_evaluation(images, size=size), mean, std)
-    return network.apply(variables, x, train=False, method="project")
-
-
-def embedded(run: Restored, source: Source) -> tuple[np.ndarray, np.ndarray]:
-    """Return features ``[N, F]`` and projections ``[N, D]`` of images, frozen.
-
-    Args:
-        run: from `ssljax.runs.encoder.restore`.
-        source: images in memory.
-    """
-    setup, state = run.setup, run.state
-    # Without the predictor all arms are one program, which is compiled once.
-    network = Network(setup.network.encoder, setup.network.projector, MLP(()))
-    params = {k: v for k, v in state.params.items() if k != "predictor"}
-    stats = {k: v for k, v in state.batch_stats.items() if k != "predictor"}
-    variables = {"params": params, "batch_stats": stats}
-    assert source.images is not None
-    size = min(500, source.size)
-    parts = [
-        _project(
-            network,
-            variables,
-            source.images[start : start + size],
-            mean=setup.mean,
-            std=setup.std,
-            size=setup.view_size,
-        )
-        for start in range(0, source.size - size + 1, size)
-    ]
-    h, z = zip(*parts, strict=True)
-    return np.concatenate(h), np.concatenate(z)
-
-
-_rank_measures = jax.jit(rank_measures, static_argnames="top")
-
-
-def spectra(states: Sequence[Restored]) -> Row:
-    """Measure the projections z of the test images at several checkpoints.
-
-    Returns:
-        ``steps``, and a list over them of ``rank_z``, the effective rank (entropy of
-        the singular values), ``participation_z`` and ``eigenvalues_z``, those of the
-        covariance.
-    """
-    test = load_split(states[-1].config, train=False)
-    row: Row = {"steps": [state.step for state in states]}
-    found = [_rank_measures(embedded(s, test)[1], top=EIGENVALUES) for s in states]
-    row["rank_z"] = [float(one["effective_rank"]) for one in found]
-    row["participation_z"] = [float(one["participation_ratio"]) for one in found]
-    row["eigenvalues_z"] = [one["eigenvalues"].tolist() for one in found]
-    return row
-
-
-def probes(run: Restored) -> Row:
-    """Fit linear probes on a run's features h and projections z.
-
-    Returns:
-        ``probe_h``, ``probe_z``: accuracies on the test images in percent; ``rank_h``:
-        effective rank of h.
-    """
-    train, test = (load_split(run.config, train=one) for one in (True, False))
-    row: Row = {}
-    of_train, of_test = embedded(run, train), embedded(run, test)
-    assert train.labels is not None and test.labels is not None
-    for name, x, y in zip("hz", of_train, of_test, strict=True):
-        fitted = linear_probe(
-            x,
-            train.labels[: len(x)],
-            y,
-            test.labels[: len(y)],
-            num_classes=train.num_classes or 0,
-            l2_grid=(1e-3, 1e-2, 1e-1),
-            max_iterations=100,
-        )
-        row[f"probe_{name}"] = round(100 * fitted.accuracy, 2)
-    row["rank_h"] = float(_rank_measures(of_test[0], top=1)["effective_rank"])
-    return row
-
-
 def over_seeds(rows: Sequence[Row], keys: Sequence[str], *, by: str) -> list[Row]:
     """Return a row per value of ``by``: mean and standard deviation of each key.
 
@@ -289,20 +209,6 @@ def write_record(
     write_json(path, record)
 
 
-def checkpoints(folder: Path) -> list[Restored]:
-    """Return a run's states at every checkpoint that it kept, oldest first."""
-    last = restore(folder)
-    path = RunFolder(folder).checkpoints
-    place = devices.replicated(devices.make_mesh(count=1, batch_size=1))
-    wanted = devices.abstract(last.state, place)
-    kept = Checkpoints(path, keep=1, read_only=True)
-    try:
-        states = {step: kept.restore_step(step, wanted)[0] for step in kept.steps()}
-    finally:
-        kept.close()
-    return [replace(last, state=state, step=step) for step, state in states.items()]
-
-
 def draw_curves(
     axes: Any, curves: Mapping[str, Row], key: str, *, label: str, log: bool = False
 ) -> None:
@@ -328,3 +234,91 @@ def draw_curves(
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
     step_axis(axes)
+
+
+AnySize = TypeVar("AnySize", bound=Size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Generic[AnySize]):
+    """A paper's experiment: its arms, what is measured, and what is claimed."""
+
+    paper: str
+    """Name of the record, ``PAPER_SIZE.json``, and of the figure."""
+    recipe: str
+    sizes: Mapping[str, AnySize]
+    arms_of: Callable[[AnySize], Sequence[str]]
+    config_of: Callable[[str, AnySize, int], Config]
+    """Takes an arm, the size and a seed."""
+    measure: Callable[[Path], Row]
+    """Takes a run folder. ``over_time`` of the row has ``steps`` and lists."""
+    keys: Sequence[str]
+    """Numbers of a row that are averaged over seeds."""
+    line: Callable[[Row], str]
+    """What is printed of a row."""
+    claims_of: Callable[[Sequence[Row], Sequence[Row], AnySize], list[Claim]]
+    """Takes the means over seeds and the rows, both with ``arm``."""
+    draw: Callable[[Path, dict[str, Row]], None]
+    averaged: Sequence[str] = ()
+    """Lists of a row that are averaged over seeds, beside those of ``over_time``."""
+
+
+def run_experiment(experiment: Experiment[AnySize], doc: str | None) -> int:
+    """Read the command line, train and measure all arms, write record and figure.
+
+    Args:
+        experiment: what to run.
+        doc: docstring of the script; its first line describes the command.
+    """
+    parser = argparse.ArgumentParser(description=(doc or "").split("\n")[0])
+    parser.add_argument("--size", choices=list(experiment.sizes), default="cpu")
+    parser.add_argument("--arms", nargs="+", help="some of them; the claims need all")
+    parser.add_argument("--seeds", type=int, help="runs of each arm")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--json", type=Path, help="the record; by default in results/")
+    arguments = parser.parse_args()
+    size, out = experiment.sizes[arguments.size], arguments.out
+    known = experiment.arms_of(size)
+    chosen = arguments.arms or list(known)
+    if unknown := set(chosen) - set(known):
+        parser.error(f"unknown arms {sorted(unknown)}; allowed: {', '.join(known)}")
+    command = ["python", *sys.argv]
+    made = this_launch(command)
+    rows = []
+    width = max(map(len, known))
+    for seed in range(arguments.seeds or size.seeds):
+        for arm in chosen:
+            config = experiment.config_of(arm, size, seed)
+            folder = out / f"{arm}_{seed}"
+            row = run_or_read(config, folder, experiment.measure, command=command)
+            rows.append({"arm": arm, "seed": seed, **row})
+            print(
+                f"{arm:<{width}} seed {seed}  {experiment.line(row)}  "
+                f"{row['seconds']:.0f} s",
+                flush=True,
+            )
+    arms = over_seeds(rows, experiment.keys, by="arm")
+    curves: dict[str, Row] = {}
+    for arm in chosen:
+        mine = [row for row in rows if row["arm"] == arm]
+        curves[arm] = mean_curves([row["over_time"] for row in mine])
+        for key in experiment.averaged:
+            curves[arm][key] = np.mean([row[key] for row in mine], axis=0).tolist()
+    complete = set(chosen) == set(known)
+    claims = experiment.claims_of(arms, rows, size) if complete else []
+    for claim in claims:
+        print(f"{claim.verdict:<10} {claim.claim}: {claim.measured} {claim.value:.3g}")
+    name = f"{experiment.paper}_{arguments.size}"
+    experiment.draw(out / f"{name}.png", curves)
+    write_record(
+        arguments.json or RESULTS / f"{name}.json",
+        made,
+        recipe=experiment.recipe,
+        settings={"size": arguments.size, "tuned": size.tuned, **size.settings},
+        claims=claims,
+        arms=arms,
+        runs=rows,
+        curves=curves,
+        notes=size.notes,
+    )
+    return 0

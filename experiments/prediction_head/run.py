@@ -12,7 +12,6 @@ from the identity, an MLP, and the off-diagonal head without the stop-gradient. 
 folders are in DIR; the same command resumes them.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,19 +23,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from measures import checkpoints, line_of_probes, probes, spectra
 from reproduction import (
     Claim,
+    Experiment,
     Row,
-    checkpoints,
+    Size,
     draw_curves,
     judged,
-    mean_curves,
-    over_seeds,
-    probes,
     replaced,
-    run_or_read,
-    spectra,
-    write_record,
+    run_experiment,
 )
 
 from ssljax import losses
@@ -48,28 +44,20 @@ from ssljax.models.linear_heads import LINEAR_PREDICTORS, LinearPredictor
 from ssljax.recipes import load_recipe
 from ssljax.reports.style import house_style, new_figure, plain_numbers, to_png
 from ssljax.runs.encoder import Restored
-from ssljax.runs.environment import this_launch
 
-ROOT = Path(__file__).resolve().parents[2]
 RECIPE = "cifar10/offdiagonal_head"
 THROUGH_TARGET = "offdiagonal_head_through_target"
 
 
-@dataclass(frozen=True)
-class Size:
-    """What distinguishes one size of the experiment from another."""
+@dataclass(frozen=True, kw_only=True)
+class Heads(Size):
+    """A size, with the layers of the arm that has an MLP."""
 
     mlp: str
-    seeds: int
-    settings: dict[str, Any]
-    """Flat settings that replace the recipe's, such as ``{"data.examples": 4000}``."""
-    tuned: str = "nothing"
-    notes: tuple[str, ...] = ()
-    """What the verdicts do not say, written after the runs."""
 
 
 SIZES = {
-    "cpu": Size(
+    "cpu": Heads(
         mlp="32-64",
         seeds=2,
         settings={
@@ -103,7 +91,7 @@ SIZES = {
             "is 3 points higher: h hardly tells the linear heads apart.",
         ),
     ),
-    "full": Size(
+    "full": Heads(
         mlp="512-64",
         seeds=3,
         settings={
@@ -112,7 +100,7 @@ SIZES = {
         },
         tuned="nothing; the recipe's 800 epochs are cut to 100",
     ),
-    "toy": Size(
+    "toy": Heads(
         mlp="8-8",
         seeds=1,
         settings={
@@ -153,7 +141,7 @@ METHODS[THROUGH_TARGET] = replace(
 )
 
 
-def config_of(arm: str, size: Size, *, seed: int) -> Config:
+def config_of(arm: str, size: Heads, seed: int) -> Config:
     """Return the settings of one run."""
     config = replaced(load_recipe(RECIPE), size.settings)
     if arm == "no_stop_gradient":
@@ -203,7 +191,7 @@ def measure(folder: Path) -> Row:
     return row
 
 
-def claims_of(arms: Sequence[Row], rows: Sequence[Row]) -> list[Claim]:
+def claims_of(arms: Sequence[Row], rows: Sequence[Row], size: Heads) -> list[Claim]:
     """Compare the paper's claims with the means over seeds."""
     mean = {row["arm"]: row for row in arms}
 
@@ -285,57 +273,18 @@ def draw(path: Path, curves: dict[str, Row]) -> None:
         path.write_bytes(to_png(figure))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--size", choices=list(SIZES), default="cpu")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
-    parser.add_argument("--seeds", type=int, help="runs of each arm")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--json", type=Path, help="the record; by default in results/")
-    arguments = parser.parse_args()
-    size, out = SIZES[arguments.size], arguments.out
-    command = ["python", *sys.argv]
-    made = this_launch(command)
-    rows = []
-    for seed in range(arguments.seeds or size.seeds):
-        for arm in arguments.arms:
-            folder = out / f"{arm}_{seed}"
-            config = config_of(arm, size, seed=seed)
-            row = run_or_read(config, folder, measure, command=command)
-            rows.append({"arm": arm, "seed": seed, **row})
-            print(
-                f"{arm:<16} seed {seed}  effective rank of z {row['rank_z']:6.2f}  "
-                f"probe on z {row['probe_z']:5.1f} %  on h {row['probe_h']:5.1f} %  "
-                f"{row['seconds']:.0f} s",
-                flush=True,
-            )
-    arms = over_seeds(rows, KEYS, by="arm")
-    curves: dict[str, Row] = {}
-    for arm in arguments.arms:
-        mine = [row["over_time"] for row in rows if row["arm"] == arm]
-        curves[arm] = mean_curves(mine)
-    claims = claims_of(arms, rows) if set(arguments.arms) == set(ARMS) else []
-    for claim in claims:
-        print(f"{claim.verdict:<10} {claim.claim}: {claim.measured} {claim.value:.3g}")
-    name = f"prediction_head_{arguments.size}"
-    draw(out / f"{name}.png", curves)
-    write_record(
-        arguments.json or ROOT / "experiments" / "results" / f"{name}.json",
-        made,
-        recipe=RECIPE,
-        settings={
-            "size": arguments.size,
-            "tuned": size.tuned,
-            **size.settings,
-        },
-        claims=claims,
-        arms=arms,
-        runs=rows,
-        curves=curves,
-        notes=size.notes,
-    )
-    return 0
-
+EXPERIMENT = Experiment(
+    paper="prediction_head",
+    recipe=RECIPE,
+    sizes=SIZES,
+    arms_of=lambda size: ARMS,
+    config_of=config_of,
+    measure=measure,
+    keys=KEYS,
+    line=line_of_probes,
+    claims_of=claims_of,
+    draw=draw,
+)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_experiment(EXPERIMENT, __doc__))

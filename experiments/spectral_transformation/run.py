@@ -12,7 +12,6 @@ sizes; W-MSE and CW-RGP. All have INTL's settings but for the loss, so W-MSE and
 are not at their best. Run folders are in DIR; the same command resumes them.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,20 +25,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from measures import checkpoints, embedded, line_of_probes, probes, spectra
 from reproduction import (
     Claim,
+    Experiment,
     Row,
-    checkpoints,
+    Size,
     draw_curves,
-    embedded,
     judged,
-    mean_curves,
-    over_seeds,
-    probes,
     replaced,
-    run_or_read,
-    spectra,
-    write_record,
+    run_experiment,
 )
 
 from ssljax import losses
@@ -48,20 +43,16 @@ from ssljax.methods.spectral_functions import spectral_function
 from ssljax.recipes import load_recipe
 from ssljax.reports.style import house_style, new_figure, plain_numbers, to_png
 from ssljax.runs.encoder import Restored
-from ssljax.runs.environment import this_launch
 from ssljax.runs.setup import load_split
 
-ROOT = Path(__file__).resolve().parents[2]
 RECIPE = "cifar10/intl"
 KEYS = ("rank_z", "participation_z", "rank_h", "probe_z", "probe_h")
 
 
-@dataclass(frozen=True)
-class Size:
-    """What distinguishes one size of the experiment from another."""
+@dataclass(frozen=True, kw_only=True)
+class Transformations(Size):
+    """A size, with what distinguishes the arms."""
 
-    settings: dict[str, Any]
-    """Flat settings that replace the recipe's."""
     powers: tuple[float, ...]
     batch_sizes: tuple[int, ...]
     """Beside the one in the settings."""
@@ -69,14 +60,10 @@ class Size:
     """Of W-MSE and of CW-RGP: the latter has fewer samples than channels in a group."""
     batch_axis_projector: str
     """Where the batch is whitened, embeddings need fewer dimensions than samples."""
-    seeds: int
-    tuned: str = "nothing"
-    notes: tuple[str, ...] = ()
-    """What the verdicts do not say, written after the runs."""
 
 
 SIZES = {
-    "cpu": Size(
+    "cpu": Transformations(
         settings={
             "data.examples": 3000,
             "data.test_examples": 1000,
@@ -107,7 +94,7 @@ SIZES = {
             "chance.",
         ),
     ),
-    "full": Size(
+    "full": Transformations(
         settings={
             "epochs": 200.0,
             "checkpoint.every_epochs": 20.0,
@@ -119,7 +106,7 @@ SIZES = {
         seeds=1,
         tuned="nothing; the recipe's 1000 epochs are cut to 200",
     ),
-    "toy": Size(
+    "toy": Transformations(
         settings={
             "data.name": "shapes",
             "data.examples": 64,
@@ -144,7 +131,7 @@ SIZES = {
 }
 
 
-def arms_of(size: Size) -> dict[str, dict[str, Any]]:
+def arms_of(size: Transformations) -> dict[str, dict[str, Any]]:
     """Return each arm's settings: the method, its options and the batch size."""
     # "auto" is the paper's 0.01 (log2(n) - 3); the recipe's 0.05 is its value at 256.
     auto, off = {"trace_weight": "auto"}, {"trace_weight": 0.0}
@@ -171,7 +158,7 @@ def arms_of(size: Size) -> dict[str, dict[str, Any]]:
     return arms
 
 
-def config_of(settings: Mapping[str, Any], size: Size, *, seed: int) -> Config:
+def config_of(arm: str, size: Transformations, seed: int) -> Config:
     """Return the settings of one run."""
     base = replaced(load_recipe(RECIPE), {**size.settings, "seed": seed})
     return replaced(
@@ -184,7 +171,7 @@ def config_of(settings: Mapping[str, Any], size: Size, *, seed: int) -> Config:
             # The checkpoints are measured instead, in one program for all arms.
             "monitor.every_epochs": 0.0,
             "checkpoint.keep": 1000,
-            **settings,
+            **arms_of(size)[arm],
         },
     )
 
@@ -242,7 +229,9 @@ def measure(folder: Path) -> Row:
     return row
 
 
-def claims_of(arms: Sequence[Row], size: Size) -> list[Claim]:
+def claims_of(
+    arms: Sequence[Row], rows: Sequence[Row], size: Transformations
+) -> list[Claim]:
     """Compare the paper's claims with the means over seeds."""
     mean = {row["arm"]: row for row in arms}
 
@@ -299,7 +288,7 @@ def claims_of(arms: Sequence[Row], size: Size) -> list[Claim]:
     ]
 
 
-def _batch_of(arm: str, size: Size) -> int:
+def _batch_of(arm: str, size: Transformations) -> int:
     found = [n for n in size.batch_sizes if arm == f"intl_batch_{n}"]
     return found[0] if found else sys.maxsize
 
@@ -331,63 +320,19 @@ def draw(path: Path, curves: Mapping[str, Row]) -> None:
         path.write_bytes(to_png(figure))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--size", choices=list(SIZES), default="cpu")
-    parser.add_argument("--arms", nargs="+", help="some of them; the claims need all")
-    parser.add_argument("--seeds", type=int, help="runs of each arm")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--json", type=Path, help="the record; by default in results/")
-    arguments = parser.parse_args()
-    size, out = SIZES[arguments.size], arguments.out
-    known = arms_of(size)
-    chosen = arguments.arms or list(known)
-    if unknown := set(chosen) - set(known):
-        parser.error(f"unknown arms {sorted(unknown)}; allowed: {', '.join(known)}")
-    command = ["python", *sys.argv]
-    made = this_launch(command)
-    rows = []
-    for seed in range(arguments.seeds or size.seeds):
-        for arm in chosen:
-            config = config_of(known[arm], size, seed=seed)
-            folder = out / f"{arm}_{seed}"
-            row = run_or_read(config, folder, measure, command=command)
-            rows.append({"arm": arm, "seed": seed, **row})
-            print(
-                f"{arm:<25} seed {seed}  effective rank of z {row['rank_z']:6.2f}  "
-                f"probe on z {row['probe_z']:5.1f} %  on h {row['probe_h']:5.1f} %  "
-                f"{row['seconds']:.0f} s",
-                flush=True,
-            )
-    arms = over_seeds(rows, KEYS, by="arm")
-    curves: dict[str, Row] = {}
-    for arm in chosen:
-        mine = [row for row in rows if row["arm"] == arm]
-        curves[arm] = mean_curves([row["over_time"] for row in mine])
-        for key in ("z", "z_hat"):
-            curves[arm][key] = np.mean([row[key] for row in mine], axis=0).tolist()
-    claims = claims_of(arms, size) if set(chosen) == set(known) else []
-    for claim in claims:
-        print(f"{claim.verdict:<10} {claim.claim}: {claim.measured} {claim.value:.3g}")
-    name = f"spectral_transformation_{arguments.size}"
-    draw(out / f"{name}.png", curves)
-    write_record(
-        arguments.json or ROOT / "experiments" / "results" / f"{name}.json",
-        made,
-        recipe=RECIPE,
-        settings={
-            "size": arguments.size,
-            "tuned": size.tuned,
-            **size.settings,
-        },
-        claims=claims,
-        arms=arms,
-        runs=rows,
-        curves=curves,
-        notes=size.notes,
-    )
-    return 0
-
+EXPERIMENT = Experiment(
+    paper="spectral_transformation",
+    recipe=RECIPE,
+    sizes=SIZES,
+    arms_of=lambda size: list(arms_of(size)),
+    config_of=config_of,
+    measure=measure,
+    keys=KEYS,
+    line=line_of_probes,
+    claims_of=claims_of,
+    draw=draw,
+    averaged=("z", "z_hat"),
+)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_experiment(EXPERIMENT, __doc__))
