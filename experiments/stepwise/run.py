@@ -1,0 +1,423 @@
+"""Stepwise learning (Simon et al. 2023): do ResNets learn one eigenmode at a time?
+
+Command:  python experiments/stepwise/run.py --size cpu --out DIR
+          python experiments/stepwise/run.py --size full --out DIR
+Time:     cpu: see `seconds` in the record; full: an accelerator,
+          not yet measured
+Result:   experiments/results/stepwise_SIZE.json, its figure in DIR
+
+All arms train a ResNet by gradient descent on the whole training set, from a small
+start unless they say otherwise. The arms `pairs` minimise the paper's form of Barlow
+Twins on two fixed views per image, for which the tangent kernel predicts modes and
+times. The others draw new views in each step. The same command reads the runs that are
+finished; an interrupted run starts again.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from reproduction import (
+    Claim,
+    Experiment,
+    Row,
+    Size,
+    judged,
+    replaced,
+    run_experiment,
+)
+from small_start import TRAJECTORY, from_small_start, train
+from steps import (
+    agreement,
+    find_steps,
+    held_out_overlap,
+    leading,
+    moments,
+    predict_steps,
+)
+
+from ssljax import losses
+from ssljax.analytic.comparison import subspace_overlap
+from ssljax.config import Config
+from ssljax.methods import METHODS
+from ssljax.methods.views_to_loss import between_projections
+from ssljax.recipes import load_recipe
+from ssljax.reports.style import house_style, new_figure, plain_numbers, to_png
+from ssljax.runs.folder import RunFolder
+
+RECIPE = "cifar10/barlow_twins"
+PAIRS, SHAPES, USUAL = "pairs", "pairs_of_shapes", "pairs_usual_start"
+COMPARED = ("barlow_twins", "simclr", "vicreg")
+KEYS = (
+    "steps_found",
+    "modes",
+    "rank_correlation",
+    "time_agreement",
+    "overlap_before",
+    "overlap_after",
+    "chance",
+)
+LINEAR = "linear_barlow_twins"
+METHODS[LINEAR] = replace(
+    METHODS["barlow_twins"],
+    loss=between_projections(losses.linearized_barlow_twins),
+    options={},
+    forward="joint",
+)
+for _name in (LINEAR, *COMPARED, "byol"):
+    METHODS[f"small_{_name}"] = from_small_start(METHODS[_name])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arms(Size):
+    """A size, with each arm's own settings."""
+
+    arms: Mapping[str, Mapping[str, Any]]
+
+
+def arm(
+    method: str,
+    *,
+    rate: float,
+    steps: int,
+    scale: float,
+    bias: float = 0.0,
+    fixed: bool = False,
+    options: Mapping[str, float] | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Return an arm's settings."""
+    start = {"start_scale": scale, "start_bias": bias, "fixed_views": int(fixed)}
+    return {
+        "method.name": f"small_{method}",
+        "method.options": {**(options or {}), **start},
+        "optimizer.learning_rate": rate,
+        "epochs": float(steps),
+        **settings,
+    }
+
+
+_CIFAR = {
+    "data.test_examples": 64,
+    "data.image_size": 16,
+    "model.arch": "resnet_tiny",
+    "model.width": 0.5,
+    "model.dtype": "float32",
+    "model.stem_padding": None,
+    "method.projector": "1024-8",
+    "augment.crop_scale_min": 0.5,
+    "data.examples": 64,
+    "epochs": 1400.0,
+    "batch_size": 64,
+}
+
+
+def _arms(factor: float, length: float, **byol: Any) -> dict[str, dict[str, Any]]:
+    """Return all arms, with a factor on the rates and one on the numbers of steps."""
+
+    def pairs(scale: float = 1e-3, **settings: Any) -> dict[str, Any]:
+        rate, steps = 5e-4 * factor, round(1400 * length)
+        return arm(LINEAR, rate=rate, steps=steps, scale=scale, fixed=True, **settings)
+
+    def fresh(method: str, rate: float, **others: Any) -> dict[str, Any]:
+        return arm(method, rate=rate * factor, steps=round(900 * length), **others)
+
+    return {
+        PAIRS: pairs(),
+        SHAPES: pairs(**{"data.name": "shapes"}),
+        USUAL: pairs(scale=1.0),
+        "barlow_twins": fresh(
+            "barlow_twins", 4e-8, scale=1e-4, options={"off_diagonal_weight": 1.0}
+        ),
+        "simclr": fresh(
+            "simclr", 2e-3, scale=1e-3, bias=1.0, options={"temperature": 0.5}
+        ),
+        "vicreg": fresh(
+            "vicreg", 2.5e-4, scale=1e-3, options={"covariance_weight": 25.0}
+        ),
+        "byol": fresh("byol", 1e-5, scale=1e-3, bias=1.0, **byol),
+    }
+
+
+SIZES = {
+    "cpu": Arms(settings=_CIFAR, arms=_arms(1.0, 1.0, **{"method.predictor": "64-8"})),
+    "full": Arms(
+        settings={
+            "data.examples": 512,
+            "data.test_examples": 512,
+            "model.dtype": "float32",
+            "method.projector": "2048-16",
+            "augment.crop_scale_min": 0.5,
+            "epochs": 7000.0,
+            "batch_size": 512,
+        },
+        arms=_arms(0.5, 5.0, **{"method.predictor": "128-16"}),
+    ),
+    "toy": Arms(
+        settings={
+            **_CIFAR,
+            "data.name": "shapes",
+            "data.examples": 16,
+            "data.test_examples": 8,
+            "data.image_size": 8,
+            "model.width": 0.125,
+            "method.projector": "32-4",
+            "batch_size": 16,
+        },
+        arms={
+            PAIRS: arm(LINEAR, rate=0.05, steps=40, scale=1e-3, fixed=True),
+            "simclr": arm("simclr", rate=1e-2, steps=4, scale=1e-3, bias=1.0),
+        },
+    ),
+}
+
+
+def config_of(arm: str, size: Arms, seed: int) -> Config:
+    """Return the settings of one run."""
+    return replaced(
+        load_recipe(RECIPE),
+        {
+            "method.projector_norm": "hidden",
+            "method.projector_bias": True,
+            "augment.preset": "simclr",
+            # Gradient flow, as far as steps can be.
+            "optimizer.name": "sgd",
+            "optimizer.momentum": 0.0,
+            "optimizer.weight_decay": 0.0,
+            "optimizer.scale_by_batch": False,
+            "optimizer.warmup_epochs": 0.0,
+            "optimizer.final_fraction": 1.0,
+            "optimizer.norm_and_bias_learning_rate": None,
+            "probe.enabled": False,
+            "monitor.every_epochs": 0.0,
+            "seed": seed,
+            **size.settings,
+            **size.arms[arm],
+        },
+    )
+
+
+def measure(folder: Path) -> Row:
+    """Return the numbers of one run: its steps, and the kernels' predictions."""
+    config = RunFolder(folder).load_config()
+    found = np.load(folder / TRAJECTORY)
+    steps, kernel = found["steps"], found["kernel_before"]
+    linear = config.method.name == f"small_{LINEAR}"
+    views = found["views"].astype(float)
+    if METHODS[config.method.name].loss_name in ("nt_xent", "normalized_mse"):
+        # These losses see directions alone.
+        views = views / np.linalg.norm(views, axis=-1, keepdims=True)
+    values = np.stack([moments(*z, centre=not linear) for z in views])
+    detected = find_steps(steps, values)
+    held_out = found["held_out"].astype(float)
+    modes = max(1, detected.learned)
+    over_time: Row = {
+        "steps": steps.tolist(),
+        "eigenvalues": _rounded(values),
+        "hidden": _rounded(found["hidden"][:, : values.shape[1]]),
+    }
+    row: Row = {
+        "learning_rate": config.optimizer.learning_rate,
+        "start_scale": config.method.options["start_scale"],
+        "training_steps": int(steps[-1]),
+        "steps_found": detected.one_by_one,
+        "modes": modes,
+        "over_time": over_time,
+        "predicted": [],
+        "mode_times": [],
+        "held_out": _rounded(held_out),
+    }
+    for when in ("before", "after"):
+        overlap, chance = held_out_overlap(
+            found[f"kernel_{when}"], held_out, modes, centre=not linear
+        )
+        row |= {f"overlap_{when}": overlap, "chance": chance}
+    if linear:
+        count = len(kernel) - len(held_out)
+        predicted = predict_steps(
+            kernel[:count, :count],
+            views[:, :, : count // 2].reshape(len(views), count, -1),
+            config.optimizer.learning_rate,
+        )
+        row |= agreement(predicted.times, steps, predicted.shares)
+        over_time["shares"] = _rounded(predicted.shares)
+    return row
+
+
+def _rounded(values: np.ndarray) -> Any:
+    """Return numbers to four digits, so that the record stays small."""
+    return [_rounded(v) if np.ndim(v) else float(f"{v:.4g}") for v in values]
+
+
+def claims_of(arms: Sequence[Row], rows: Sequence[Row], size: Arms) -> list[Claim]:
+    """Compare the paper's claims with the means over seeds."""
+    mean = {row["arm"]: row for row in arms}
+
+    def worst(key: str, names: Sequence[str]) -> float:
+        return min(mean[name].get(key, float("nan")) for name in names)
+
+    def gain(name: str) -> float:
+        return mean[name]["overlap_after"] - mean[name]["overlap_before"]
+
+    compared = [row for row in rows if row["arm"] in COMPARED]
+    between = [
+        _overlap_of(a, b)
+        for a, b in combinations(compared, 2)
+        if a["seed"] == b["seed"]
+    ]
+    fixed, chance = (PAIRS, SHAPES), mean[PAIRS]["chance"]
+    return [
+        judged(
+            "Eigenvalues reach half of their plateau one at a time, in order",
+            "leading modes that do, fewer of CIFAR-10 and `shapes`, fixed pairs",
+            worst("steps_found", fixed),
+            full=4.0,
+            part=2.0,
+        ),
+        judged(
+            "The modes are learned in the order that the initial NTK predicts",
+            "rank correlation of predicted and measured times, smaller of the two",
+            worst("rank_correlation", fixed),
+            full=0.9,
+            part=0.7,
+        ),
+        judged(
+            "They are learned at the critical times that it predicts",
+            "measured over predicted time or its inverse, mean over modes, smaller of "
+            "the two",
+            worst("time_agreement", fixed),
+            full=0.9,
+            part=0.7,
+        ),
+        judged(
+            "A small start makes the steps clearest",
+            "modes learned one at a time, from a small minus from the usual start",
+            mean[PAIRS]["steps_found"] - mean[USUAL]["steps_found"],
+            full=2.0,
+            part=1.0,
+        ),
+        judged(
+            "Barlow Twins, SimCLR and VICReg all learn stepwise",
+            "modes learned one at a time, fewest of the three, new views in each step",
+            worst("steps_found", COMPARED),
+            full=3.0,
+            part=2.0,
+        ),
+        judged(
+            "BYOL does not show it as they do",
+            "modes learned one at a time, fewest of the three minus BYOL's",
+            worst("steps_found", COMPARED) - mean["byol"]["steps_found"],
+            full=2.0,
+            part=1.0,
+        ),
+        judged(
+            "The embedding is kernel PCA with the NTK after training",
+            f"overlap on held-out images, fixed pairs (chance {chance:.2g})",
+            mean[PAIRS]["overlap_after"],
+            full=0.8,
+            part=0.5,
+        ),
+        judged(
+            "The same for Barlow Twins, SimCLR and VICReg",
+            f"least overlap of the three on held-out images (chance {chance:.2g})",
+            worst("overlap_after", COMPARED),
+            full=0.8,
+            part=0.5,
+        ),
+        judged(
+            "The NTK after training predicts the embedding better than that before",
+            "gain in overlap on held-out images, least of the three methods",
+            min(map(gain, COMPARED)),
+            full=0.05,
+            part=0.0,
+        ),
+        judged(
+            "The three methods learn similar embeddings",
+            f"least overlap of two on held-out images (chance {chance:.2g})",
+            float(min(between)),
+            full=0.7,
+            part=0.4,
+        ),
+    ]
+
+
+def _overlap_of(a: Row, b: Row) -> float:
+    """Return the overlap of two runs' embeddings, in the modes that both learned."""
+    modes = min(a["modes"], b["modes"])
+    spans = (leading(np.array(r["held_out"]), modes, centre=True) for r in (a, b))
+    return subspace_overlap(*spans)[0]
+
+
+def line(row: Row) -> str:
+    """Return a run's numbers as a line for the terminal."""
+    text = (
+        f"{row['steps_found']} of {row['modes']} modes one at a time  overlap with the "
+        f"NTK's {row['overlap_before']:.2f} before, {row['overlap_after']:.2f} after"
+    )
+    if "rank_correlation" not in row:
+        return text
+    return (
+        f"{text}  times: rank correlation {row['rank_correlation']:.2f}, "
+        f"agreement {row['time_agreement']:.2f}"
+    )
+
+
+def draw(path: Path, curves: dict[str, Row]) -> None:
+    """Draw every arm's eigenvalues over steps, and predicted times beside measured."""
+    with house_style():
+        columns = 4
+        count = len(curves) + 1
+        figure = new_figure(10.5, 2.3 * -(-count // columns))
+        panels = figure.subplots(-(-count // columns), columns).ravel()
+        for axes, (arm, curve) in zip(panels, curves.items(), strict=False):
+            values = np.array(curve["eigenvalues"])
+            times = np.maximum(curve["steps"], 1)
+            for mode in range(values.shape[1]):
+                axes.plot(times, values[:, mode], color=f"C{mode}")
+            for mode, time in enumerate(curve["predicted"]):
+                axes.axvline(time, color=f"C{mode}", linestyle=":", linewidth=0.9)
+            axes.set(title=arm.replace("_", " "), xscale="log", xlim=(1, times[-1]))
+            plain_numbers(axes.yaxis)
+        times = panels[len(curves)]
+        for index, (arm, curve) in enumerate(curves.items()):
+            if curve["predicted"]:
+                times.loglog(
+                    curve["predicted"],
+                    curve["mode_times"],
+                    "o",
+                    color=f"C{index}",
+                    markersize=4,
+                    label=arm.replace("_", " "),
+                )
+        times.axline((1, 1), (10, 10), color="0.6", linewidth=0.8)
+        times.set(xlabel="step predicted by the initial NTK", ylabel="step measured")
+        times.legend()
+        for axes in panels[count:]:
+            axes.set_axis_off()
+        path.write_bytes(to_png(figure))
+
+
+EXPERIMENT = Experiment(
+    paper="stepwise",
+    recipe=RECIPE,
+    sizes=SIZES,
+    arms_of=lambda size: list(size.arms),
+    config_of=config_of,
+    measure=measure,
+    keys=KEYS,
+    line=line,
+    claims_of=claims_of,
+    draw=draw,
+    train=train,
+    averaged=("predicted", "mode_times"),
+)
+
+if __name__ == "__main__":
+    sys.exit(run_experiment(EXPERIMENT, __doc__))
