@@ -12,8 +12,10 @@ import reproduction
 from paths import DOCS, ROOT
 from reproduction import judged
 
+from ssljax.evaluation.rank_correlation import rank_correlation
+
 RESULTS = ROOT / "experiments" / "results"
-PAPERS = ("prediction_head", "spectral_transformation")
+PAPERS = ("prediction_head", "spectral_transformation", "stepwise")
 
 
 def record_of(paper):
@@ -61,6 +63,29 @@ def test_whitening_leaves_a_flat_spectrum_and_the_identity_does_not():
     white = np.array(curves["power_0.5"]["z_hat"])
     np.testing.assert_allclose(white, 1.0, rtol=1e-2)
     assert curves["power_0"]["z_hat"][-1] < 0.1 * curves["power_0"]["z_hat"][0]
+
+
+@pytest.mark.parametrize("arm", ["pairs", "pairs_of_shapes"])
+def test_eigenvalues_of_a_resnet_cross_half_plateau_one_at_a_time_in_order(arm):
+    curve = record_of("stepwise")["curves"][arm]
+    steps, values = np.array(curve["steps"]), np.array(curve["eigenvalues"])
+    # The plateau of every mode is one.
+    halves = [int(np.argmax(column >= 0.5)) for column in values[:, :5].T]
+    assert halves[0] > 0 and (np.diff(steps[halves]) > 0).all()
+    for mode, record in enumerate(halves):
+        assert (values[record, mode + 1 :] < 0.25).all()
+
+
+@pytest.mark.parametrize("arm", ["pairs", "pairs_of_shapes"])
+def test_the_initial_ntk_predicts_the_order_of_the_modes(arm):
+    curve = record_of("stepwise")["curves"][arm]
+    steps, shares = np.array(curve["steps"]), np.array(curve["shares"])
+    crossed = [
+        steps[np.argmax(column >= 0.5)] if (column >= 0.5).any() else np.inf
+        for column in shares.T
+    ]
+    assert np.isfinite(crossed).sum() >= 5
+    assert rank_correlation(curve["predicted"], crossed).spearman >= 0.9
 
 
 @pytest.mark.parametrize("paper", PAPERS)
@@ -138,3 +163,16 @@ def test_the_spectral_transformation_command_trains(tmp_path):
     np.testing.assert_allclose(
         record["curves"]["power_0.5"]["z_hat"][:16], 1, rtol=0.01
     )
+
+
+@pytest.mark.slow
+def test_the_stepwise_command_trains(tmp_path):
+    record = run("stepwise", ["pairs"], tmp_path)
+    (row,) = record["runs"]
+    assert row["steps_found"] >= 1 and 0 <= row["overlap_after"] <= 1
+    curve = record["curves"]["pairs"]
+    # Fixed views and a small start: one eigenvalue at a time, not all at once.
+    first = np.array(curve["eigenvalues"])
+    assert (first[0] < 1e-3).all() and first[-1, 0] > 0.5
+    assert len(curve["predicted"]) == len(curve["mode_times"]) == 4
+    assert (tmp_path / "runs" / "stepwise_toy.png").is_file()
