@@ -22,15 +22,15 @@ from ssljax.config import Config
 from ssljax.data import Source
 from ssljax.data.preprocess import for_evaluation, normalize
 from ssljax.methods.table import Method
-from ssljax.models import forward, outputs_by_layer
+from ssljax.models import Network, forward, outputs_by_layer
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.setup import load_split, prepare
 from ssljax.training.state import Setup, TrainState, creator
 from ssljax.training.step import step_on_views, view_batch
 
-PAIRS, HELD_OUT = 64, 128
+PAIRS, HELD_OUT = 64, 64
 """Most pairs of views and test images whose kernel is computed."""
-RECORDS = 150
+RECORDS = 200
 """How often the embedding is recorded in a run."""
 TRAJECTORY = "trajectory.npz"
 
@@ -86,7 +86,7 @@ def train(config: Config, folder: Path, command: Sequence[str]) -> None:
     every = max(1, setup.total_steps // RECORDS)
     for done in range(setup.total_steps + 1):
         if done % every == 0 or done == setup.total_steps:
-            z, hidden = _measured(state, jnp.concatenate(fixed), setup=setup)
+            z, hidden = _measured(setup.network, state, jnp.concatenate(fixed))
             found["steps"].append(done)
             found["views"].append(np.asarray(z).reshape(2, source.size, -1))
             found["hidden"].append(np.asarray(hidden))
@@ -94,13 +94,14 @@ def train(config: Config, folder: Path, command: Sequence[str]) -> None:
             state = step(state, fixed if options["fixed_views"] else None)
     if (failed := int(state.failed_at)) >= 0:
         raise FloatingPointError(f"step {failed} is not finite; lower the arm's rate")
-    np.savez(
-        folder / TRAJECTORY,
-        **{name: np.array(values) for name, values in found.items()},
-        kernel_before=before,
-        kernel_after=_kernel(state, points, setup),
-        held_out=np.asarray(_measured(state, points, setup=setup)[0])[-held_out:],
-    )
+    z, _ = _measured(setup.network, state, points)
+    arrays: Any = {name: np.array(values) for name, values in found.items()}
+    arrays |= {
+        "kernel_before": before,
+        "kernel_after": _kernel(state, points, setup),
+        "held_out": np.asarray(z)[-held_out:],
+    }
+    np.savez(folder / TRAJECTORY, **arrays)
 
 
 def _started(state: TrainState, views: list[jax.Array], setup: Setup) -> TrainState:
@@ -117,21 +118,27 @@ def _started(state: TrainState, views: list[jax.Array], setup: Setup) -> TrainSt
         return {**params, "projector": {**params["projector"], last: head}}
 
     params, stats, target = small(state.params), state.batch_stats, state.target
-    settle = jax.jit(partial(forward, setup.network))
+    both = jnp.concatenate(views)
     for _ in range(100):  # of a running mean with momentum 0.9
-        _, stats = settle(params, stats, jnp.concatenate(views))
+        stats = _next_stats(setup.network, params, stats, both)
     if target:
         target = {**target, "params": small(target["params"])}
     changed: Any = state
     return changed.replace(params=params, batch_stats=stats, target=target)
 
 
-@partial(jax.jit, static_argnames="setup")
+# Compiled once for all arms with the same network.
+@partial(jax.jit, static_argnums=0)
+def _next_stats(network: Network, params: Any, stats: Any, x: jax.Array) -> Any:
+    return forward(network, params, stats, x)[1]
+
+
+@partial(jax.jit, static_argnums=0)
 def _measured(
-    state: TrainState, x: jax.Array, *, setup: Setup
+    network: Network, state: TrainState, x: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Return projections ``[N, D]``, and the features' covariance eigenvalues."""
-    h, *_, z = outputs_by_layer(setup.network, state.params, state.batch_stats, x)
+    h, *_, z = outputs_by_layer(network, state.params, state.batch_stats, x)
     return z, jnp.linalg.eigvalsh(jnp.cov(h, rowvar=False))[::-1]
 
 

@@ -123,7 +123,7 @@ def agreement(
     learned = np.isfinite(measured)
     ratio = (measured / predicted)[learned]
     measured = np.where(learned, measured, times[-1])
-    order = rank_correlation(predicted, measured)
+    order = rank_correlation(predicted.tolist(), measured.tolist())
     return {
         "predicted": predicted.tolist(),
         "mode_times": measured.tolist(),
