@@ -42,6 +42,7 @@ _ARM_COLUMNS = {
     "overlap_before": "overlap, NTK before",
     "overlap_after": "overlap, NTK after",
     "chance": "overlap by chance",
+    "gain_h": "participation ratio of h, last / first",
 }
 
 
