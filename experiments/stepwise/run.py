@@ -241,35 +241,35 @@ def line(row: Row) -> str:
 
 def draw(path: Path, curves: dict[str, Row]) -> None:
     """Draw every arm's eigenvalues over steps, and predicted times beside measured."""
+    rows = -(-(len(curves) + 1) // 4)
     with house_style():
-        columns = 4
-        count = len(curves) + 1
-        figure = new_figure(10.5, 2.3 * -(-count // columns))
-        panels = figure.subplots(-(-count // columns), columns).ravel()
-        for axes, (arm, curve) in zip(panels, curves.items(), strict=False):
-            values = np.array(curve["eigenvalues"])
-            times = np.maximum(curve["steps"], 1)
-            for mode in range(values.shape[1]):
-                axes.plot(times, values[:, mode], color=f"C{mode}")
-            for mode, time in enumerate(curve["predicted"]):
-                axes.axvline(time, color=f"C{mode}", linestyle=":", linewidth=0.9)
-            axes.set(title=arm.replace("_", " "), xscale="log", xlim=(1, times[-1]))
-            plain_numbers(axes.yaxis)
+        figure = new_figure(10.5, 2.4 * rows)
+        panels = figure.subplots(rows, 4, squeeze=False).ravel()
         times = panels[len(curves)]
         for index, (arm, curve) in enumerate(curves.items()):
-            if curve["predicted"]:
-                times.loglog(
-                    curve["predicted"],
-                    curve["mode_times"],
-                    "o",
-                    color=f"C{index}",
-                    markersize=4,
-                    label=arm.replace("_", " "),
-                )
-        times.axline((1, 1), (10, 10), color="0.6", linewidth=0.8)
-        times.set(xlabel="step predicted by the initial NTK", ylabel="step measured")
+            axes, values = panels[index], np.array(curve["eigenvalues"])
+            axes.plot(curve["steps"], values)
+            axes.set(title=arm.replace("_", " "), xlabel="step", ylabel="eigenvalues")
+            if not curve["predicted"]:
+                axes.set_yscale("log")
+                axes.set_ylim(values.max() * 1e-6, values.max() * 3)
+                plain_numbers(axes.yaxis)
+                continue
+            for mode, step in enumerate(curve["predicted"]):
+                if step < curve["steps"][-1]:
+                    axes.axvline(step, color=f"C{mode}", linestyle=":", linewidth=0.9)
+            times.plot(
+                curve["predicted"],
+                curve["mode_times"],
+                "o",
+                color=f"C{index}",
+                markersize=4,
+                label=arm.replace("_", " "),
+            )
+        times.axline((0, 0), slope=1, color="0.6", linewidth=0.8)
+        times.set(title="modes", xlabel="predicted step", ylabel="measured step")
         times.legend()
-        for axes in panels[count:]:
+        for axes in panels[len(curves) + 1 :]:
             axes.set_axis_off()
         path.write_bytes(to_png(figure))
 
