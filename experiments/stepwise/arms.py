@@ -159,6 +159,12 @@ SIZES = {
             "reached a quarter.",
             "A start below the epsilon of its standardisation is small for Barlow "
             "Twins, one direction for all images is for SimCLR and BYOL.",
+            "BYOL leaves the small start within the first four steps: its predictor "
+            "normalises, so that a smaller embedding has a larger gradient. That it "
+            "shows no steps says little here; rates below 1e-5 were not tried.",
+            "Only the projector's last layer starts small. The features h are those of "
+            "a usual start and gain no dimensions with new views (with fixed pairs "
+            "their participation ratio grows by 16 and 22 %).",
             "One seed. The paper trains ResNet-50 on STL-10.",
         ),
     ),

@@ -176,7 +176,7 @@ def claims_of(arms: Sequence[Row], rows: Sequence[Row], size: Arms) -> list[Clai
             "BYOL does not show it as they do",
             "modes learned one at a time, fewest of the three minus BYOL's",
             worst("steps_found", COMPARED) - mean["byol"]["steps_found"],
-            full=2.0,
+            full=3.0,
             part=1.0,
         ),
         judged(
@@ -268,7 +268,7 @@ def draw(path: Path, curves: dict[str, Row]) -> None:
             )
         times.axline((0, 0), slope=1, color="0.6", linewidth=0.8)
         times.set(title="modes", xlabel="predicted step", ylabel="measured step")
-        times.legend()
+        times.legend(loc="lower right")
         for axes in panels[len(curves) + 1 :]:
             axes.set_axis_off()
         path.write_bytes(to_png(figure))
