@@ -115,8 +115,8 @@ SIZES = {
         # Its gradient is shorter by the squared length of z.
         cosine={"optimizer.learning_rate": 0.3},
         no_ema={},
-        weight_decays=(1e-2,),
-        modes=10,
+        weight_decays=(3e-3,),
+        modes=8,
     ),
     "full": Recruitment(
         settings={
@@ -373,15 +373,16 @@ def draw(path: Path, curves: Mapping[str, Row]) -> None:
             panel.set_title(f"{predictor}, {loss}")
         shown = {a: c for a, c in curves.items() if not a.startswith("learned")}
         draw_curves(axes[0, 2], shown, "knn_h", label="kNN on h, %")
-        for arm, curve in curves.items():
-            if "cosines" in curve:
-                values = curve["cosines"][-1]
-                axes[1, 2].plot(
-                    1 + np.arange(len(values)), values, label=arm.replace("_", " ")
-                )
+        trained = {arm: c for arm, c in curves.items() if "cosines" in c}
+        for arm, curve in trained.items():
+            values = curve["cosines"][-1]
+            axes[1, 2].plot(
+                1 + np.arange(len(values)), values, label=arm.replace("_", " ")
+            )
         axes[1, 2].set(xlabel="eigenvector u of C", ylabel="cosine of u and E u")
         axes[1, 2].set_ylim(0, 1.05)
-        axes[1, 2].legend()
+        if trained:
+            axes[1, 2].legend()
         figure.legend(
             *axes[0, 2].get_legend_handles_labels(), loc="outside right upper"
         )
