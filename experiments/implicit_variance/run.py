@@ -81,6 +81,7 @@ class Recruitment(Size):
     """Settings of the arms with the cosine loss."""
     no_ema: dict[str, Any]
     """Settings of the arms without a moving target, beside its momentum of 0."""
+    predictors_no_ema: tuple[str, ...] = PREDICTORS
     weight_decays: tuple[float, ...]
     """Beside the one in the settings."""
 
@@ -113,6 +114,7 @@ SIZES = {
         # Its gradient is shorter by the squared length of z.
         cosine={"optimizer.learning_rate": 0.3},
         no_ema={},
+        predictors_no_ema=("isoloss",),
         weight_decays=(3e-3,),
     ),
     "full": Recruitment(
@@ -183,8 +185,10 @@ def arms_of(size: Recruitment) -> dict[str, dict[str, Any]]:
     }
     no_ema = size.no_ema | {"method.target_momentum": 0.0}
     arms = dict(closed)
-    for arm in closed:
-        arms[f"{arm}_no_ema"] = closed[arm] | no_ema
+    for loss in LOSSES:
+        for predictor in size.predictors_no_ema:
+            arm = f"{predictor}_{loss}"
+            arms[f"{arm}_no_ema"] = closed[arm] | no_ema
     for decay in size.weight_decays:
         for predictor in PREDICTORS:
             cosine = closed[f"{predictor}_cosine"]

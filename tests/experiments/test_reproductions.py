@@ -3,17 +3,20 @@
 import doctest
 import json
 import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import reproduction
+from duality import run as duality
+from implicit_variance import recruitment
 from paths import DOCS, ROOT
 from reproduction import judged
 
 RESULTS = ROOT / "experiments" / "results"
-PAPERS = ("prediction_head", "spectral_transformation")
+PAPERS = ("prediction_head", "spectral_transformation", "implicit_variance", "duality")
 
 
 def record_of(paper):
@@ -63,6 +66,52 @@ def test_whitening_leaves_a_flat_spectrum_and_the_identity_does_not():
     assert curves["power_0"]["z_hat"][-1] < 0.1 * curves["power_0"]["z_hat"][0]
 
 
+@pytest.mark.parametrize("loss", ["euclidean", "cosine"])
+def test_isoloss_recruits_the_smallest_mode_three_times_earlier(loss):
+    record = record_of("implicit_variance")
+    (claim,) = [
+        one
+        for one in record["claims"]
+        if one["claim"] == f"IsoLoss recruits small modes earlier, {loss} loss"
+    ]
+    mode = int(re.search(r"mode (\d+)", claim["measured"])[1])
+    assert mode >= 8
+    curves = [record["curves"][f"{name}_{loss}"] for name in ("isoloss", "directpred")]
+    iso, direct = (
+        moments[:, mode - 1] / moments[:, 0]
+        for moments in (np.array(curve["moments_z"]) for curve in curves)
+    )
+    steps, half = np.array(curves[0]["steps"]), iso[-1] / 2
+    # Below its half at the start, so that there is something to recruit.
+    assert iso[0] < half and direct[0] < half
+    last_below = [np.flatnonzero(x < half)[-1] for x in (iso, direct)]
+    # DirectPred's may be the end of training.
+    assert steps[last_below[1]] >= 3 * steps[last_below[0] + 1]
+
+
+def test_a_gap_on_the_path_has_its_error():
+    record = record_of("duality")
+    claims = [c for c in record["claims"] if " is as good as " in c["claim"]]
+    assert len(claims) == 3
+    for claim in claims:
+        arm, base = claim["claim"].split(" is as good as ")
+        by_arm = [
+            np.array(
+                [
+                    run["probe_h"]
+                    for run in sorted(record["runs"], key=lambda run: run["seed"])
+                    if run["arm"] == f"{name}_dim_64"
+                ]
+            )
+            for name in (arm, base)
+        ]
+        gaps = by_arm[0] - by_arm[1]
+        assert len(gaps) >= 2
+        error = np.std(gaps, ddof=1) / np.sqrt(len(gaps))
+        assert f"{np.mean(gaps):+.2f} ± {error:.2f} points" in claim["measured"]
+        assert claim["value"] == pytest.approx(-abs(np.mean(gaps)))
+
+
 @pytest.mark.parametrize("paper", PAPERS)
 def test_verdicts_follow_from_the_numbers(paper):
     record = record_of(paper)
@@ -83,8 +132,9 @@ def test_a_verdict_has_three_values():
         assert judged("", "", value, full=1.5, part=1.1).verdict == verdict
 
 
-def test_examples_of_the_shared_part():
-    result = doctest.testmod(reproduction)
+@pytest.mark.parametrize("module", [reproduction, recruitment, duality])
+def test_examples(module):
+    result = doctest.testmod(module)
     assert result.attempted > 0 and result.failed == 0
 
 
@@ -128,6 +178,25 @@ def test_a_repeated_command_reads_the_runs(trained):
     assert (
         run("prediction_head", ["no_stop_gradient"], folder)["runs"] == record["runs"]
     )
+
+
+@pytest.mark.slow
+def test_the_implicit_variance_command_trains(tmp_path):
+    record = run("implicit_variance", ["learned_euclidean"], tmp_path)
+    (row,) = record["runs"]
+    curve = record["curves"]["learned_euclidean"]
+    assert 0 < row["alignment"] <= 1 and record["claims"] == []
+    moments = np.array(curve["moments_z"])
+    assert moments.shape == np.shape(curve["cosines"]) == (2, 8)
+    assert (np.diff(moments) <= 0).all()
+
+
+@pytest.mark.slow
+def test_the_duality_command_trains(tmp_path):
+    record = run("duality", ["vicreg_ctr_dim_4"], tmp_path)
+    (row,) = record["runs"]
+    assert row["identity_error"] < 1e-5 and row["l_c"] >= 1 and row["l_nc"] >= 0
+    assert record["curves"]["vicreg_ctr_dim_4"]["steps"] == [2, 4]
 
 
 @pytest.mark.slow
