@@ -379,7 +379,7 @@ def claims_of(
     ]
     return claims + [
         judged(
-            f"A trained linear predictor gets the eigenvectors of C, {LOSSES[loss]} loss",
+            f"A trained linear predictor gets C's eigenvectors, {LOSSES[loss]} loss",
             "mean cosine of u and E u over the largest fifth of the modes",
             mean[f"learned_{loss}"]["alignment"],
             full=0.9,
