@@ -42,7 +42,7 @@ def check_renaming(folder: RunFolder) -> str:
     """
     place = nearest(folder)
     with folder.refusing():
-        made = Path(tempfile.mkdtemp(prefix=".ssljax-", dir=place))
+        made = Path(tempfile.mkdtemp(prefix=".ssljax.", dir=place))
         renamed = made.with_name(made.name + "-renamed")
         try:
             (made / "file").write_bytes(b"x")
@@ -73,7 +73,7 @@ def check_shared(folder: RunFolder | None) -> str:
     place = None if folder is None else nearest(folder)
     written = None
     if processes.is_first() and place is not None and os.access(place, os.W_OK):
-        written = place / f".ssljax-{uuid.uuid4().hex}"
+        written = place / f".ssljax.{uuid.uuid4().hex}"
         written.touch()
     name = processes.gather(None if written is None else str(written))[0]
     seen = name is None or os.path.exists(name)
@@ -110,7 +110,7 @@ def check_clocks(folder: RunFolder | None) -> str:
     # A folder that cannot be written fails another check.
     with contextlib.suppress(OSError):
         if place is not None:
-            with tempfile.NamedTemporaryFile(dir=place, prefix=".ssljax-") as file:
+            with tempfile.NamedTemporaryFile(dir=place, prefix=".ssljax.") as file:
                 disk = abs(os.stat(file.name).st_mtime - time.time())
     if disk > CLOCKS:
         raise ConfigError(

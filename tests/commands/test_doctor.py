@@ -93,7 +93,6 @@ BROKEN = {
         ["--data.name", "cifar10"],
         None,
         "data",
-        "; run `ssljax data prepare cifar10`, or set TFDS_DATA_DIR or --data.data-dir to "
         "the folder that has it",
     ),
     "shared memory": (
