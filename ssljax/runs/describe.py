@@ -12,7 +12,7 @@ from ssljax.data.augment import skipped_operations
 from ssljax.data.shared_memory import PLACE, free_bytes, needed_bytes
 from ssljax.data.subsets import sizes_of, subset_indices
 from ssljax.models import activation_bytes
-from ssljax.training.state import Setup, init_state
+from ssljax.training.state import Setup, state_shapes
 from ssljax.training.step import batch_shapes
 
 LESS = "use --devices.microbatch, a smaller --batch-size or --model.dtype bfloat16"
@@ -28,7 +28,7 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
     count = config.devices.count or jax.device_count()
     resident = source.images is not None
     skipped = skipped_operations(setup.views[0], channels=source.image_shape[2])
-    parts = jax.eval_shape(lambda: init_state(setup)).params
+    parts = state_shapes(setup).params
     named = {name: size(parts.get(name, {})) for name in ("encoder", "projector")}
     named["predictor"] = size(parts.get("predictor", {}))
     rows = [
@@ -75,7 +75,7 @@ def needed_memory(setup: Setup, source: Source) -> float:
         source: the training images; those in memory lie whole on every device.
     """
     config = setup.config
-    state = jax.eval_shape(lambda: init_state(setup))
+    state = state_shapes(setup)
     weight = lambda tree: sum(  # noqa: E731
         x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)
     )
