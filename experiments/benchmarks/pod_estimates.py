@@ -18,7 +18,7 @@ from typing import Any
 FIGURES = Path(__file__).parents[1] / "results" / "many_devices.json"
 EFFICIENCY = 0.6  # assumed: part of the roofline that a step reaches
 JPEG = 147_897_477_120 / 1_281_167  # bytes: ILSVRC2012_img_train.tar, over its images
-PIXELS = 256 * 256 * 3  # bytes of a decoded image, as the recipes store it
+PIXELS = 2 * 224 * 224 * 3  # bytes of the two views that the host cuts of an image
 SLICE = "v5e:16x16"  # whose compiled step the estimates are made from
 
 
@@ -179,23 +179,35 @@ def step_table(rows: list[dict[str, Any]]) -> str:
 
 def input_table(rows: list[dict[str, Any]], host: dict[str, float]) -> str:
     """Return the table of the input that SimCLR's step needs from every host."""
+    sources = {
+        "originals": ("crops_per_core", JPEG),
+        "copies of 256 px": (
+            "crops_of_copies_per_core",
+            JPEG * host["kilobytes_of_copies"] / host["kilobytes"],
+        ),
+    }
 
-    def line(machine: Machine) -> list[str]:
+    def line(machine: Machine, source: str) -> list[str]:
         images = step_of(machine, rows, "simclr").images
         each = images / machine.hosts
+        name, size = sources[source]
+        # At the fastest and the slowest measurement.
+        rates = host[name], host[f"{name}_slow"]
+        cores = dict.fromkeys(math.ceil(each / rate) for rate in rates)
         return [
             machine.name,
+            source,
             f"{each:,.0f}",
-            f"{each * JPEG / 1e6:,.0f}",
-            f"{math.ceil(each / host['images_per_core'])} of {machine.cores}",
+            f"{each * size / 1e6:,.0f}",
+            f"{' to '.join(map(str, cores))} of {machine.cores}",
             f"{images / machine.devices * PIXELS / 1e6:,.0f}",
             f"{1_281_167 / images:,.0f}",
         ]
 
     return table(
-        "machine | images/s per host | JPEG MB/s per host | cores that decode | "
-        "pixels to a device, MB/s | seconds per epoch",
-        map(line, MACHINES),
+        "machine | crops of | images/s per host | JPEG MB/s per host | cores that "
+        "decode | pixels to a device, MB/s | seconds per epoch",
+        (line(machine, source) for machine in MACHINES for source in sources),
     )
 
 
