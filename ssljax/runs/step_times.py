@@ -28,8 +28,9 @@ class StepTimes:
 
     def __init__(self) -> None:
         self._queued: queue.SimpleQueue[tuple[float, Any] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._noted = threading.Condition()
         self._seconds: list[float] = []
+        self._open = 0  # steps that were added and are not noted yet
         self._thread: threading.Thread | None = None
 
     def add(self, queued: float, result: Any) -> None:
@@ -45,11 +46,20 @@ class StepTimes:
                 target=self._wait, name="step times", daemon=True
             )
             self._thread.start()
+        with self._noted:
+            self._open += 1
         self._queued.put((queued, result))
 
-    def take(self) -> dict[str, float]:
-        """Return percentiles of the seconds of the steps since the last call."""
-        with self._lock:
+    def take(self, patience: float = 1.0) -> dict[str, float]:
+        """Return percentiles of the seconds of the steps since the last call.
+
+        Call it when all steps but the newest are done.
+
+        Args:
+            patience: seconds to wait at most, until the thread has noted them too.
+        """
+        with self._noted:
+            self._noted.wait_for(lambda: self._open <= 1, patience)
             seconds, self._seconds = self._seconds, []
         if not seconds:
             return {}
@@ -71,10 +81,13 @@ class StepTimes:
             queued, result = item
             try:
                 jax.block_until_ready(result)
+                ended = time.perf_counter()
             except Exception:
-                return  # the loop meets the same error, and explains it
-            ended = time.perf_counter()
-            with self._lock:
-                self._seconds.append(ended - max(queued, last))
-            last = ended
+                ended = None  # the loop meets the same error, and explains it
             del item, result  # else they would live until the next step
+            with self._noted:
+                self._open -= 1
+                if ended is not None:
+                    self._seconds.append(ended - max(queued, last))
+                    last = ended
+                self._noted.notify()
