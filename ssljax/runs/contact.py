@@ -51,6 +51,12 @@ def draw_views(
     return images, views, titles
 
 
+def contact_sheet(setup: Setup, source: Source) -> np.ndarray:
+    """Return the images and views of `draw_views` as one picture, see `as_picture`."""
+    images, views, _ = draw_views(setup, source)
+    return as_picture(images, views)
+
+
 def as_picture(images: np.ndarray, views: Sequence[np.ndarray]) -> np.ndarray:
     """Return one picture: a row for each image, itself first, then its views.
 

@@ -12,7 +12,7 @@ from ssljax.data import Source
 from ssljax.data.retry import TransientDataError
 from ssljax.runs import errors, processes
 from ssljax.runs.checkpoint import Checkpoints
-from ssljax.runs.contact import as_picture, draw_views
+from ssljax.runs.contact import contact_sheet
 from ssljax.runs.failed_step import save_failure
 from ssljax.runs.feed import Feed
 from ssljax.runs.folder import RunFolder
@@ -85,8 +85,7 @@ class Session:
                 config=config,
             )
             if self.start == 0 and self.writer.shows_pictures:
-                sheet = as_picture(*draw_views(self.setup, source)[:2])
-                self.writer.picture(self.start, "views", sheet)
+                self.writer.picture(0, "views", contact_sheet(self.setup, source))
         self.monitor = None
         if config.monitor.every_epochs:
             self.monitor = Monitor(self.setup, source, test, self.mesh, bank=bank)
@@ -140,9 +139,7 @@ class Session:
         progress = Progress(
             total, self.start, batch_size=config.batch_size, quiet=self.quiet
         )
-        # Of one process: all do the same.
-        traced = config.log.traced if processes.is_first() else range(0)
-        trace = StepTrace(traced, self.folder.path / "profile")
+        trace = StepTrace(config.log.traced, self.folder.path / "profile")
         with progress, waiting, trace:
             for step in range(self.start, total):
                 waited = time.perf_counter()
@@ -156,11 +153,10 @@ class Session:
                     self._stop(step, str(error))
                 progress.waited(time.perf_counter() - waited)
                 trace.before(step)
-                queued = time.perf_counter()
                 # A hidden host transfer would stall every step, so it is an error.
                 with jax.transfer_guard("disallow"):
                     self.state, metrics = step_fn(self.state, *inputs)
-                progress.queued(queued, metrics)
+                progress.queued(metrics)
                 trace.after(step, self.state)
                 del inputs  # else a batch would still be in memory while one is awaited
                 done = step + 1

@@ -34,7 +34,7 @@ class Progress:
         self._wait = self._excluded = 0.0
         self._shown: dict[str, str] = {}
         self._printed = 0.0
-        self._times = StepTimes()
+        self._times, self._arrived = StepTimes(), self._since
 
     def __enter__(self) -> "Progress":
         if not self.quiet and sys.stderr.isatty():
@@ -50,13 +50,14 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def queued(self, since: float, result: Any) -> None:
-        """Time a step that was queued at ``since``, from a thread; see `StepTimes`."""
-        self._times.add(since, result)
-
     def waited(self, seconds: float) -> None:
-        """Add time in which the device waited for input."""
+        """Add time in which the device waited for input; it is here now."""
         self._wait += seconds
+        self._arrived = time.perf_counter()
+
+    def queued(self, result: Any) -> None:
+        """Time the step of that input from a thread, see `StepTimes`."""
+        self._times.add(self._arrived, result)
 
     def exclude(self, seconds: float) -> None:
         """Exclude time spent on monitoring from the rates."""

@@ -1,9 +1,11 @@
-"""Trace some steps of a run with JAX's profiler."""
+"""Trace some steps of a run with JAX's profiler, in process 0: all do the same."""
 
 from pathlib import Path
 from typing import Any
 
 import jax
+
+from ssljax.runs import processes
 
 
 class StepTrace:
@@ -17,7 +19,8 @@ class StepTrace:
     """
 
     def __init__(self, steps: range, folder: Path):
-        self._steps, self._folder = steps, folder
+        self._steps = steps if processes.is_first() else range(0)
+        self._folder = folder
         self._tracing = False
 
     def __enter__(self) -> "StepTrace":
