@@ -15,7 +15,11 @@ from PIL import Image
 
 from ssljax.benchmark import pace
 from ssljax.commands.main import main
+from ssljax.config.checks import ConfigError
 from ssljax.data import shared_memory
+from ssljax.runs import processes
+from ssljax.runs.folder import RunFolder
+from ssljax.runs.surroundings import check_clocks, check_shared
 from ssljax.runs.verdicts import Check, merge
 
 TINY = """--model.arch micro --method.projector 16-8 --augment.preset supervised
@@ -205,7 +209,30 @@ def test_slow_reading_says_what_would_help(reads, workers, cores, fix):
     assert check.fix.startswith(fix)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--steps", "-1"], ["--steps"], ["--stepz", "1"]])
 def test_bad_options_are_one_line(words, refused):
     line = refused("doctor", "shapes/quickstart", *words)
     assert "--step" in line
+
+
+def test_clocks_that_differ_are_refused(monkeypatch):
+    apart = {"by": 30.0}
+    monkeypatch.setattr(processes, "gather", lambda value: [value, value + apart["by"]])
+    assert "at most 30 s apart" in check_clocks(None)
+    apart["by"] = 3600.0
+    with pytest.raises(ConfigError) as caught:
+        check_clocks(None)
+    assert on_the_page(f"ssljax: {caught.value}", 2, {})
+
+
+def test_a_folder_that_is_not_shared_is_refused(monkeypatch, tmp_path):
+    folder, theirs = RunFolder(tmp_path / "run"), tmp_path / ".ssljax.theirs"
+    monkeypatch.setattr(processes, "is_first", lambda: False)
+    monkeypatch.setattr(processes, "gather", lambda _: [str(theirs), None])
+    with pytest.raises(ConfigError) as caught:
+        check_shared(folder)
+    line = f"ssljax: process 1: {caught.value}"
+    assert on_the_page(line, 2, {tmp_path: "DIR"})
+    theirs.touch()
+    assert check_shared(folder) == "every process sees what process 0 writes"
