@@ -22,6 +22,7 @@ from ssljax.runs.extending import effect_of_extending
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.initial import check_initial
 from ssljax.runs.loop import Run, Session, TrainingFailed
+from ssljax.runs.monitor import measures_knn
 from ssljax.runs.preemption import Preempted, Preemption
 from ssljax.runs.programs import keep_programs
 from ssljax.runs.records import DataRecord
@@ -100,6 +101,12 @@ def pretrain(
         test = loading.result()
         if test is not None and config.data.labelled_split is not None:
             bank = load_split(config, train=True, labelled=True)
+    if config.checkpoint.best == "knn_accuracy":
+        if not measures_knn(config.monitor, bank or source, test):
+            raise ConfigError(
+                "checkpoint.best is 'knn_accuracy', which needs labelled images to "
+                "train and test on; use --checkpoint.best rankme"
+            )
     mesh = devices.make_mesh(
         count=config.devices.count,
         batch_size=config.batch_size,

@@ -87,7 +87,13 @@ DECISIONS = {
         "knn_test_examples": ACCEPTED,
         "collapse": ACCEPTED,
     },
-    "checkpoint": {"every_epochs": ACCEPTED, "keep": ACCEPTED},
+    "checkpoint": {
+        "every_epochs": ACCEPTED,
+        "every_minutes": ACCEPTED,
+        "keep": ACCEPTED,
+        "keep_period": ACCEPTED,
+        "best": ACCEPTED,
+    },
     "log": {
         "every_steps": ACCEPTED,
         "tensorboard": ACCEPTED,
