@@ -19,7 +19,7 @@ from ssljax.runs.setup import load_split, prepare
 from ssljax.training import devices
 from ssljax.training.engines import place_rows
 from ssljax.training.microbatch import compile_parts, gradient_in_parts
-from ssljax.training.state import Setup, TrainState, init_state
+from ssljax.training.state import Setup, TrainState, state_shapes
 from ssljax.training.step import run_networks, view_batch
 
 
@@ -56,7 +56,7 @@ def replay(workdir: str | Path, *, train: Source | None = None) -> dict[str, flo
     setup = prepare(config, source, statistics=known)
     mesh = devices.make_mesh(count=count, batch_size=config.batch_size, microbatch=part)
     place = devices.replicated(mesh)
-    wanted = devices.abstract(jax.eval_shape(lambda: init_state(setup)), place)
+    wanted = devices.abstract(state_shapes(setup), place)
     state, info = load_failure(folder.failure, wanted)
     # A state marked as failed would not move.
     state = state.replace(failed_at=devices.place(np.int32(-1), place))

@@ -1,13 +1,14 @@
 """A run resumed with other settings: same losses, or a refusal that loses nothing."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from contents import contents
-from faulty import TINY
+from faulty import TINY, on_the_page
 from interrupted import losses
 from PIL import Image
 
@@ -73,6 +74,19 @@ def cut(whole, tmp_path):
     return folder
 
 
+def refused(config, workdir, **options):
+    """Expect a refusal that docs/faults.md lists and that changes no file."""
+    before = contents(workdir)
+    with pytest.raises(ConfigError) as error:
+        pretrain(config, workdir, quiet=True, **options)
+    assert contents(workdir) == before
+    line = str(error.value)
+    for name in re.findall(r"fingerprint: (\w+) -> (\w+)", line):
+        line = line.replace(name[0], "BEFORE").replace(name[1], "NOW")
+    assert on_the_page(line, 2, {workdir: "RUN"}), line
+    return line
+
+
 def launches(folder):
     return json.loads((folder / "environment.json").read_text())["launches"]
 
@@ -119,11 +133,10 @@ def large(photos, tmp_path):
 def test_other_images_are_refused_and_the_run_keeps_its_files(
     config, photos, cut, tmp_path
 ):
-    before = contents(cut)
     data = replace(config.data, **others(photos, tmp_path))
-    with pytest.raises(ConfigError, match="trained on different data .fingerprint"):
-        pretrain(replace(config, data=data), cut, quiet=True)
-    assert contents(cut) == before
+    assert "fingerprint" in refused(replace(config, data=data), cut)
+    faster = replace(config.optimizer, learning_rate=0.1)
+    assert "learning_rate" in refused(replace(config, optimizer=faster), cut)
 
 
 @pytest.mark.slow
@@ -134,24 +147,22 @@ def test_a_store_that_would_crop_other_images_is_refused(config, photos, tmp_pat
     run, file = tmp_path / "run", tmp_path / "run" / "data.json"
     pretrain(config, run, quiet=True)
     pretrain(replace(config, data=replace(data, store="auto")), run, quiet=True)
-    for crops in ("stored", "other"):
-        before = contents(run)
-        with pytest.raises(ConfigError, match=f"views out of {crops} images"):
-            pretrain(streamed, run, quiet=True)
-        assert contents(run) == before
-        # Older versions did not record it.
-        saved = json.loads(file.read_text())
-        file.write_text(json.dumps({k: v for k, v in saved.items() if k != "crop"}))
+    assert "out of stored images" in refused(streamed, run)
+    # Older versions did not record it.
+    saved = json.loads(file.read_text())
+    file.write_text(json.dumps({k: v for k, v in saved.items() if k != "crop"}))
+    with pytest.raises(ConfigError, match="out of other images"):
+        pretrain(streamed, run, quiet=True)
 
 
 @pytest.mark.slow
 def test_more_epochs_need_the_flag_and_say_what_happens_to_the_schedule(
     config, cut, capsys
 ):
-    longer, before = replace(config, epochs=6), contents(cut)
-    with pytest.raises(ConfigError, match="epochs: 3 -> 6.; use --extend"):
-        pretrain(longer, cut, quiet=True)
-    assert contents(cut) == before
+    longer = replace(config, epochs=6)
+    assert "--extend" in refused(longer, cut)
+    shorter = replace(config, epochs=2)
+    assert "shortened" in refused(shorter, cut, extend=True)
     pretrain(longer, cut, extend=True)
     line = (
         "extended from 3 to 6 epochs: the schedule was planned to end at step 6 with "
@@ -164,5 +175,4 @@ def test_more_epochs_need_the_flag_and_say_what_happens_to_the_schedule(
     # The same command resumes it; the one of before would shorten it.
     pretrain(longer, cut, quiet=True, extend=True)
     assert launches(cut)[-1]["changed"] == []
-    with pytest.raises(ConfigError, match="epochs: 6 -> 3.; a run cannot be shortened"):
-        pretrain(config, cut, quiet=True, extend=True)
+    assert "epochs: 6 -> 3" in refused(config, cut, extend=True)
