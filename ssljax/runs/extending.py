@@ -26,10 +26,16 @@ def effect_of_extending(folder: RunFolder, setup: Setup) -> str:
     step = max(saved_steps(folder.checkpoints), default=0)
     planned = total_steps(before, setup.steps_per_epoch)
     # Only the epochs: nothing else of a schedule may change.
-    old = build_schedule(
-        replace(setup.config, epochs=before.epochs),
-        total_steps=planned,
-        steps_per_epoch=setup.steps_per_epoch,
+    old, new = (
+        build_schedule(
+            replace(setup.config, epochs=epochs),
+            total_steps=total,
+            steps_per_epoch=setup.steps_per_epoch,
+        )
+        for epochs, total in (
+            (before.epochs, planned),
+            (setup.config.epochs, setup.total_steps),
+        )
     )
     line = (
         f"extended from {before.epochs:g} to {setup.config.epochs:g} epochs: the "
@@ -38,7 +44,7 @@ def effect_of_extending(folder: RunFolder, setup: Setup) -> str:
     )
     if step == 0:
         return f"{line}; no step is saved yet, so the run has one schedule throughout"
-    rates = float(old(step)), float(setup.schedule(step))
+    rates = float(old(step)), float(new(step))
     jumps = [f"the learning rate jumps from {rates[0]:.3g} to {rates[1]:.3g}"]
     if setup.has_target:
         momenta = [
