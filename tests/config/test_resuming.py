@@ -99,6 +99,10 @@ DECISIONS = {
         "tensorboard": ACCEPTED,
         "wandb": ACCEPTED,
         "wandb_project": ACCEPTED,
+        "name": ACCEPTED,
+        "group": ACCEPTED,
+        "tags": ACCEPTED,
+        "profile_steps": ACCEPTED,
     },
     "devices": {
         "count": ACCEPTED,
