@@ -8,9 +8,9 @@ from typing import Any
 import jax
 
 from ssljax.config.checks import ConfigError
-from ssljax.runs.checkpoint import attempt, quieten_orbax
 from ssljax.runs.digest import not_empty, record_of, table, verified
 from ssljax.runs.files import write_json
+from ssljax.runs.quiet_orbax import attempt, quieten_orbax
 
 
 def save_failure(folder: Path, state: Any, info: Mapping[str, Any]) -> None:
