@@ -1,6 +1,5 @@
 """`ssljax pretrain RECIPE`: train, resume, or print the plan of a run."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -46,12 +45,6 @@ def asked_for(words: list[str]) -> "Asked":
     asked = _parse(recipe, base, words)
     if asked.workdir is None and not asked.dry_run:
         raise ConfigError("--workdir is not set; name the run folder: --workdir DIR")
-    if re.match(r"\w+:/", str(asked.workdir)):
-        typed = value_of(words, "--workdir")  # a Path has lost one of the slashes
-        raise ConfigError(
-            f"--workdir cannot be a URL such as {typed}; mount the bucket and use the "
-            "path of the mount"
-        )
     return asked
 
 
@@ -113,14 +106,16 @@ def _dry_run(config: Config, workdir: Path | None) -> int:
     from ssljax.runs.writers import check_loggers
 
     config = methods.resolve(config)
-    if workdir is not None:
-        config = RunFolder(workdir).continued(config)
+    folder = None if workdir is None else RunFolder(workdir)
+    if folder is not None:
+        config = folder.continued(config)
     source = load_split(config, train=True)
     setup = prepare(config, source)
     # What the run itself would refuse.
-    check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
-    if workdir is not None:
-        RunFolder(workdir).check_claim(setup.config, fill_gaps=methods.resolve)
+    log = config.log
+    check_loggers(folder, tensorboard=log.tensorboard, wandb=log.wandb)
+    if folder is not None:
+        folder.check_claim(setup.config, fill_gaps=methods.resolve)
     for name, value in flatten(setup.config).items():
         print(f"{name} = {value!r}")
     print()

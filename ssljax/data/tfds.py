@@ -3,12 +3,12 @@
 import os
 import shlex
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ssljax.config.checks import similar
+from ssljax.config.paths import local
 from ssljax.data import decode, file_names
 from ssljax.data.depth import Levels
 from ssljax.data.opening import UnreadableImage, header_size
@@ -148,7 +148,7 @@ def load_tfds(
 def tfds_dir(data_dir: str | None) -> str:
     """Return the TFDS directory: the argument, TFDS_DATA_DIR, or the home default."""
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return chosen if "://" in chosen else str(Path(chosen).expanduser())
+    return str(local(chosen, "the TFDS directory"))
 
 
 def prepare_command(name: str, folder: str) -> str:

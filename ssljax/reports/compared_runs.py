@@ -1,5 +1,6 @@
 """Read the runs of a comparison, and group those that differ in their seed alone."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ def read_runs(
     Raises:
         ConfigError: if there is none, or one holds no run.
     """
-    if isinstance(workdirs, str | Path):
+    if isinstance(workdirs, str | os.PathLike):
         workdirs = [workdirs]
     found: dict[Path, ComparedRun] = {}
     notes = [] if notes is None else notes

@@ -102,7 +102,7 @@ def pretrain(
     if source.images is None:
         check_shared_memory(host_bytes(setup), workers=config.data.workers)
     check_initial(config, folder)
-    check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
+    check_loggers(folder, tensorboard=config.log.tensorboard, wandb=config.log.wandb)
     words = list(command or sys.argv)
     processes.on_first(lambda: _claim(folder, setup, source, words))
     if plan and not quiet:
