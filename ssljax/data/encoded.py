@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ssljax.config.paths import local
 from ssljax.data.depth import Levels
 from ssljax.data.sampled_levels import sampled_levels
 from ssljax.data.source import DataError, Source
@@ -48,7 +49,7 @@ def encoded_set(name: str, data_dir: str | None = None) -> Encoded:
     Raises:
         DataError: if there is neither, or it has no image.
     """
-    root = Path(name).expanduser()
+    root = local(name, "the folder to copy")
     if root.is_dir():
         return _folder(root.resolve())
     if root.exists() or name[:1] in ("/", ".", "~"):

@@ -10,7 +10,7 @@ import numpy as np
 
 from ssljax.config import AugmentConfig, Config, DataConfig, MethodConfig, ModelConfig
 from ssljax.config.checks import ConfigError
-from ssljax.config.paths import as_path, local
+from ssljax.config.paths import local
 from ssljax.exports import comparison, reference
 from ssljax.exports.description import Description
 from ssljax.exports.folder import RECORD, sha256
@@ -152,7 +152,7 @@ def _described(
 
 def _config(description: Description, data: str | None) -> Config:
     """Return the config of a run that only holds an encoder."""
-    path = data if data is not None and as_path(data).is_dir() else None
+    path = data if data is not None and local(data, "--data").is_dir() else None
     name = "arrays" if data is None else data if path is None else "folder"
     return resolve(
         Config(
