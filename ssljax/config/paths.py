@@ -49,6 +49,12 @@ def as_path(path: str | os.PathLike[str]) -> Path:
     return cast(Path, epath.Path(url))
 
 
+def absolute_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path object of `as_path`, independent of the working directory."""
+    found = as_path(path)
+    return found if in_bucket(found) else found.absolute()
+
+
 def url_of(path: str | os.PathLike[str]) -> str | None:
     """Return a path as the URL that was meant, None for one of this machine.
 

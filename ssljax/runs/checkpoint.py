@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from ssljax.config.checks import ConfigError
-from ssljax.config.paths import absolute, as_path, in_bucket
+from ssljax.config.paths import absolute_path, in_bucket
 from ssljax.runs import files
 from ssljax.runs.digest import Damage, not_empty, record_of, table, verified
 
@@ -43,7 +43,7 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         quieten_orbax()
-        self._folder = as_path(absolute(folder))
+        self._folder = absolute_path(folder)
         self._read_only = read_only
         self._manager = ocp.CheckpointManager(
             self._folder,

@@ -10,7 +10,7 @@ from typing import Any
 
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
-from ssljax.config.paths import absolute, as_path, in_bucket
+from ssljax.config.paths import absolute_path, in_bucket, url_of
 from ssljax.config.serialize import continued, differences, from_json, to_json
 from ssljax.runs import environment, files
 from ssljax.runs.environment import Environment
@@ -31,13 +31,13 @@ class RunFolder:
 
     def __init__(self, path: str | Path):
         # Absolute: orbax accepts nothing else, and a later chdir changes nothing.
-        whole = absolute(path)
-        if whole.startswith("s3://"):
+        url = url_of(path)
+        if url is not None and url.startswith("s3://"):
             raise ConfigError(
-                f"{whole} cannot be a run folder, because orbax writes no checkpoint "
+                f"{url} cannot be a run folder, because orbax writes no checkpoint "
                 "to s3://; use gs://, or mount the bucket and use the path of the mount"
             )
-        self.path = as_path(whole)
+        self.path = absolute_path(path)
         self.config = self.path / "config.json"
         self.metrics = self.path / "metrics.jsonl"
         self.metrics_csv = self.path / "metrics.csv"

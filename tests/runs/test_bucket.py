@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import fake_bucket
 import fsspec
+import jax
 import numpy as np
 import pytest
 from faulty import on_the_page
@@ -20,6 +21,7 @@ from ssljax.config.paths import as_path
 from ssljax.exports import export
 from ssljax.runs.appending import Appended
 from ssljax.runs.checkpoint import saved_steps
+from ssljax.runs.failed_step import load_failure, save_failure
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.pretrain import pretrain
 
@@ -104,6 +106,16 @@ def test_a_checkpoint_without_its_last_file_is_not_finished(bucket):
         (bucket / "run" / "checkpoints" / step / "data").write_text("x")
     (bucket / "run" / "checkpoints" / "1" / "commit_success.txt").write_text("")
     assert saved_steps(RunFolder("gs:/bucket/run").checkpoints) == [1]
+
+
+@pytest.mark.slow
+def test_a_failed_step_is_kept_and_loaded(bucket):
+    state = {"w": jax.numpy.arange(3.0)}
+    for step in (1, 2):  # the second replaces the first
+        save_failure(as_path("gs://bucket/run/failure"), state, {"step": step})
+    wanted = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
+    found, info = load_failure(as_path("gs://bucket/run/failure"), wanted)
+    assert info["step"] == 2 and found["w"].tolist() == [0, 1, 2]
 
 
 def refused(call):
