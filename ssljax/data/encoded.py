@@ -7,12 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
-from ssljax.config.paths import local
+from ssljax.data.bucket_copy import local_copy
 from ssljax.data.depth import Levels
 from ssljax.data.sampled_levels import sampled_levels
 from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
-from ssljax.data.tfds import TfdsReader, builder, check_prepared, load_tfds, tfds_dir
+from ssljax.data.tfds import TfdsReader, builder, check_prepared, load_tfds, tfds_copy
 from ssljax.data.walk import walk
 
 _SAMPLE = 200  # images that decide which value is white
@@ -49,7 +49,7 @@ def encoded_set(name: str, data_dir: str | None = None) -> Encoded:
     Raises:
         DataError: if there is neither, or it has no image.
     """
-    root = local(name, "the folder to copy")
+    root = local_copy(name)
     if root.is_dir():
         return _folder(root.resolve())
     if root.exists() or name[:1] in ("/", ".", "~"):
@@ -153,7 +153,7 @@ def _record_name(source: Source, index: int, label: int) -> str:
 
 
 def _tfds(name: str, data_dir: str | None) -> _Tfds:
-    folder = tfds_dir(data_dir)
+    folder = tfds_copy(name, data_dir)
     made = builder(name, folder)
     check_prepared(made, name, folder)
     splits, readers = [], []

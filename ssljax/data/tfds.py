@@ -3,13 +3,15 @@
 import os
 import shlex
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ssljax.config.checks import similar
-from ssljax.config.paths import local
+from ssljax.config.paths import url_of
 from ssljax.data import decode, file_names
+from ssljax.data.bucket_copy import local_copy
 from ssljax.data.depth import Levels
 from ssljax.data.opening import UnreadableImage, header_size
 from ssljax.data.reader import Reader, chosen_size_note, make_source
@@ -95,7 +97,7 @@ def load_tfds(
         DataError: if the set is unknown, not prepared, not in array_record files, or
             has no image.
     """
-    folder = tfds_dir(data_dir)
+    folder = tfds_copy(name, data_dir)
     made = builder(name, folder)
     check_prepared(made, name, folder)
     actual, split_note = _resolve_split(made, name, split)
@@ -148,7 +150,12 @@ def load_tfds(
 def tfds_dir(data_dir: str | None) -> str:
     """Return the TFDS directory: the argument, TFDS_DATA_DIR, or the home default."""
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return str(local(chosen, "the TFDS directory"))
+    return url_of(chosen) or str(Path(chosen).expanduser())
+
+
+def tfds_copy(name: str, data_dir: str | None) -> str:
+    """Return a TFDS directory of this machine that has the set, see `local_copy`."""
+    return str(local_copy(tfds_dir(data_dir), name.partition(":")[0]))
 
 
 def prepare_command(name: str, folder: str) -> str:

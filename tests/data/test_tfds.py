@@ -309,8 +309,7 @@ def test_the_directory_comes_from_the_argument_then_the_environment(monkeypatch)
     assert tfds_dir(None) == "/from/environment"
     monkeypatch.delenv("TFDS_DATA_DIR")
     assert tfds_dir(None) == os.path.expanduser("~/tensorflow_datasets")
-    with pytest.raises(ValueError, match="TFDS directory cannot be in a bucket"):
-        tfds_dir("gs://bucket/sets")
+    assert tfds_dir("gs://bucket/sets") == "gs://bucket/sets"
 
 
 @pytest.mark.skipif(

@@ -40,7 +40,7 @@ class _Object(io.BytesIO):
 
 
 class FakeBucket(AbstractFileSystem):
-    protocol = ("gs", "gcs")
+    protocol = ("gs", "gcs", "s3")
     cachable = False
 
     def place(self, path):
