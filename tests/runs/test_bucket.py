@@ -61,17 +61,11 @@ def test_a_killed_run_resumes_and_is_evaluated_and_reported(processes, whole, bu
     kept = saved_steps(RunFolder(workdir).checkpoints)
     assert kept and max(losses(place)) >= kept[-1]
     assert finish(start(workdir, processes=processes)) == [0] * processes
-    assert [record["step"] for record in lines(place)] == STEPS
-    if processes == 1:
-        assert losses(place) == whole
-    else:
-        # In float32 a ReLU that flips moves the later losses.
-        found = [losses(place)[step] for step in STEPS]
-        np.testing.assert_allclose(found, [whole[s] for s in STEPS], rtol=2e-2)
+    check_alike(place, whole)
     if processes == 1:
         damage(place / "checkpoints" / "12")
         pretrain(CONFIG, workdir, train=images(), quiet=True)
-        assert losses(place) == whole
+        check_alike(place, whole)
         assert (place / "checkpoints_damaged" / "12" / "commit_success.txt").is_file()
     table = ssljax.evaluate(
         workdir, train=images(), test=images(), protocols=["spectrum"]
@@ -79,8 +73,15 @@ def test_a_killed_run_resumes_and_is_evaluated_and_reported(processes, whole, bu
     assert "RankMe" in str(table) and (place / "evaluation.json").is_file()
     page = ssljax.report(workdir, train=images(), test=images())
     assert str(page) == f"{workdir}/report.html"
-    assert "evaluation.json" not in (place / "report.html").read_text()
+    assert "RankMe" in (place / "report.html").read_text()
     assert (place / "report" / "curves.png").is_file()
+
+
+def check_alike(place, whole):
+    assert [record["step"] for record in lines(place)] == STEPS
+    # On other devices, in float32, a ReLU that flips moves the later losses.
+    found = [losses(place)[step] for step in STEPS]
+    np.testing.assert_allclose(found, [whole[step] for step in STEPS], rtol=2e-2)
 
 
 def damage(checkpoint):
