@@ -8,7 +8,8 @@ from pathlib import Path
 from ssljax.config.paths import local
 from ssljax.data import shapes
 from ssljax.data.source import DataError
-from ssljax.data.tfds import builder, check_prepared, tfds_dir
+from ssljax.data.tfds import builder, check_prepared
+from ssljax.data.tfds_folder import tfds_dir
 
 
 @dataclass(frozen=True)

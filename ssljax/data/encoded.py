@@ -12,7 +12,8 @@ from ssljax.data.depth import Levels
 from ssljax.data.sampled_levels import sampled_levels
 from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
-from ssljax.data.tfds import TfdsReader, builder, check_prepared, load_tfds, tfds_copy
+from ssljax.data.tfds import TfdsReader, builder, check_prepared, load_tfds
+from ssljax.data.tfds_folder import tfds_copy
 from ssljax.data.walk import walk
 
 _SAMPLE = 200  # images that decide which value is white

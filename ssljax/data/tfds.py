@@ -1,17 +1,13 @@
 """Load TFDS sets by name: random access to array_record files, without TensorFlow."""
 
-import os
 import shlex
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ssljax.config.checks import similar
-from ssljax.config.paths import url_of
 from ssljax.data import decode, file_names
-from ssljax.data.bucket_copy import local_copy
 from ssljax.data.depth import Levels
 from ssljax.data.opening import UnreadableImage, header_size
 from ssljax.data.reader import Reader, chosen_size_note, make_source
@@ -19,6 +15,7 @@ from ssljax.data.retry import Retries, gave_up, is_transient
 from ssljax.data.sampled_levels import sampled_levels
 from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
+from ssljax.data.tfds_folder import tfds_copy, tfds_dir
 
 # The labels of these test splits were never published, so "test" means validation.
 _HIDDEN_TEST = ("imagenet2012",)
@@ -145,17 +142,6 @@ def load_tfds(
         skipped=(),
         note="; ".join(notes),
     )
-
-
-def tfds_dir(data_dir: str | None) -> str:
-    """Return the TFDS directory: the argument, TFDS_DATA_DIR, or the home default."""
-    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return url_of(chosen) or str(Path(chosen).expanduser())
-
-
-def tfds_copy(name: str, data_dir: str | None) -> str:
-    """Return a TFDS directory of this machine that has the set, see `local_copy`."""
-    return str(local_copy(tfds_dir(data_dir), name.partition(":")[0]))
 
 
 def prepare_command(name: str, folder: str) -> str:
