@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ssljax.config.checks import ConfigError
+from ssljax.config.paths import url_of
 from ssljax.config.serialize import RESUMABLE, flatten
 from ssljax.methods import resolve
 from ssljax.reports.html import flatten_values
@@ -78,7 +79,7 @@ def read_runs(
         folder = RunFolder(workdir)
         place = folder.path.resolve()
         if place not in found:
-            found[place] = _read(str(workdir), folder, notes)
+            found[place] = _read(url_of(workdir) or str(workdir), folder, notes)
     if not found:
         raise ConfigError("no run to compare; name one or more run folders")
     return list(found.values())
