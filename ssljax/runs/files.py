@@ -64,8 +64,11 @@ def move_folder(source: Path, target: Path) -> None:
     import fsspec
 
     with refused_by_bucket(source):
-        places, _ = fsspec.url_to_fs(str(source))
-        places.mv(f"{source}/", f"{target}/", recursive=True)
+        places, root = fsspec.url_to_fs(str(source))
+        _, other = fsspec.url_to_fs(str(target))
+        for name in places.find(root):
+            places.cp_file(name, f"{other}{name.removeprefix(root)}")
+        places.rm(root, recursive=True)
 
 
 @contextlib.contextmanager

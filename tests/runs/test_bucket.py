@@ -19,6 +19,7 @@ from ssljax.config import LogConfig
 from ssljax.config.checks import ConfigError
 from ssljax.config.paths import as_path
 from ssljax.exports import export
+from ssljax.runs import files
 from ssljax.runs.appending import Appended
 from ssljax.runs.checkpoint import saved_steps
 from ssljax.runs.failed_step import load_failure, save_failure
@@ -85,9 +86,21 @@ def check_alike(place, whole):
     np.testing.assert_allclose(found, [whole[step] for step in STEPS], rtol=2e-2)
 
 
+def test_a_folder_is_moved_object_by_object(bucket):
+    for name in ("run/a", "run/b/c", "runner"):
+        files.write_atomically(f"gs://bucket/{name}", name)
+    files.move_folder(as_path("gs://bucket/run"), as_path("gs://bucket/old/1"))
+    assert sorted(as_path("gs://bucket").iterdir()) == [
+        as_path("gs://bucket/old"),
+        as_path("gs://bucket/runner"),
+    ]
+    assert as_path("gs://bucket/old/1/a").read_text() == "run/a"
+    assert as_path("gs://bucket/old/1/b/c").read_text() == "run/b/c"
+
+
 def damage(checkpoint):
-    files = [path for path in checkpoint.rglob("*") if path.is_file()]
-    largest = max(files, key=lambda path: path.stat().st_size)
+    found = [path for path in checkpoint.rglob("*") if path.is_file()]
+    largest = max(found, key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
 
 
@@ -172,7 +185,7 @@ def test_what_cannot_work_on_a_bucket_is_refused_before_the_run(what, bucket):
 def test_a_command_that_writes_no_bucket_says_so(capsys):
     for words in (
         ["theory", "map", "nt_xent", "--x", "temperature", "--out", "gs://bucket/map"],
-        ["data", "list", "--data-dir", "gs://bucket/sets"],
+        ["data", "prepare", "cifar10", "--data-dir", "gs://bucket/sets"],
     ):
         assert main(words) == 2
         (line,) = capsys.readouterr().err.splitlines()
