@@ -98,6 +98,8 @@ def why_unwritable(path: str | os.PathLike[str], *, folder: bool) -> str | None:
             with refused_by_bucket(path):
                 trial.write_bytes(b"\n")
                 trial.unlink()
+        except FileNotFoundError:
+            return "there is no such bucket"
         except OSError as error:
             return reason_of(error)
         return None
