@@ -13,6 +13,7 @@ from tables import mean_with_sd, table
 RESULTS = Path(__file__).resolve().parents[2] / "experiments" / "results"
 FIGURES = Path(__file__).resolve().parents[1] / "figures"
 TITLES = {
+    "implicit_variance": "Implicit variance (Halvagal et al., NeurIPS 2023)",
     "prediction_head": "Prediction head (Wen and Li, NeurIPS 2022)",
     "spectral_transformation": "Spectral transformation, INTL (Weng et al., ICLR 2024)",
 }
@@ -34,6 +35,7 @@ _ARM_COLUMNS = {
     "probe_z": "probe on z %",
     "probe_h": "probe on h %",
     "off_diagonal": "norm of the off-diagonal of E",
+    "alignment": "cosine of u and E u",
 }
 
 

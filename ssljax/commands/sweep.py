@@ -185,7 +185,8 @@ def _check_folder(member: Member) -> None:
 
     folder = RunFolder(member.folder)
     config = folder.continued(methods.resolve(member.config))
-    folder.check_claim(config, fill_gaps=methods.resolve)
+    extend = "--extend" in member.words
+    folder.check_claim(config, fill_gaps=methods.resolve, extend=extend)
 
 
 def _finish(member: Member, protocols: Sequence[str] | None) -> int:

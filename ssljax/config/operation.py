@@ -3,10 +3,19 @@
 The strings below the fields are the texts of ``--help``.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
-from ssljax.config.checks import at_least, check_types, fraction, positive, refuse
+from ssljax.config.checks import (
+    as_tuples,
+    at_least,
+    check_types,
+    fraction,
+    near_multiples,
+    positive,
+    refuse,
+)
 
 
 @dataclass(frozen=True)
@@ -63,14 +72,42 @@ class CheckpointConfig:
     """Checkpoints of the training state."""
 
     every_epochs: float = 1.0
-    """Epochs between checkpoints."""
+    """Epochs between checkpoints; 0 leaves it to `every_minutes`."""
+    every_minutes: float | None = None
+    """Save at the latest after so many minutes as well; None for no such limit. Several
+    processes look at the clock at the steps that are logged."""
     keep: int = 2
     """Keep this many of the latest checkpoints; at least 2, in case one is damaged."""
+    keep_period: float | None = None
+    """Epochs between checkpoints that are kept for good, besides the latest."""
+    best: Literal["knn_accuracy", "rankme", "effective_rank"] | None = None
+    """Save and keep the state with the largest such value of the monitor as well."""
 
     def __post_init__(self):
         check_types(self, "checkpoint")
-        positive(self, "checkpoint", "every_epochs")
+        at_least(self, "checkpoint", 0, "every_epochs")
+        positive(self, "checkpoint", "every_minutes", "keep_period")
         at_least(self, "checkpoint", 2, "keep")
+        if not self.every_epochs and self.every_minutes is None:
+            refuse(
+                "checkpoint.every_epochs",
+                self.every_epochs,
+                "> 0, or 0 with checkpoint.every_minutes",
+            )
+
+    def check_best(self, monitor: MonitorConfig) -> None:
+        """Refuse a `best` that the monitor does not measure."""
+        if self.best is not None and not monitor.every_epochs:
+            refuse("checkpoint.best", self.best, "None where monitor.every_epochs is 0")
+        if self.best == "knn_accuracy" and not monitor.knn:
+            refuse("checkpoint.best", self.best, "rankme if monitor.knn_examples is 0")
+
+    @property
+    def best_column(self) -> str | None:
+        """The column of ``metrics.jsonl`` that `best` names."""
+        if self.best in (None, "knn_accuracy"):
+            return self.best
+        return f"spectrum/{self.best}"
 
 
 @dataclass(frozen=True)
@@ -85,10 +122,29 @@ class LogConfig:
     """Log to Weights & Biases as well."""
     wandb_project: str = "ssljax"
     """Project name on Weights & Biases."""
+    name: str | None = None
+    """Name of the run in these logs; None takes the run folder's."""
+    group: str | None = None
+    """Group of runs in these logs, such as the seeds of one setting."""
+    tags: tuple[str, ...] | None = None
+    """Tags of the run in these logs."""
+    profile_steps: str | None = None
+    """START:STOP, such as 100:105, traces the steps after the first 100 until 105 are
+    done, into `profile/` of the run folder."""
 
     def __post_init__(self):
+        object.__setattr__(self, "tags", as_tuples(self.tags))
         check_types(self, "log")
         positive(self, "log", "every_steps")
+        span = self.profile_steps
+        if span is not None and (not re.fullmatch(r"\d+:\d+", span) or not self.traced):
+            refuse("log.profile_steps", span, "START:STOP, such as 100:105")
+
+    @property
+    def traced(self) -> range:
+        """The steps to trace, counted from 0; empty without any."""
+        start, _, stop = (self.profile_steps or "0:0").partition(":")
+        return range(int(start), int(stop))
 
 
 @dataclass(frozen=True)
@@ -128,6 +184,13 @@ class DevicesConfig:
             self._check_explicit(self.coordinator)
         if self.microbatch is not None and self.engine == "pmap":
             refuse("devices.microbatch", self.microbatch, "None with engine pmap")
+
+    def check_batch(self, batch_size: int) -> None:
+        """Refuse a batch that microbatches do not divide."""
+        part = self.microbatch
+        if part is not None and batch_size % part:
+            near = near_multiples(batch_size, part)
+            refuse("batch_size", batch_size, f"multiples of microbatch {part}: {near}")
 
     def _check_explicit(self, coordinator: str) -> None:
         host, _, port = coordinator.rpartition(":")

@@ -13,7 +13,6 @@ from ssljax.config.checks import (
     at_least,
     check_types,
     fraction,
-    near_multiples,
     not_empty,
     positive,
     refuse,
@@ -292,9 +291,5 @@ class Config:
         positive(self, "", "epochs")
         at_least(self, "", 2, "batch_size")
         at_least(self, "", 0, "seed")
-        part = self.devices.microbatch
-        if part is not None and self.batch_size % part:
-            near = near_multiples(self.batch_size, part)
-            refuse(
-                "batch_size", self.batch_size, f"multiples of microbatch {part}: {near}"
-            )
+        self.checkpoint.check_best(self.monitor)
+        self.devices.check_batch(self.batch_size)

@@ -9,7 +9,8 @@ from typing import Any
 
 from ssljax.config.checks import ConfigError
 from ssljax.config.paths import url_of
-from ssljax.config.serialize import RESUMABLE, flatten
+from ssljax.config.resuming import INCIDENTAL
+from ssljax.config.serialize import flatten
 from ssljax.methods import resolve
 from ssljax.reports.html import flatten_values
 from ssljax.runs import files
@@ -100,7 +101,7 @@ def _read(name: str, folder: RunFolder, notes: list[str]) -> ComparedRun:
         settings={
             key: value
             for key, value in settings.items()
-            if key != "seed" and not key.startswith(RESUMABLE)
+            if key != "seed" and not key.startswith(INCIDENTAL)
         },
         metrics=folder.load_metrics(notes),
         evaluation=folder.load_evaluation(notes),

@@ -94,6 +94,8 @@ def launch_pairs(launch: Launch) -> list[tuple[str, str]]:
         ("Python", _shown(launch.python)),
         ("Versions", ", ".join(f"{k} {v}" for k, v in versions.items()) or UNKNOWN),
     ]
+    if launch.changed:
+        pairs.append(("Changed", "; ".join(launch.changed)))
     # Keys of a newer version are shown as they are.
     return pairs + [(key, _shown(value)) for key, value in launch.extra.items()]
 

@@ -9,9 +9,9 @@ import jax
 
 from ssljax.config.checks import ConfigError
 from ssljax.config.paths import absolute_path
-from ssljax.runs.checkpoint import attempt, quieten_orbax
 from ssljax.runs.digest import not_empty, record_of, table, verified
 from ssljax.runs.files import read_text, write_json
+from ssljax.runs.quiet_orbax import attempt, quieten_orbax
 
 
 def save_failure(folder: Path, state: Any, info: Mapping[str, Any]) -> None:

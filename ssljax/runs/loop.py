@@ -1,5 +1,6 @@
 """The training loop of one process: restore, step, log, monitor, save."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ import jax
 from ssljax.data import Source
 from ssljax.data.retry import TransientDataError
 from ssljax.runs import errors, processes
+from ssljax.runs.cadence import Cadence, steps_of
 from ssljax.runs.checkpoint import Checkpoints
+from ssljax.runs.contact import contact_sheet
 from ssljax.runs.failed_step import save_failure
 from ssljax.runs.feed import Feed
 from ssljax.runs.folder import RunFolder
@@ -19,6 +22,7 @@ from ssljax.runs.initial import start_from
 from ssljax.runs.monitor import Monitor
 from ssljax.runs.preemption import Preempted, Preemption
 from ssljax.runs.progress import Progress
+from ssljax.runs.step_trace import StepTrace
 from ssljax.runs.unreadable_images import SkippedImages
 from ssljax.runs.waiting import Stopped, Waiting, wait_for
 from ssljax.runs.writers import DelayedMetrics, MetricWriter
@@ -58,7 +62,13 @@ class Session:
         config = setup.config
         self.mesh, self.replicated = mesh, devices.replicated(mesh)
         self.skipped = SkippedImages(folder, quiet=quiet)
-        self.checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
+        settings = config.checkpoint
+        self.checkpoints = Checkpoints(
+            folder.checkpoints,
+            keep=settings.keep,
+            period=steps_of(settings.keep_period, self._epoch),
+            best=settings.best_column,
+        )
         self.writer: MetricWriter | None = None
         try:
             self._open(source, test, bank)
@@ -80,9 +90,10 @@ class Session:
                 resume_step=self.start,
                 tensorboard=config.log.tensorboard,
                 wandb=config.log.wandb,
-                wandb_project=config.log.wandb_project,
                 config=config,
             )
+            if self.start == 0 and self.writer.shows_pictures:
+                self.writer.picture(0, "views", contact_sheet(self.setup, source))
         self.monitor = None
         if config.monitor.every_epochs:
             self.monitor = Monitor(self.setup, source, test, self.mesh, bank=bank)
@@ -122,7 +133,13 @@ class Session:
             Preempted: a signal asked to stop, and the state is saved.
         """
         config, total = self.setup.config, self.setup.total_steps
-        every = max(1, round(config.checkpoint.every_epochs * self._epoch))
+        found = self.checkpoints.best()
+        cadence = Cadence(
+            config,
+            epoch=self._epoch,
+            total=total,
+            best=-math.inf if found is None else found[1],
+        )
         panel_every = max(1, round(config.monitor.every_epochs * self._epoch))
         # A collapse must be found within two epochs, however rare the panels are.
         early = {round(self._epoch * halves / 2) for halves in (1, 2, 3, 4)}
@@ -136,7 +153,8 @@ class Session:
         progress = Progress(
             total, self.start, batch_size=config.batch_size, quiet=self.quiet
         )
-        with progress, waiting:
+        trace = StepTrace(config.log.traced, self.folder.path / "profile")
+        with progress, waiting, trace:
             for step in range(self.start, total):
                 waited = time.perf_counter()
                 try:
@@ -148,14 +166,18 @@ class Session:
                     self._flush(progress)
                     self._stop(step, str(error))
                 progress.waited(time.perf_counter() - waited)
+                trace.before(step)
                 # A hidden host transfer would stall every step, so it is an error.
                 with jax.transfer_guard("disallow"):
                     self.state, metrics = step_fn(self.state, *inputs)
+                progress.queued(metrics)
+                trace.after(step, self.state)
                 del inputs  # else a batch would still be in memory while one is awaited
                 done = step + 1
                 # Fetch the previous record while this step runs on the device.
                 self._flush(progress)
                 regular = done % panel_every == 0 or done in (1, total)
+                extra: dict[str, Any] = {}
                 at_panel = self.monitor is not None and (regular or done in early)
                 if at_panel or done % config.log.every_steps == 0 or done == total:
                     extra = {"epoch": done / self._epoch}
@@ -165,9 +187,9 @@ class Session:
                         extra |= self.monitor.measure(self.state, knn=regular)
                         progress.exclude(extra["monitor_seconds"])
                     self.delayed.push(done, metrics, extra)
-                if done % every == 0 or done == total:
+                if cadence.due(done, extra):
                     self._flush(progress)
-                    self._save(done)
+                    self._save(done, cadence.score(extra))
                 progress.advance(done)
                 if done < total and self.preemption.due(done):
                     self._flush(progress)
@@ -255,13 +277,13 @@ class Session:
             "same command to resume"
         )
 
-    def _save(self, step: int) -> None:
+    def _save(self, step: int, measured: dict[str, float] | None = None) -> None:
         # A failed state must not become the checkpoint to resume from.
         if int(self.state.failed_at) < 0:
             if self.writer is not None:
                 # Before it, so that a run resumed from it lacks no line.
                 self.writer.store()
-            self.checkpoints.save(step, self.state, {"step": step})
+            self.checkpoints.save(step, self.state, {"step": step}, measured)
 
 
 def past_panels(folder: RunFolder) -> list[dict[str, float]]:

@@ -76,6 +76,8 @@ class DataRecord(Record):
     skipped: int | None = None
     """How many files could not be read."""
     note: str | None = None
+    crop: str | None = None
+    """Whether views are cut out of the ``original`` images or of ``stored`` ones."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -9,11 +9,12 @@ import sys
 import numpy as np
 import pytest
 import reproduction
+from implicit_variance import recruitment
 from paths import DOCS, ROOT
 from reproduction import judged
 
 RESULTS = ROOT / "experiments" / "results"
-PAPERS = ("prediction_head", "spectral_transformation")
+PAPERS = ("implicit_variance", "prediction_head", "spectral_transformation")
 
 
 def record_of(paper):
@@ -63,6 +64,30 @@ def test_whitening_leaves_a_flat_spectrum_and_the_identity_does_not():
     assert curves["power_0"]["z_hat"][-1] < 0.1 * curves["power_0"]["z_hat"][0]
 
 
+@pytest.mark.parametrize(("loss", "least"), [("Euclidean", 1.3), ("cosine", 3.0)])
+def test_isoloss_recruits_the_eighth_mode_earlier(loss, least):
+    record = record_of("implicit_variance")
+    (claim,) = [
+        one
+        for one in record["claims"]
+        if one["claim"] == f"IsoLoss recruits small modes earlier, {loss} loss"
+    ]
+    assert "mode 8" in claim["measured"]
+    curves = [
+        record["curves"][f"{name}_{loss.lower()}"] for name in ("isoloss", "directpred")
+    ]
+    iso, direct = (
+        moments[:, 7] / moments[:, 0]
+        for moments in (np.array(curve["moments_z"]) for curve in curves)
+    )
+    steps, half = np.array(curves[0]["steps"]), iso[-1] / 2
+    # Below its half at the start, so that there is something to recruit.
+    assert iso[0] < half and direct[0] < half
+    last_below = [np.flatnonzero(x < half)[-1] for x in (iso, direct)]
+    # DirectPred's may be the end of training.
+    assert steps[last_below[1]] >= least * steps[last_below[0] + 1]
+
+
 @pytest.mark.parametrize("paper", PAPERS)
 def test_verdicts_follow_from_the_numbers(paper):
     record = record_of(paper)
@@ -83,8 +108,9 @@ def test_a_verdict_has_three_values():
         assert judged("", "", value, full=1.5, part=1.1).verdict == verdict
 
 
-def test_examples_of_the_shared_part():
-    result = doctest.testmod(reproduction)
+@pytest.mark.parametrize("module", [reproduction, recruitment])
+def test_examples(module):
+    result = doctest.testmod(module)
     assert result.attempted > 0 and result.failed == 0
 
 
@@ -128,6 +154,17 @@ def test_a_repeated_command_reads_the_runs(trained):
     assert (
         run("prediction_head", ["no_stop_gradient"], folder)["runs"] == record["runs"]
     )
+
+
+@pytest.mark.slow
+def test_the_implicit_variance_command_trains(tmp_path):
+    record = run("implicit_variance", ["learned_euclidean"], tmp_path)
+    (row,) = record["runs"]
+    curve = record["curves"]["learned_euclidean"]
+    assert 0 < row["alignment"] <= 1 and record["claims"] == []
+    moments = np.array(curve["moments_z"])
+    assert moments.shape == np.shape(curve["cosines"]) == (2, 8)
+    assert (np.diff(moments) <= 0).all()
 
 
 @pytest.mark.slow
