@@ -1,6 +1,5 @@
 """`ssljax pretrain RECIPE`: train, resume, or print the plan of a run."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -51,12 +50,6 @@ def asked_for(words: list[str]) -> "Asked":
     asked = _parse(recipe, base, words)
     if asked.workdir is None and not asked.dry_run:
         raise ConfigError("--workdir is not set; name the run folder: --workdir DIR")
-    if re.match(r"\w+:/", str(asked.workdir)):
-        typed = value_of(words, "--workdir")  # a Path has lost one of the slashes
-        raise ConfigError(
-            f"--workdir cannot be a URL such as {typed}; mount the bucket and use the "
-            "path of the mount"
-        )
     return asked
 
 
@@ -128,7 +121,8 @@ def _dry_run(asked: Asked) -> int:
     source = load_split(config, train=True)
     setup = prepare(config, source)
     # What the run itself would refuse.
-    check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
+    log = config.log
+    check_loggers(folder, tensorboard=log.tensorboard, wandb=log.wandb)
     if folder is not None:
         folder.check_claim(setup.config, fill_gaps=methods.resolve, extend=asked.extend)
     for name, value in flatten(setup.config).items():

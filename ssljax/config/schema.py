@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ssljax.config.checks import (
-    absolute,
     as_tuples,
     at_least,
     check_types,
@@ -26,6 +25,7 @@ from ssljax.config.operation import (
     MonitorConfig,
     ProbeConfig,
 )
+from ssljax.config.paths import absolute
 
 LARGEST_SIDE = 4096  # of an image, in pixels
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import jax
 
 from ssljax import __version__
+from ssljax.config.paths import local
 from ssljax.exports import comparison, formats, hub
 from ssljax.exports.card import Origin, model_card, origin_of
 from ssljax.exports.comparison import Check
@@ -55,8 +56,8 @@ def export(
             holds something else, or the exported encoder differs from ours.
     """
     chosen, folder = formats.get(format), RunFolder(workdir)
-    place = folder.path / "export" / format if out is None else Path(out)
-    place = place.expanduser().absolute()
+    place = folder.path / "export" / format if out is None else out
+    place = local(place, "--out, by default export/ in the run folder,").absolute()
     check_place(place)
     if push is not None:
         hub.check_name(push)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ssljax.reports.style import number, series
 from ssljax.runs.environment import Environment, Launch
+from ssljax.runs.folder import RunFolder
 from ssljax.runs.records import DataRecord
 
 UNKNOWN = "not recorded"
@@ -22,7 +23,7 @@ def run_title(workdir: Path, settings: Mapping[str, Any]) -> str:
     words = [str(settings.get("method.name") or "Self-supervised run")]
     if settings.get("data.name"):
         words.append(f"on {settings['data.name']}")
-    return " ".join([*words, f"({Path(workdir).absolute().name})"])
+    return " ".join([*words, f"({RunFolder(workdir).path.name})"])
 
 
 def run_summary(

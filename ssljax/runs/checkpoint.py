@@ -10,8 +10,12 @@ from typing import Any
 import jax
 
 from ssljax.config.checks import ConfigError
+from ssljax.config.paths import absolute_path, in_bucket
+from ssljax.runs import files
 from ssljax.runs.digest import not_empty, table, verified
 from ssljax.runs.quiet_orbax import attempt, quieten_orbax
+
+_COMMITTED = "commit_success.txt"
 
 
 class Checkpoints:
@@ -42,7 +46,7 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         quieten_orbax()
-        self._folder = Path(folder).absolute()
+        self._folder = absolute_path(folder)
         self._read_only, self._best = read_only, best
         self._manager = ocp.CheckpointManager(
             self._folder,
@@ -99,8 +103,9 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         # Fail now if the folder cannot be written: orbax would wait five minutes for
-        # its own folder to appear.
-        os.rmdir(tempfile.mkdtemp(prefix=".", dir=self._folder))
+        # its own folder to appear. On a bucket folders need not exist.
+        if not in_bucket(self._folder):
+            os.rmdir(tempfile.mkdtemp(prefix=".", dir=self._folder))
         self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -210,7 +215,7 @@ class Checkpoints:
                 while target.exists():
                     count += 1
                     target = folder / f"{step}-{count}"
-                os.rename(self._folder / str(step), target)
+                files.move_folder(self._folder / str(step), target)
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
@@ -225,8 +230,14 @@ def saved_steps(folder: Path) -> list[int]:
     Args:
         folder: of `Checkpoints`; it need not exist.
     """
-    # One that is being written, or was when its process was killed, has a longer name.
-    return sorted(int(each.name) for each in folder.glob("*") if each.name.isdigit())
+    # One that is being written, or was when its process was killed, has a longer name;
+    # on a bucket it lacks the file that orbax writes last.
+    found = (
+        [each.parent for each in folder.glob(f"*/{_COMMITTED}")]
+        if in_bucket(folder)
+        else folder.glob("*")
+    )
+    return sorted(int(each.name) for each in found if each.name.isdigit())
 
 
 def _measured(best: str | None) -> Any:

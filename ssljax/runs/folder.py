@@ -10,6 +10,7 @@ from typing import Any
 
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
+from ssljax.config.paths import absolute_path, in_bucket, url_of
 from ssljax.config.resuming import continued, refusal
 from ssljax.config.serialize import from_json, to_json
 from ssljax.runs import environment, files
@@ -31,7 +32,13 @@ class RunFolder:
 
     def __init__(self, path: str | Path):
         # Absolute: orbax accepts nothing else, and a later chdir changes nothing.
-        self.path = Path(path).expanduser().absolute()
+        url = url_of(path)
+        if url is not None and url.startswith("s3://"):
+            raise ConfigError(
+                f"{url} cannot be a run folder, because orbax writes no checkpoint "
+                "to s3://; use gs://, or mount the bucket and use the path of the mount"
+            )
+        self.path = absolute_path(path)
         self.config = self.path / "config.json"
         self.metrics = self.path / "metrics.jsonl"
         self.metrics_csv = self.path / "metrics.csv"
@@ -66,15 +73,19 @@ class RunFolder:
                 trajectory, if the folder holds something else, or if it cannot be
                 written.
         """
+        if in_bucket(self.path):
+            self._check_place()
         with self.refusing():
             self.path.mkdir(parents=True, exist_ok=True)
             existed = self.config.exists()
             if not existed:
-                self.check_unclaimed()
+                if self.path.exists():  # a bucket has no empty folders
+                    self.check_unclaimed()
                 files.write_atomically(self.config, to_json(config))
                 return False
-            # A question about permissions would not say why they are refused.
-            tempfile.TemporaryFile(dir=self.path).close()
+            if not in_bucket(self.path):
+                # A question about permissions would not say why they are refused.
+                tempfile.TemporaryFile(dir=self.path).close()
         self.check_settings(config, fill_gaps=fill_gaps, extend=extend)
         return True
 
@@ -88,7 +99,8 @@ class RunFolder:
         Raises:
             ConfigError: if ``config.json`` cannot be used.
         """
-        if not os.path.exists(self.config):
+        on_disk = not in_bucket(self.path)  # where it may be unreadable
+        if not (os.path.exists(self.config) if on_disk else self.config.exists()):
             return config
         return continued(self.load_config(), config)
 
@@ -100,12 +112,7 @@ class RunFolder:
         extend: bool = False,
     ) -> None:
         """Refuse what `claim` would refuse, and write nothing."""
-        why = files.why_unwritable(self.path, folder=True)
-        if why is not None:
-            raise ConfigError(
-                f"run folder {self.path} cannot be written ({why}); use another "
-                "--workdir"
-            )
+        self._check_place()
         if self.config.exists():
             self.check_settings(config, fill_gaps=fill_gaps, extend=extend)
         elif self.path.exists():
@@ -134,13 +141,23 @@ class RunFolder:
         Raises:
             ConfigError: if there is no run but other files.
         """
-        # What a kill between the temporary file and its renaming leaves behind.
-        names = sorted(os.listdir(self.path))
-        others = [name for name in names if not name.startswith(".config.json.")]
+        # What a kill leaves between writing a temporary file and moving it.
+        names = sorted(each.name for each in self.path.iterdir())
+        left = (".config.json.", files.TRIAL)
+        others = [name for name in names if not name.startswith(left)]
         if others:
             raise ConfigError(
                 f"{self.path} is not empty and holds no run (it has "
                 f"{others[0]!r} but no config.json); use another --workdir"
+            )
+
+    def _check_place(self) -> None:
+        """Refuse a folder in which no file can be created."""
+        why = files.why_unwritable(self.path, folder=True)
+        if why is not None:
+            raise ConfigError(
+                f"run folder {self.path} cannot be written ({why}); use another "
+                "--workdir"
             )
 
     def check_writable(self, *names: str) -> None:
@@ -185,7 +202,7 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"{self.path} is a file; name the folder of a run")
         try:
-            return from_json(self.config.read_text("utf-8"))
+            return from_json(files.read_text(self.config))
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.path} holds no run (no config.json); "

@@ -280,6 +280,9 @@ class Session:
     def _save(self, step: int, measured: dict[str, float] | None = None) -> None:
         # A failed state must not become the checkpoint to resume from.
         if int(self.state.failed_at) < 0:
+            if self.writer is not None:
+                # Before it, so that a run resumed from it lacks no line.
+                self.writer.store()
             self.checkpoints.save(step, self.state, {"step": step}, measured)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from ssljax import methods
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
+from ssljax.config.paths import local
 from ssljax.config.resuming import differences
 from ssljax.data import Source
 from ssljax.data.host_crop import LARGEST_STORED
@@ -116,7 +117,9 @@ def pretrain(
     if source.images is None:
         check_shared_memory(host_bytes(setup), workers=config.data.workers)
     check_initial(config, folder)
-    check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
+    if config.log.profile_steps is not None:
+        local(folder.path, "the trace of log.profile_steps, in the run folder,")
+    check_loggers(folder, tensorboard=config.log.tensorboard, wandb=config.log.wandb)
     words = list(command or sys.argv)
     effect = processes.on_first(lambda: _claim(folder, setup, source, words, extend))
     if effect and not quiet:

@@ -157,7 +157,7 @@ class SkippedFile:
         """Read the file; a missing one has none."""
         try:
             # File names need not be text.
-            text = path.read_text("utf-8", errors="surrogateescape")
+            text = files.read_text(path, errors="surrogateescape")
         except FileNotFoundError:
             return []
         parts = [line.partition("\t") for line in text.split("\n") if line.strip()]
