@@ -2,13 +2,15 @@
 
 Command:  python docs/generate/write_pages.py
 Time:     seconds
-Result:   docs/methods.md, recipes.md, reproductions.md and results.md
+Result:   docs/methods.md, recipes.md, reproductions.md, results.md, and where there is
+          a record, leaderboard.md
 """
 
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import leaderboard_page
 import methods_page
 import recipes_page
 import reproductions_page
@@ -21,6 +23,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "reproductions.md": reproductions_page.page,
     "results.md": results_page.page,
 }
+if leaderboard_page.RECORD.is_file():
+    PAGES["leaderboard.md"] = leaderboard_page.page
 
 
 def main() -> int:

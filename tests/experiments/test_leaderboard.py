@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from leaderboard_page import page
 from paths import ROOT
 
 from ssljax.config import Config
@@ -80,6 +81,8 @@ def test_a_run_is_kept_in_the_record_and_repeats_to_the_digit(tmp_path):
     (run,) = record["runs"]
     assert run["untrained_effective_rank"] > 1 and run["effective_rank"] > 1
     assert list(record["configs"]) == ["cifar10/simclr"]
+    text = page(tmp_path / "record.json")
+    assert "| simclr | 1 |" in text and "| untrained | 1 |" in text
 
     # In another folder: nothing is trained again.
     second = call(tmp_path, "--methods", "simclr", "--out", str(tmp_path / "b"))
