@@ -151,6 +151,14 @@ def _history(
     marked += [{"step": alarm.step, "alarm": alarm.kind} for alarm in alarms]
     return [
         _section(
+            folder / "eigenvalues.png",
+            "Eigenvalues",
+            functools.partial(plots.eigenvalues, records),
+            "Eigenvalues of the embedding covariance, dark for the largest. Lines that "
+            "rise one after another are modes learned step by step.",
+            no_panel,
+        ),
+        _section(
             folder / "curves.png",
             "Training curves",
             functools.partial(plots.curves, records),
@@ -166,14 +174,6 @@ def _history(
             "a mean cosine near 1 or a participation ratio near 1 mean "
             "collapse; the centred ranks can stay high on noise alone. Vertical lines "
             "are alarms.",
-            no_panel,
-        ),
-        _section(
-            folder / "eigenvalues.png",
-            "Eigenvalues",
-            functools.partial(plots.eigenvalues, records),
-            "Eigenvalues of the embedding covariance, dark for the largest. Lines that "
-            "rise one after another are modes learned step by step.",
             no_panel,
         ),
     ]
