@@ -43,7 +43,7 @@ def changed_settings(saved: Mapping[str, Any], recipe: str) -> list[str]:
     >>> from ssljax.config.serialize import to_json
     >>> saved = json.loads(to_json(load_recipe("shapes/quickstart")))
     >>> changed_settings(saved | {"batch_size": 100}, "shapes/quickstart")
-    ['batch_size: 100 -> 128']
+    ['batch_size: 100 -> 32']
     """
     name = today_name(recipe)
     if name not in RECIPES:
