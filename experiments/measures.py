@@ -75,7 +75,7 @@ def embedded(run: Restored, source: Source) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(h), np.concatenate(z)
 
 
-_rank_measures = jax.jit(rank_measures, static_argnames="top")
+measures_of_rank = jax.jit(rank_measures, static_argnames="top")
 
 
 def spectra(states: Sequence[Restored]) -> Row:
@@ -88,7 +88,7 @@ def spectra(states: Sequence[Restored]) -> Row:
     """
     test = load_split(states[-1].config, train=False)
     row: Row = {"steps": [state.step for state in states]}
-    found = [_rank_measures(embedded(s, test)[1], top=EIGENVALUES) for s in states]
+    found = [measures_of_rank(embedded(s, test)[1], top=EIGENVALUES) for s in states]
     row["rank_z"] = [float(one["effective_rank"]) for one in found]
     row["participation_z"] = [float(one["participation_ratio"]) for one in found]
     row["eigenvalues_z"] = [one["eigenvalues"].tolist() for one in found]
@@ -117,7 +117,7 @@ def probes(run: Restored) -> Row:
             max_iterations=100,
         )
         row[f"probe_{name}"] = round(100 * fitted.accuracy, 2)
-    row["rank_h"] = float(_rank_measures(of_test[0], top=1)["effective_rank"])
+    row["rank_h"] = float(measures_of_rank(of_test[0], top=1)["effective_rank"])
     return row
 
 

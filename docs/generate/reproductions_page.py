@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tables import table
+from tables import mean_with_sd, table
 
 RESULTS = Path(__file__).resolve().parents[2] / "experiments" / "results"
 FIGURES = Path(__file__).resolve().parents[1] / "figures"
@@ -81,7 +81,7 @@ def _one(path: Path, record: dict[str, Any]) -> list[str]:
     ]
     shown = {k: v for k, v in _ARM_COLUMNS.items() if any(k in arm for arm in arms)}
     rows = [
-        (arm["arm"].replace("_", " "), *(_with_sd(arm, key) for key in shown))
+        (arm["arm"].replace("_", " "), *(mean_with_sd(arm, key) for key in shown))
         for arm in arms
     ]
     lines += [table(("arm", *shown.values()), rows), ""]
@@ -89,15 +89,3 @@ def _one(path: Path, record: dict[str, Any]) -> list[str]:
         lines += [f"![Curves and spectra of all arms](figures/{path.stem}.png)", ""]
     notes = record.get("notes", ())
     return lines + [f"- {note}" for note in notes] + [""] * bool(notes)
-
-
-def _with_sd(arm: dict[str, Any], key: str) -> str:
-    """Return a mean with its standard deviation, if there are several seeds.
-
-    >>> _with_sd({"x": 2.0, "x_sd": 0.5}, "x"), _with_sd({}, "x")
-    ('2 ± 0.5', '-')
-    """
-    if arm.get(key) is None:
-        return "-"
-    sd = arm.get(f"{key}_sd")
-    return f"{arm[key]:.3g}" + ("" if sd is None else f" ± {sd:.2g}")

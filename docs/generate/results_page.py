@@ -111,8 +111,8 @@ def _trained(folders: list[Path], results: Path) -> list[str]:
                 launches[-1]["device"],
             )
         )
-        stamp = _stamp(launches[-1], "commit in the notes")
-        stamps += [f"`{recipe}`: {stamp}", *_changes(changed), ""]
+        made = stamp(launches[-1], "commit in the notes")
+        stamps += [f"`{recipe}`: {made}", *_changes(changed), ""]
     lines = [table(heads, rows), "", _UNDER, ""]
     for path in sorted({folder.parent for folder in folders}):
         notes = path.with_suffix(".md")
@@ -145,7 +145,7 @@ def _measured(path: Path, record: Mapping[str, Any]) -> list[str]:
     made, configs = _origin(record)
     lines = [f"### {path.stem}", ""]
     lines += [f"{_title(made)} File: {_link(path, path.parent)}{_discussed(path)}.", ""]
-    lines += [made if isinstance(made, str) else _stamp(made), ""]
+    lines += [made if isinstance(made, str) else stamp(made), ""]
     for recipe, config in configs.items():
         changed = changed_settings(config, recipe)
         name = today_name(recipe)
@@ -221,7 +221,8 @@ def _discussed(path: Path) -> str:
     return f"; discussed in {links}" if links else ""
 
 
-def _stamp(made: Mapping[str, Any], no_commit: str = "commit not recorded") -> str:
+def stamp(made: Mapping[str, Any], no_commit: str = "commit not recorded") -> str:
+    """Return command, commit, device, versions and date of a launch as a line."""
     command = " ".join(made["command"])
     commit = made.get("commit")
     where = no_commit

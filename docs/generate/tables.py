@@ -1,6 +1,7 @@
-"""Tables in Markdown."""
+"""Tables in Markdown, and their cells."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -22,6 +23,18 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     ]
     lines = [heads, rules, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def mean_with_sd(row: Mapping[str, Any], key: str) -> str:
+    """Return a mean with its standard deviation, if there are several seeds.
+
+    >>> mean_with_sd({"x": 2.0, "x_sd": 0.5}, "x"), mean_with_sd({}, "x")
+    ('2 ± 0.5', '-')
+    """
+    if row.get(key) is None:
+        return "-"
+    sd = row.get(f"{key}_sd")
+    return f"{row[key]:.3g}" + ("" if sd is None else f" ± {sd:.2g}")
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:

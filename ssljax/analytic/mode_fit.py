@@ -8,7 +8,7 @@ with the mode's first measured value it then predicts when the mode is half lear
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,9 @@ import numpy as np
 from ssljax.analytic.comparison import crossing_times
 from ssljax.analytic.curves import lambert_curve, logistic_curve
 from ssljax.analytic.fitting import fit
-from ssljax.analytic.inputs import check_choice, check_positive
+from ssljax.analytic.mode_law import ModeLaw
 from ssljax.analytic.solution import Solution
 
-CURVES = ("logistic", "lambert")
 RESIDUAL = 0.05
 """A mode follows its law if it is this close, root mean square over its plateau."""
 LATENESS = 0.1
@@ -32,49 +31,6 @@ FEWEST_IN_RISE = 4
 _STILL = 0.05  # of its largest value: a mode that changes less does not move
 _UNKNOWN = 0.25  # relative error of a plateau that the measurements do not determine
 _NAN = math.nan
-
-
-@dataclass(frozen=True)
-class ModeLaw:
-    """The curve of one mode: ``x = (value / plateau)^power``.
-
-    Attributes:
-        curve: "logistic" for ``dx/dt = rate x (1 - x)``, or "lambert" for ``dx/dt =
-            rate x^2 (1 - x)``, which waits for long while it is small.
-        power: of the value, > 0: the exponent of a closed-form predictor.
-    """
-
-    curve: Literal["logistic", "lambert"] = "logistic"
-    power: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_choice("curve", self.curve, CURVES)
-        check_positive("power", self.power)
-
-    @property
-    def half(self) -> float:
-        """The value over its plateau at ``x = 1/2``, where a mode is half learned."""
-        return 0.5 ** (1.0 / self.power)
-
-    def time_to_half(self, value: float) -> float:
-        """Return rate x time from ``value``, a share of the plateau, to the crossing.
-
-        >>> round(ModeLaw().time_to_half(0.01), 4)  # log 99
-        4.5951
-        """
-        x = value**self.power
-        passed = math.log(x) - math.log1p(-x)
-        # That curve has ``log(x / (1 - x)) - 1 / x`` in the place of log odds.
-        return 1.0 / x - 2.0 - passed if self._waits else -passed
-
-    @property
-    def _waits(self) -> bool:
-        return self.curve == "lambert"
-
-    def _sensitivity(self, value: float) -> float:
-        """Return the derivative of `time_to_half` by the log of the plateau."""
-        x = value**self.power
-        return self.power / ((1.0 - x) * (x if self._waits else 1.0))
 
 
 @dataclass(frozen=True)
@@ -230,7 +186,7 @@ def _fit_mode(number: int, times: np.ndarray, y: np.ndarray, law: ModeLaw) -> Mo
     measured = float(crossing_times(t, y, law.half * plateau)[0])
     wait = law.time_to_half(y[0] / plateau) / rate
     # Sorted by name: crossing, log_plateau, log_rate.
-    slopes = np.array([0.0, law._sensitivity(y[0] / plateau) / rate, -wait])
+    slopes = np.array([0.0, law.sensitivity(y[0] / plateau) / rate, -wait])
     return ModeFit(
         number,
         law,

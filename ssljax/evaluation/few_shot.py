@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 
 from ssljax.evaluation.checks import check_labelled
 from ssljax.evaluation.logistic import fit_logistic, predict
@@ -122,5 +121,8 @@ def half_width(values: Sequence[float] | np.ndarray) -> float | None:
     count = len(values)
     if count < 2:
         return None
+    # Here, because loading it takes longer than the start of a command may.
+    import scipy.stats
+
     error = np.std(values, ddof=1) / np.sqrt(count)
     return float(scipy.stats.t.ppf(0.975, count - 1) * error)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.stats
 
 
 class RankCorrelation(NamedTuple):
@@ -41,6 +40,9 @@ def rank_correlation(
         )
     if np.isnan(x).any() or np.isnan(y).any() or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
+    # Here, because loading it takes longer than the start of a command may.
+    import scipy.stats
+
     measures: Any = scipy.stats  # whose types do not know the results
     spearman, kendall = (
         measure(x, y).statistic for measure in (measures.spearmanr, measures.kendalltau)

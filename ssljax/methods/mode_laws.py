@@ -8,7 +8,7 @@ form of a single mode in `ssljax.analytic`.
 from dataclasses import dataclass
 from typing import Literal
 
-from ssljax.analytic.mode_fit import ModeLaw
+from ssljax.analytic.mode_law import ModeLaw
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
 from ssljax.methods.table import METHODS

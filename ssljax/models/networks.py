@@ -103,14 +103,10 @@ def activation_bytes(network: Network, batch: int, image_shape: tuple[int, ...])
     """
 
     def run(key, x):
-        variables = network.init(key, x, train=True)
-        return network.apply(
-            variables,
-            x,
-            train=True,
-            mutable=["batch_stats", "intermediates"],
-            capture_intermediates=True,
-        )[1]["intermediates"]
+        drawn = network.init(
+            key, x, train=True, mutable=True, capture_intermediates=True
+        )
+        return drawn["intermediates"]
 
     x = jax.ShapeDtypeStruct((batch, *image_shape), jnp.float32)
     kept = jax.eval_shape(run, jax.random.key(0), x)

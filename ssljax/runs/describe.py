@@ -12,7 +12,7 @@ from ssljax.data.augment import skipped_operations
 from ssljax.data.shared_memory import PLACE, free_bytes, needed_bytes
 from ssljax.data.subsets import sizes_of, subset_indices
 from ssljax.models import activation_bytes
-from ssljax.training.state import Setup, init_state
+from ssljax.training.state import Setup, state_shapes
 from ssljax.training.step import batch_shapes
 
 _SAMPLE = 200  # images whose sizes are looked at
@@ -21,7 +21,7 @@ _SAMPLE = 200  # images whose sizes are looked at
 def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
     """Return the run's plan as (name, value) rows in reading order."""
     config = setup.config
-    state = jax.eval_shape(lambda: init_state(setup))
+    state = state_shapes(setup)
     size = lambda tree: sum(x.size for x in jax.tree.leaves(tree))  # noqa: E731
     weight = lambda tree: sum(  # noqa: E731
         x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)

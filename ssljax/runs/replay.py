@@ -15,7 +15,7 @@ from ssljax.runs.folder import RunFolder
 from ssljax.runs.resolved import load_resolved
 from ssljax.runs.setup import load_split, prepare
 from ssljax.training import devices
-from ssljax.training.state import init_state
+from ssljax.training.state import state_shapes
 from ssljax.training.step import run_networks, view_batch
 
 
@@ -46,7 +46,7 @@ def replay(workdir: str | Path, *, train: Source | None = None) -> dict[str, flo
     setup = prepare(config, source)
     mesh = devices.make_mesh(count=1, batch_size=config.batch_size)
     place = devices.replicated(mesh)
-    wanted = devices.abstract(jax.eval_shape(lambda: init_state(setup)), place)
+    wanted = devices.abstract(state_shapes(setup), place)
     state, info = load_failure(folder.failure, wanted)
     # A state marked as failed would not move.
     state = state.replace(failed_at=jnp.full((), -1, jnp.int32))

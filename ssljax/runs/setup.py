@@ -17,7 +17,7 @@ from ssljax.runs.build import (
 )
 from ssljax.training import devices
 from ssljax.training.global_step import traced_once
-from ssljax.training.state import Setup, init_state
+from ssljax.training.state import Setup, state_shapes
 from ssljax.training.step import batch_shapes
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
@@ -150,7 +150,7 @@ def _check_step(setup: Setup) -> None:
     )
     batch = batch_shapes(setup)
     try:
-        state = jax.eval_shape(lambda: init_state(setup))
+        state = state_shapes(setup)
         if config.devices.microbatch is None:
             state = devices.abstract(state, devices.replicated(mesh))
             batch = devices.abstract(batch, devices.over_batch(mesh))

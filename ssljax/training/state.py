@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import flax.struct
@@ -133,6 +133,21 @@ def init_state(setup: Setup) -> TrainState:
     )
 
 
+@lru_cache(maxsize=2)
+def _drawn(setup: Setup) -> Callable[[], TrainState]:
+    # One object for each setup, so that shapes and program are traced once.
+    return partial(init_state, setup)
+
+
+def state_shapes(setup: Setup) -> TrainState:
+    """Return the shapes and types of `init_state`, without computing it.
+
+    Args:
+        setup: static parts of the run.
+    """
+    return jax.eval_shape(_drawn(setup))
+
+
 def creator(setup: Setup, *, out_shardings: Any = None) -> Callable[[], TrainState]:
     """Return `init_state` as one compiled program.
 
@@ -145,7 +160,7 @@ def creator(setup: Setup, *, out_shardings: Any = None) -> Callable[[], TrainSta
     """
     quickly = jax.default_backend() == "cpu"
     return jax.jit(
-        partial(init_state, setup),
+        _drawn(setup),
         out_shardings=out_shardings,
         compiler_options={"xla_backend_optimization_level": 1} if quickly else None,
     )

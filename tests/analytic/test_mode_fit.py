@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ssljax.analytic.mode_fit import LATENESS, RESIDUAL, ModeFit, ModeLaw, fit_modes
+from ssljax.analytic.mode_fit import LATENESS, RESIDUAL, ModeFit, fit_modes
+from ssljax.analytic.mode_law import ModeLaw
 
 T = np.linspace(0.0, 5.0, 60)
 RATES = np.array([8.0, 4.0, 2.5])
