@@ -13,6 +13,7 @@ from tables import mean_with_sd, table
 RESULTS = Path(__file__).resolve().parents[2] / "experiments" / "results"
 FIGURES = Path(__file__).resolve().parents[1] / "figures"
 TITLES = {
+    "duality": "Duality (Garrido et al., ICLR 2023)",
     "implicit_variance": "Implicit variance (Halvagal et al., NeurIPS 2023)",
     "prediction_head": "Prediction head (Wen and Li, NeurIPS 2022)",
     "spectral_transformation": "Spectral transformation, INTL (Weng et al., ICLR 2024)",
@@ -36,6 +37,8 @@ _ARM_COLUMNS = {
     "probe_h": "probe on h %",
     "off_diagonal": "norm of the off-diagonal of E",
     "alignment": "cosine of u and E u",
+    "l_c": "L_c over its least",
+    "l_nc": "L_nc over its diagonal",
 }
 
 

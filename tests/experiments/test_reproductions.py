@@ -10,12 +10,13 @@ import sys
 import numpy as np
 import pytest
 import reproduction
+from duality import run as duality
 from implicit_variance import recruitment
 from paths import DOCS, ROOT
 from reproduction import judged
 
 RESULTS = ROOT / "experiments" / "results"
-PAPERS = ("implicit_variance", "prediction_head", "spectral_transformation")
+PAPERS = ("duality", "implicit_variance", "prediction_head", "spectral_transformation")
 
 
 def record_of(paper):
@@ -88,6 +89,41 @@ def test_isoloss_recruits_the_smallest_mode_three_times_earlier(loss):
     assert steps[last_below[1]] >= 3 * steps[last_below[0] + 1]
 
 
+def test_the_gaps_of_the_path_have_their_errors():
+    record = record_of("duality")
+    claims = [c for c in record["claims"] if " is as good as " in c["claim"]]
+    assert len(claims) == 3
+    for claim in claims:
+        arm, base = re.search(r"gap, (\S+) minus (\S+),", claim["measured"]).groups()
+        found = [
+            [
+                run["probe_h"]
+                for run in sorted(record["runs"], key=lambda run: run["seed"])
+                if run["arm"] == name
+            ]
+            for name in (arm, base)
+        ]
+        gaps = np.subtract(*found)
+        if len(gaps) > 1:
+            error = np.std(gaps, ddof=1) / len(gaps) ** 0.5
+        else:
+            # Of the accuracies on 2,000 images each.
+            shares = np.array(found) / 100
+            error = 100 * np.sqrt((shares * (1 - shares) / 2000).sum())
+        assert f"{np.mean(gaps):+.2f} ± {error:.2f} points" in claim["measured"]
+        assert claim["value"] == pytest.approx(-abs(np.mean(gaps)))
+
+
+def test_every_method_of_the_path_is_tuned_as_much():
+    runs = record_of("duality")["runs"]
+    tuned = [run["arm"] for run in runs if run["arm"].endswith("_dim_64")]
+    counts = {
+        method: sum(bool(re.match(rf"{method}_[\d.]+_dim", arm)) for arm in tuned)
+        for method in ("vicreg", "vicreg_exp", "vicreg_ctr", "simclr")
+    }
+    assert set(counts.values()) == {len(tuned) // 4} and len(tuned) >= 8
+
+
 @pytest.mark.parametrize("paper", PAPERS)
 def test_verdicts_follow_from_the_numbers(paper):
     record = record_of(paper)
@@ -108,7 +144,7 @@ def test_a_verdict_has_three_values():
         assert judged("", "", value, full=1.5, part=1.1).verdict == verdict
 
 
-@pytest.mark.parametrize("module", [reproduction, recruitment])
+@pytest.mark.parametrize("module", [reproduction, recruitment, duality])
 def test_examples(module):
     result = doctest.testmod(module)
     assert result.attempted > 0 and result.failed == 0
@@ -165,6 +201,14 @@ def test_the_implicit_variance_command_trains(tmp_path):
     moments = np.array(curve["moments_z"])
     assert moments.shape == np.shape(curve["cosines"]) == (2, 8)
     assert (np.diff(moments) <= 0).all()
+
+
+@pytest.mark.slow
+def test_the_duality_command_trains(tmp_path):
+    record = run("duality", ["vicreg_ctr_0.1_dim_4"], tmp_path)
+    (row,) = record["runs"]
+    assert row["identity_error"] < 1e-5 and row["l_c"] >= 1 and row["l_nc"] >= 0
+    assert record["curves"]["vicreg_ctr_0.1_dim_4"]["steps"] == [2, 4]
 
 
 @pytest.mark.slow
