@@ -61,7 +61,8 @@ from ssljax.reports.style import (
 from ssljax.runs.setup import load_split
 
 RECIPE = "cifar10/isoloss_euclidean"
-LOSSES = ("euclidean", "cosine")
+LOSSES = {"euclidean": "Euclidean", "cosine": "cosine"}
+"""By the name in an arm, that in a sentence."""
 PREDICTORS = ("directpred", "isoloss")
 KEYS = ("rank_z", "participation_z", "rank_h", "probe_z", "probe_h", "alignment")
 TRAINED = "random"
@@ -121,6 +122,24 @@ SIZES = {
             "from the IsoLoss run, the last one that it recruits in a third of "
             "training. For the eighth mode, which was to be compared first, the ratios "
             "are 1.52 (Euclidean) and 3.90 (cosine)"
+        ),
+        notes=(
+            "One seed, and 1,000 test images: differences of a few points may be "
+            "chance, and those in early learning are smaller than that. The spectra "
+            "differ where accuracies hardly do.",
+            "DirectPred does not recruit the mode that is compared before the end of "
+            "training, so that both factors are lower bounds, which the choice of the "
+            "mode puts above three.",
+            "At the end 19 eigenvalues of C (Euclidean) and 11 (cosine) are above a "
+            "tenth of the largest with IsoLoss, 10 and 8 with DirectPred; at weight "
+            "decay 0.003, cosine, 16 and 6.",
+            "Without a moving target IsoLoss's embeddings grow: the largest eigenvalue "
+            "of C ends at 348 (Euclidean) and 297 (cosine), with it at 5 and 194, and "
+            "9 are above a tenth of it. DirectPred without one is left to the full "
+            "size.",
+            "Of the trained predictor's 32 directions seven end aligned with the "
+            "Euclidean loss (cosines of 0.89 and more; at most 0.39 at the first "
+            "checkpoint), and two with the cosine loss (0.98).",
         ),
         predictor={"exponent": 1.0},
         # Its gradient is shorter by the squared length of z.
@@ -299,7 +318,7 @@ def claims_of(
         )
         claims.append(
             judged(
-                f"IsoLoss recruits small modes earlier, {loss} loss",
+                f"IsoLoss recruits small modes earlier, {LOSSES[loss]} loss",
                 f"step at which mode {mode} is recruited, DirectPred / IsoLoss, "
                 "at least",
                 earlier,
@@ -309,11 +328,11 @@ def claims_of(
         )
     claims += [
         judged(
-            f"IsoLoss speeds up early learning, {loss} loss",
+            f"IsoLoss speeds up early learning, {LOSSES[loss]} loss",
             "kNN on h after a quarter of training, IsoLoss minus DirectPred, points",
             gain("knn_h", loss, early),
-            full=2.0,
-            part=0.5,
+            full=5.0,
+            part=2.0,
         )
         for loss in LOSSES
     ]
@@ -360,7 +379,7 @@ def claims_of(
     ]
     return claims + [
         judged(
-            f"A trained linear predictor gets the eigenvectors of C, {loss} loss",
+            f"A trained linear predictor gets C's eigenvectors, {LOSSES[loss]} loss",
             "mean cosine of u and E u over the largest fifth of the modes",
             mean[f"learned_{loss}"]["alignment"],
             full=0.9,
