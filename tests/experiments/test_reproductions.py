@@ -104,7 +104,7 @@ def test_the_gaps_of_the_path_have_their_errors():
             ]
             for name in (arm, base)
         ]
-        gaps = np.subtract(*found)
+        gaps = np.subtract(found[0], found[1])
         if len(gaps) > 1:
             error = np.std(gaps, ddof=1) / len(gaps) ** 0.5
         else:
