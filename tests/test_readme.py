@@ -93,7 +93,7 @@ def test_commands_work_in_the_order_shown(empty, no_data, capfd):
         capfd.readouterr()
         words = words[1:]
         assert words[0] in COMMANDS
-        tiny = TINY if words[0] in ("pretrain", "bench") else []
+        tiny = TINY if words[0] in ("pretrain", "bench", "doctor") else []
         code = main([*words, *tiny])
         out, err = capfd.readouterr()
         if words[:2] == ["data", "prepare"]:

@@ -102,7 +102,6 @@ def test_a_written_page_is_current(name):
         "tables",
         "methods_page",
         "recipes_page",
-        "reproductions_page",
         "results_page",
     ],
 )

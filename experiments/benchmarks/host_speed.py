@@ -3,9 +3,10 @@
 Command:  python experiments/benchmarks/host_speed.py [--json FILE]
 Time:     about 20 seconds on 2 CPU cores
 Result:   images per second and core for JPEGs of ImageNet's usual 500 x 375 pixels
-          and about its mean of 115 kB, resized to 256; seconds to save the state of a
-          SimCLR ResNet-50 (how long the loop waits, and until it is on the disk) and to
-          restore it
+          and about its mean of 115 kB, resized to 256, or cut into two views of 224
+          pixels, and the same views from copies of 256 pixels; seconds to save the
+          state of a SimCLR ResNet-50 (how long the loop waits, and until it is on the
+          disk) and to restore it
 """
 
 import argparse
@@ -15,6 +16,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,11 @@ import numpy as np
 from PIL import Image
 
 from ssljax import methods
+from ssljax.data.augment import View
 from ssljax.data.decode import decode
+from ssljax.data.decode_crops import decode_crops
+from ssljax.data.host_crop import HostCrops
+from ssljax.data.smaller import smaller_jpeg
 from ssljax.recipes import load_recipe
 from ssljax.runs.checkpoint import Checkpoints
 from ssljax.runs.setup import assemble
@@ -32,6 +38,7 @@ from ssljax.training.state import init_state
 
 RECIPE = "imagenet/simclr"
 IMAGES = 16
+CROPS = HostCrops((View(), View()), (224, 224))
 QUALITY = 90  # at which these images have about the size of ImageNet's
 
 
@@ -57,14 +64,27 @@ def picture(seed: int, height: int = 375, width: int = 500) -> bytes:
 def decoding(repeats: int = 10) -> dict[str, float]:
     """Measure images per second of processor time, which other load hardly changes."""
     pictures = [picture(seed) for seed in range(IMAGES)]
-    rates = []
+    copies = [smaller_jpeg(data, size=256, quality=QUALITY) for data in pictures]
+    numbers = CROPS.draw(0, 0, batch_size=IMAGES)
+    tasks: dict[str, Callable[[int], Any]] = {
+        "images_per_core": lambda i: decode(pictures[i], size=256),
+        "crops_per_core": lambda i: decode_crops(pictures[i], numbers[i], CROPS),
+        "crops_of_copies_per_core": lambda i: decode_crops(
+            copies[i], numbers[i], CROPS
+        ),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(repeats + 1):
-        start = time.process_time()
-        for data in pictures:
-            decode(data, size=256)
-        rates.append(IMAGES / (time.process_time() - start))
-    kilobytes = sum(map(len, pictures)) / len(pictures) / 1e3
-    return {"kilobytes": kilobytes, "images_per_core": float(np.median(rates[1:]))}
+        for name, task in tasks.items():  # in turns, for the load changes
+            start = time.process_time()
+            for i in range(IMAGES):
+                task(i)
+            rates[name].append(IMAGES / (time.process_time() - start))
+    measured = {
+        name: sum(map(len, files)) / len(files) / 1e3
+        for name, files in (("kilobytes", pictures), ("kilobytes_of_copies", copies))
+    }
+    return measured | {name: float(np.median(r[1:])) for name, r in rates.items()}
 
 
 def checkpoint(folder: Path) -> dict[str, float]:
@@ -116,7 +136,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         measured |= checkpoint(Path(folder))
     for name, value in measured.items():
-        print(f"{name:<18} {value:10.1f}", flush=True)
+        print(f"{name:<24} {value:10.1f}", flush=True)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(measured, indent=2) + "\n")
     return 0

@@ -2,9 +2,10 @@
 
 Command:  python experiments/benchmarks/pod_estimates.py
 Time:     at once
-Result:   the tables of docs/pods.md, from the constants below and from the figures of
+Result:   the tables of docs/pods.md, from the constants below, the figures of
           collectives.py, loss_memory.py and host_speed.py that lie in
-          experiments/results/many_devices.json
+          experiments/results/many_devices.json, and the step that
+          accelerator_step.py compiled for an H100
 """
 
 import json
@@ -18,7 +19,8 @@ from typing import Any
 FIGURES = Path(__file__).parents[1] / "results" / "many_devices.json"
 EFFICIENCY = 0.6  # assumed: part of the roofline that a step reaches
 JPEG = 147_897_477_120 / 1_281_167  # bytes: ILSVRC2012_img_train.tar, over its images
-PIXELS = 256 * 256 * 3  # bytes of a decoded image, as the recipes store it
+PIXELS = 2 * 224 * 224 * 3  # bytes of the two views that the host cuts of an image
+H100_STEP = FIGURES.with_name("accelerator_step_h100_imagenet_simclr.json")
 SLICE = "v5e:16x16"  # whose compiled step the estimates are made from
 
 
@@ -88,9 +90,9 @@ def step_of(machine: Machine, rows: list[dict[str, Any]], recipe: str) -> Step:
     if each != 16:
         # From SimCLR's slope, in proportion to the work; the state is read and written
         # and the gradients of its size are read.
-        few, many = row_of(rows, "simclr"), row_of(rows, "simclr", 64)
-        image = (many["bytes_accessed"] - few["bytes_accessed"]) / 48
-        traffic = each * image * row["flops"] / few["flops"] + 3 * row["state"]
+        few = row_of(rows, "simclr")
+        work = each * row["flops"] / few["flops"]
+        traffic = v5e_traffic(rows) * work + 3 * row["state"]
     memory = traffic / machine.bandwidth
     found = row["collectives"]
     # An all-reduce is a reduce-scatter and an all-gather; n - 1 of n parts travel.
@@ -102,6 +104,12 @@ def step_of(machine: Machine, rows: list[dict[str, Any]], recipe: str) -> Step:
     latency = count * machine.hops
     seconds = max(compute, memory) / EFFICIENCY + sent + latency
     return Step(compute, memory, sent, latency, machine.batch / seconds)
+
+
+def v5e_traffic(rows: list[dict[str, Any]]) -> float:
+    """Return the bytes of memory traffic that another image costs SimCLR on a v5e."""
+    few, many = row_of(rows, "simclr"), row_of(rows, "simclr", 64)
+    return (many["bytes_accessed"] - few["bytes_accessed"]) / 48
 
 
 def key(row: dict[str, Any]) -> tuple[str, str, int]:
@@ -179,23 +187,66 @@ def step_table(rows: list[dict[str, Any]]) -> str:
 
 def input_table(rows: list[dict[str, Any]], host: dict[str, float]) -> str:
     """Return the table of the input that SimCLR's step needs from every host."""
+    sources = {
+        "originals": ("crops_per_core", JPEG),
+        "copies of 256 px": (
+            "crops_of_copies_per_core",
+            JPEG * host["kilobytes_of_copies"] / host["kilobytes"],
+        ),
+    }
 
-    def line(machine: Machine) -> list[str]:
+    def line(machine: Machine, source: str) -> list[str]:
         images = step_of(machine, rows, "simclr").images
         each = images / machine.hosts
+        name, size = sources[source]
+        # At the fastest and the slowest measurement.
+        rates = host[name], host[f"{name}_slow"]
+        cores = dict.fromkeys(math.ceil(each / rate) for rate in rates)
         return [
             machine.name,
+            source,
             f"{each:,.0f}",
-            f"{each * JPEG / 1e6:,.0f}",
-            f"{math.ceil(each / host['images_per_core'])} of {machine.cores}",
+            f"{each * size / 1e6:,.0f}",
+            f"{' to '.join(map(str, cores))} of {machine.cores}",
             f"{images / machine.devices * PIXELS / 1e6:,.0f}",
             f"{1_281_167 / images:,.0f}",
         ]
 
     return table(
-        "machine | images/s per host | JPEG MB/s per host | cores that decode | "
-        "pixels to a device, MB/s | seconds per epoch",
-        map(line, MACHINES),
+        "machine | crops of | images/s per host | JPEG MB/s per host | cores that "
+        "decode | pixels to a device, MB/s | seconds per epoch",
+        (line(machine, source) for machine in MACHINES for source in sources),
+    )
+
+
+def second_look_table(rows: list[dict[str, Any]], host: dict[str, float]) -> str:
+    """Return SimCLR's step on H100 by the traffic of v5e's compiler and of its own."""
+    (own,) = json.loads(H100_STEP.read_text())["rows"]
+    scaled, images = step_of(H100, rows, "simclr"), own["batch_per_device"]
+    # Bytes of an image, and seconds at the peak. Of its own program these are the sum
+    # over operations, each of which is limited by memory or by arithmetic.
+    found = {
+        "v5e's compiler": (v5e_traffic(rows), max(scaled.compute, scaled.memory)),
+        "H100's compiler": (
+            own["total"]["bytes"] / images,
+            own["total"]["seconds_at_peak"] * H100.batch / H100.devices / images,
+        ),
+    }
+
+    def line(source: str) -> list[str]:
+        traffic, peak = found[source]
+        rate = H100.batch / (peak / EFFICIENCY + scaled.sent)
+        cores = [
+            " to ".join(str(math.ceil(rate / host[n])) for n in (name, f"{name}_slow"))
+            for name in ("crops_per_core", "crops_of_copies_per_core")
+        ]
+        times = (f"{1e3 * seconds:.1f}" for seconds in (peak, peak / EFFICIENCY))
+        return [source, f"{traffic / 1e6:,.0f}", *times, f"{rate:,.0f}", *cores]
+
+    return table(
+        "traffic of | MB an image | at the peak, ms | step at 60 %, ms | images/s | "
+        "cores, originals | cores, copies",
+        map(line, found),
     )
 
 
@@ -255,6 +306,7 @@ def tables() -> dict[str, str]:
         "compiled": compiled_table(rows),
         "step": step_table(rows),
         "input": input_table(rows, figures["host"]),
+        "second look": second_look_table(rows, figures["host"]),
         "checkpoint": checkpoint_table(rows, figures["host"]),
         "batch": batch_table(figures),
     }

@@ -5,9 +5,9 @@
 #   HOSTS="node1 node2" nodes_ssh.sh RECIPE --workdir DIR [--KEY VALUE ...]
 #
 # The repository with its .venv has the same path on every machine (REPO), and so has
-# DIR, on a shared file system. SIGTERM or Ctrl-C here stops every process after the same
-# step. Exit code: 0 done, 75 rerun the same command to resume, else that of a process
-# that failed.
+# DIR, on a shared file system. COMMAND=doctor checks instead; WANDB_API_KEY is passed on.
+# SIGTERM or Ctrl-C here stops every process after the same step. Exit code: 0 done, 75
+# rerun the same command to resume, else that of a process that failed.
 set -euo pipefail
 [ $# -gt 0 ] || { echo "HOSTS='A B' $0 RECIPE --workdir DIR [...]" >&2; exit 2; }
 read -ra hosts <<<"${HOSTS:?is not set: the names of the machines}"
@@ -31,9 +31,14 @@ trap forward TERM INT
 
 pids=()
 for index in "${!hosts[@]}"; do
+  # shellcheck disable=SC2029 # $mark is ours; as input, since a command line shows it
+  [ -z "${WANDB_API_KEY:-}" ] || ssh "${hosts[$index]}" \
+    "umask 077 && cat >$mark-$index.key" <<<"$WANDB_API_KEY"
   # exec keeps the process number that was written down.
   ssh -n "${hosts[$index]}" "echo \$\$ >$mark-$index.pid && cd $(printf %q "$REPO") &&
-    export $environment && exec .venv/bin/ssljax pretrain $(printf '%q ' "$@") \
+    export $environment && { [ ! -e $mark-$index.key ] ||
+      export WANDB_API_KEY=\$(cat $mark-$index.key && rm $mark-$index.key); } &&
+    exec .venv/bin/ssljax ${COMMAND:-pretrain} $(printf '%q ' "$@") \
       --devices.coordinator ${hosts[0]}:$PORT \
       --devices.processes ${#hosts[@]} --devices.process $index" &
   pids+=($!)

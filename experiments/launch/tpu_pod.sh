@@ -5,12 +5,12 @@
 #   tpu_pod.sh create          # TYPE, VERSION and SPOT=1 choose the slice
 #   tpu_pod.sh copy            # the committed tree to every worker, and install it
 #   tpu_pod.sh mount           # gs://BUCKET as ~/bucket of every worker
-#   tpu_pod.sh run RECIPE --workdir ../bucket/runs/RUN [--KEY VALUE ...]
+#   tpu_pod.sh run RECIPE --workdir ../bucket/runs/RUN [--KEY VALUE ...]   # or doctor
 #   tpu_pod.sh stop            # SIGTERM: the run saves and exits with 75
 #   tpu_pod.sh delete
 #
-# After a preemption: create, copy, mount, and the same run again to resume. Call it in
-# tmux, where the connection stays open: without one the workers cannot print.
+# tpu_queued.sh does all of it, and again after a preemption. Call either in tmux, where
+# the connection stays open. `copy` writes WANDB_API_KEY to a file on the workers.
 set -euo pipefail
 : "${NAME:?is not set: the name of the slice}" "${ZONE:?is not set: its zone}"
 tpu() { gcloud compute tpus tpu-vm "$1" "${@:2}" --zone "$ZONE"; }
@@ -21,17 +21,17 @@ verb=${1:-}
 case $verb in
 create)
   tpu create "$NAME" --accelerator-type "${TYPE:-v5litepod-256}" \
-    --version "${VERSION:-v2-alpha-tpuv5-lite}" ${SPOT:+--spot}
-  ;;
+    --version "${VERSION:-v2-alpha-tpuv5-lite}" ${SPOT:+--spot} ;;
 copy)
-  archive=$(mktemp -d)/ssljax.tar.gz
-  trap 'rm -r "${archive%/*}"' EXIT
-  git -C "$(dirname "$0")/../.." archive --format=tar.gz -o "$archive" HEAD
-  tpu scp "$archive" "$NAME:" --worker=all
+  folder=$(mktemp -d) # which nobody else can read
+  trap 'rm -r "$folder"' EXIT
+  git -C "$(dirname "$0")/../.." archive --format=tar.gz -o "$folder/ssljax.tar.gz" HEAD
+  printf %s "${WANDB_API_KEY:-}" >"$folder/.wandb-key" # a command line would show it
+  tpu scp "$folder/ssljax.tar.gz" "$folder/.wandb-key" "$NAME:" --worker=all
   # The system's Python may be too old; uv brings one.
-  everywhere "mkdir -p ssljax && tar -xzf ssljax.tar.gz -C ssljax &&
+  everywhere "chmod 600 .wandb-key && mkdir -p ssljax && tar -xzf ssljax.tar.gz -C ssljax &&
     python3 -m pip install -q uv && python3 -m uv venv -q --clear --python 3.12 venv &&
-    python3 -m uv pip install -q --python venv/bin/python './ssljax[tpu]'"
+    python3 -m uv pip install -q --python venv/bin/python './ssljax[tpu,log]'"
   ;;
 mount)
   apt=https://packages.cloud.google.com/apt key=/usr/share/keyrings/cloud.google.asc
@@ -46,12 +46,13 @@ mount)
       --rename-dir-limit 100000 --cache-dir ${CACHE_DIR:-/tmp/gcsfuse} \
       --file-cache-max-size-mb ${CACHE_MB:-60000} ${BUCKET:?is not set} bucket; }"
   ;;
-run)
-  [ $# -gt 0 ] || { echo "run RECIPE --workdir DIR [--KEY VALUE ...]" >&2; exit 2; }
+run | doctor)
+  [ $# -gt 0 ] || { echo "$verb RECIPE --workdir DIR [--KEY VALUE ...]" >&2; exit 2; }
   everywhere "cd ssljax && export LIBTPU_INIT_ARGS='${LIBTPU_INIT_ARGS:-}' \
     TFDS_DATA_DIR=${TFDS_DATA_DIR:-\$HOME/bucket/tensorflow_datasets} \
-    JAX_COMPILATION_CACHE_DIR=${JAX_CACHE:-\$HOME/jax-cache} &&
-    exec ../venv/bin/ssljax pretrain $(printf '%q ' "$@") --devices.distributed"
+    JAX_COMPILATION_CACHE_DIR=${JAX_CACHE:-\$HOME/bucket/jax-cache} &&
+    { [ ! -s ../.wandb-key ] || export WANDB_API_KEY=\$(cat ../.wandb-key); } &&
+    exec ../venv/bin/ssljax ${verb/run/pretrain} $(printf '%q ' "$@") --devices.distributed"
   ;;
 stop) everywhere "pkill -TERM -f '[b]in/ssljax pretrain'" ;;
 delete) tpu delete "$NAME" --quiet ;;

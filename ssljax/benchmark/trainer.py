@@ -1,6 +1,7 @@
 """A run's own data, step and state, started once and ready to be timed."""
 
 import contextlib
+import math
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,9 @@ from ssljax.benchmark.timing import (
     total_seconds,
 )
 from ssljax.config import Config
+from ssljax.config.checks import ConfigError
 from ssljax.data import Source
+from ssljax.runs.describe import LESS
 from ssljax.runs.feed import Feed
 from ssljax.runs.setup import prepare
 from ssljax.training import devices
@@ -137,12 +140,36 @@ def start(config: Config, laps: Laps) -> Trainer:
     source, synthetic = load_or_imitate(config, train=True)
     laps.lap("images")
     setup = prepare(config, source)
+    laps.lap("setup")
+    return start_on(setup, source, laps, synthetic=synthetic)
+
+
+def start_on(
+    setup: Setup,
+    source: Source,
+    laps: Laps,
+    *,
+    synthetic: bool = False,
+    room: float = math.inf,
+) -> Trainer:
+    """Compile and take the first step of a run that is set up.
+
+    Args:
+        setup: static parts of the run.
+        source: the training images.
+        laps: gets the seconds of every part.
+        synthetic: whether the images are noise.
+        room: bytes of a device; a step that is planned with more is not run.
+
+    Raises:
+        ConfigError: if images and devices do not fit together, or for want of room.
+    """
+    config = setup.config
     mesh = devices.make_mesh(
         count=config.devices.count,
         batch_size=config.batch_size,
         microbatch=config.devices.microbatch,
     )
-    laps.lap("setup")
     state = jax.block_until_ready(
         creator(setup, out_shardings=devices.replicated(mesh))()
     )
@@ -152,6 +179,11 @@ def start(config: Config, laps: Laps) -> Trainer:
     inputs = jax.block_until_ready(next(iter(feed.inputs(0, 1))))
     laps.lap("first batch")
     program = _compile(setup, step, state, inputs, mesh.devices.size, laps)
+    if program.memory is not None and program.memory > room:
+        raise ConfigError(
+            f"a step needs {program.memory / 2**20:,.0f} MiB on a device, which has "
+            f"{room / 2**20:,.0f}; {LESS}"
+        )
     state, _ = jax.block_until_ready(step(state, *inputs))
     whole = program.text is not None
     laps.lap("first step" if whole else "compile and first step")

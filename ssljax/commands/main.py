@@ -49,6 +49,7 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
         "sweep",
         "export",
         "bench",
+        "doctor",
         "theory",
         "data",
         "list",
@@ -69,6 +70,7 @@ _USAGE = """usage: ssljax COMMAND ...
   compare DIR [DIR ...] [--out DIR]
   sweep RECIPE --workdir DIR [--set KEY=VALUE,VALUE ...] [--seeds N] [--KEY VALUE ...]
   bench RECIPE [--KEY VALUE ...] [--against torch] [--profile DIR] [--json FILE]
+  doctor RECIPE [--workdir DIR] [--KEY VALUE ...] [--steps N] [--smoke]
   theory list | theory NAME [--items N ...] [--out DIR] [--json FILE] | theory all
   theory map LOSS --x NAME [--y NAME] [--out DIR]
   theory fit DIR [--modes N] [--out DIR]

@@ -3,10 +3,18 @@
 The strings below the fields are the texts of ``--help``.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
-from ssljax.config.checks import at_least, check_types, fraction, positive, refuse
+from ssljax.config.checks import (
+    as_tuples,
+    at_least,
+    check_types,
+    fraction,
+    positive,
+    refuse,
+)
 
 
 @dataclass(frozen=True)
@@ -85,10 +93,29 @@ class LogConfig:
     """Log to Weights & Biases as well."""
     wandb_project: str = "ssljax"
     """Project name on Weights & Biases."""
+    name: str | None = None
+    """Name of the run in these logs; None takes the run folder's."""
+    group: str | None = None
+    """Group of runs in these logs, such as the seeds of one setting."""
+    tags: tuple[str, ...] | None = None
+    """Tags of the run in these logs."""
+    profile_steps: str | None = None
+    """START:STOP, such as 100:105, traces the steps after the first 100 until 105 are
+    done, into `profile/` of the run folder."""
 
     def __post_init__(self):
+        object.__setattr__(self, "tags", as_tuples(self.tags))
         check_types(self, "log")
         positive(self, "log", "every_steps")
+        span = self.profile_steps
+        if span is not None and (not re.fullmatch(r"\d+:\d+", span) or not self.traced):
+            refuse("log.profile_steps", span, "START:STOP, such as 100:105")
+
+    @property
+    def traced(self) -> range:
+        """The steps to trace, counted from 0; empty without any."""
+        start, _, stop = (self.profile_steps or "0:0").partition(":")
+        return range(int(start), int(stop))
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,11 @@ _CURVES = {
     "target_momentum": ("Target momentum", "momentum"),
     "input_wait": ("Waiting for input", "share of time"),
     "monitor_seconds": ("Monitor", "seconds per panel"),
+    "step_seconds_p50": ("Step time, median", "seconds"),
+    "step_seconds_p90": ("Step time, 90th percentile", "seconds"),
+    "step_seconds_p99": ("Step time, 99th percentile", "seconds"),
+    "device_memory_gib": ("Device memory", "GiB in use"),
+    "device_memory_peak_gib": ("Device memory, peak", "GiB"),
 }
 _SPECTRUM = {
     "spectrum/effective_rank": ("Effective rank (centred)", "dimensions"),

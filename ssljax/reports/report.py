@@ -3,23 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
 from ssljax.config.checks import ConfigError
 from ssljax.data import DataError, Source
-from ssljax.data.augment import make_views
 from ssljax.data.host_crop import HostCrops
 from ssljax.data.subsets import subset_indices
 from ssljax.evaluation import confusion, extract, knn_predict
 from ssljax.protocols.images import evaluation_images, features, labels
 from ssljax.reports.build import build_report
+from ssljax.runs.contact import draw_views
 from ssljax.runs.encoder import Restored, as_function, restore
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.setup import crops_on_host
 
-SHEET = 12
-"""Images on the contact sheet."""
 NEIGHBOURS = 20
 """Of the kNN classifier behind the confusion matrix."""
 BANK = 10_000
@@ -79,25 +74,7 @@ def report(
 
 def _contact_sheet(run: Restored, source: Source):
     """Return a few images, the views of three draws, and a title for each view."""
-    rows = np.arange(min(SHEET, source.size))
-    images, _ = source.take(rows)
-    setup, seed, views = run.setup, run.config.seed, []
-    crops = None
+    setup, crops = run.setup, None
     if source.has_originals and crops_on_host(run.config, source):
         crops = HostCrops(setup.views, setup.view_sizes)
-
-    @jax.jit
-    def draw(key, given):
-        return make_views(key, given, setup.views, size=setup.view_sizes)
-
-    for i in range(3):
-        key, given = jax.random.fold_in(jax.random.key(seed), i), images
-        if crops is not None:
-            numbers = crops.draw(seed, i, batch_size=len(rows))
-            given = source.read_crops(rows, numbers, crops).views
-        views += [np.asarray(view) for view in draw(key, given)]
-    titles = [
-        f"view {i % len(setup.views) + 1}, draw {i // len(setup.views) + 1}"
-        for i in range(len(views))
-    ]
-    return images, views, titles
+    return draw_views(setup, source, crops)

@@ -15,34 +15,20 @@ from ssljax.models import activation_bytes
 from ssljax.training.state import Setup, state_shapes
 from ssljax.training.step import batch_shapes
 
+LESS = "use --devices.microbatch, a smaller --batch-size or --model.dtype bfloat16"
+"""What to do where the memory of a device is too small."""
 _SAMPLE = 200  # images whose sizes are looked at
 
 
 def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
     """Return the run's plan as (name, value) rows in reading order."""
     config = setup.config
-    state = state_shapes(setup)
     size = lambda tree: sum(x.size for x in jax.tree.leaves(tree))  # noqa: E731
-    weight = lambda tree: sum(  # noqa: E731
-        x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)
-    )
-    channels = setup.image_shape[2]
-    at_a_time = config.devices.microbatch or config.batch_size
-    activations = sum(
-        count * activation_bytes(setup.network, at_a_time, (side, side, channels))
-        for side, count in collections.Counter(setup.view_sizes).items()
-    )
-    data_bytes = source.size * math.prod(source.image_shape)
-    resident = data_bytes if source.images is not None else 0
-    # Devices share the batch and replicate everything else. The peak is in the backward
-    # pass, which needs state, gradients and the saved activations at the same time.
+    # Devices share the batch and replicate everything else.
     count = config.devices.count or jax.device_count()
-    pixels = sum(side**2 * channels for side in setup.view_sizes)
-    drawn = 4 * at_a_time * pixels
-    memory = weight(state) + weight(state.params) + resident
-    memory += (activations + drawn) / count
+    resident = source.images is not None
     skipped = skipped_operations(setup.views[0], channels=source.image_shape[2])
-    parts = state.params
+    parts = state_shapes(setup).params
     named = {name: size(parts.get(name, {})) for name in ("encoder", "projector")}
     named["predictor"] = size(parts.get("predictor", {}))
     rows = [
@@ -58,7 +44,7 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
         ("steps", f"{setup.total_steps} ({setup.steps_per_epoch} per epoch)"),
         ("warm-up", f"{setup.warmup_steps} steps"),
         ("parameters", ", ".join(f"{k} {v:,}" for k, v in named.items() if v)),
-        ("memory estimate", _memory(memory, count)),
+        ("memory estimate", _memory(needed_memory(setup, source), count)),
         ("images", "on the device" if resident else "streamed from disk"),
     ]
     if config.model.init_from is not None:
@@ -81,6 +67,34 @@ def describe(setup: Setup, source: Source) -> list[tuple[str, str]]:
     return rows
 
 
+def needed_memory(setup: Setup, source: Source) -> float:
+    """Estimate the bytes that a step needs on each device at its peak.
+
+    Args:
+        setup: static parts of the run.
+        source: the training images; those in memory lie whole on every device.
+    """
+    config = setup.config
+    state = state_shapes(setup)
+    weight = lambda tree: sum(  # noqa: E731
+        x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)
+    )
+    channels = setup.image_shape[2]
+    at_a_time = config.devices.microbatch or config.batch_size
+    activations = sum(
+        count * activation_bytes(setup.network, at_a_time, (side, side, channels))
+        for side, count in collections.Counter(setup.view_sizes).items()
+    )
+    data_bytes = source.size * math.prod(source.image_shape)
+    resident = data_bytes if source.images is not None else 0
+    # The peak is in the backward pass, which needs state, gradients and the saved
+    # activations at the same time.
+    count = config.devices.count or jax.device_count()
+    drawn = 4 * at_a_time * sum(side**2 * channels for side in setup.view_sizes)
+    memory = weight(state) + weight(state.params) + resident
+    return memory + (activations + drawn) / count
+
+
 def device_bytes() -> int | None:
     """Return the memory that JAX may use on a device, None where it does not say."""
     found = jax.local_devices()[0].memory_stats() or {}
@@ -92,12 +106,7 @@ def _memory(wanted: float, count: int) -> str:
     if limit is None:
         return text
     text += f", which has {limit / 2**20:,.0f}"
-    if wanted <= limit:
-        return text
-    return (
-        f"{text}: it will probably not fit; use --devices.microbatch, a smaller "
-        "--batch-size or --model.dtype bfloat16"
-    )
+    return text if wanted <= limit else f"{text}: it will probably not fit; {LESS}"
 
 
 def _shared_memory(setup: Setup) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from ssljax.data import Source
 from ssljax.data.retry import TransientDataError
 from ssljax.runs import errors, processes
 from ssljax.runs.checkpoint import Checkpoints
+from ssljax.runs.contact import contact_sheet
 from ssljax.runs.failed_step import save_failure
 from ssljax.runs.feed import Feed
 from ssljax.runs.folder import RunFolder
@@ -19,6 +20,7 @@ from ssljax.runs.initial import start_from
 from ssljax.runs.monitor import Monitor
 from ssljax.runs.preemption import Preempted, Preemption
 from ssljax.runs.progress import Progress
+from ssljax.runs.step_trace import StepTrace
 from ssljax.runs.unreadable_images import SkippedImages
 from ssljax.runs.waiting import Stopped, Waiting, wait_for
 from ssljax.runs.writers import DelayedMetrics, MetricWriter
@@ -80,9 +82,10 @@ class Session:
                 resume_step=self.start,
                 tensorboard=config.log.tensorboard,
                 wandb=config.log.wandb,
-                wandb_project=config.log.wandb_project,
                 config=config,
             )
+            if self.start == 0 and self.writer.shows_pictures:
+                self.writer.picture(0, "views", contact_sheet(self.setup, source))
         self.monitor = None
         if config.monitor.every_epochs:
             self.monitor = Monitor(self.setup, source, test, self.mesh, bank=bank)
@@ -136,7 +139,8 @@ class Session:
         progress = Progress(
             total, self.start, batch_size=config.batch_size, quiet=self.quiet
         )
-        with progress, waiting:
+        trace = StepTrace(config.log.traced, self.folder.path / "profile")
+        with progress, waiting, trace:
             for step in range(self.start, total):
                 waited = time.perf_counter()
                 try:
@@ -148,9 +152,12 @@ class Session:
                     self._flush(progress)
                     self._stop(step, str(error))
                 progress.waited(time.perf_counter() - waited)
+                trace.before(step)
                 # A hidden host transfer would stall every step, so it is an error.
                 with jax.transfer_guard("disallow"):
                     self.state, metrics = step_fn(self.state, *inputs)
+                progress.queued(metrics)
+                trace.after(step, self.state)
                 del inputs  # else a batch would still be in memory while one is awaited
                 done = step + 1
                 # Fetch the previous record while this step runs on the device.

@@ -4,6 +4,10 @@ import sys
 import time
 from typing import Any
 
+import jax
+
+from ssljax.runs.step_times import StepTimes
+
 _SHOWN = {
     "loss": "loss {:.4f}",
     "probe_accuracy": "probe {:.1f} %",
@@ -30,6 +34,7 @@ class Progress:
         self._wait = self._excluded = 0.0
         self._shown: dict[str, str] = {}
         self._printed = 0.0
+        self._times, self._arrived = StepTimes(), self._since
 
     def __enter__(self) -> "Progress":
         if not self.quiet and sys.stderr.isatty():
@@ -41,12 +46,18 @@ class Progress:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._times.close()
         if self.bar is not None:
             self.bar.close()
 
     def waited(self, seconds: float) -> None:
-        """Add time in which the device waited for input."""
+        """Add time in which the device waited for input; it is here now."""
         self._wait += seconds
+        self._arrived = time.perf_counter()
+
+    def queued(self, result: Any) -> None:
+        """Time the step of that input from a thread, see `StepTimes`."""
+        self._times.add(self._arrived, result)
 
     def exclude(self, seconds: float) -> None:
         """Exclude time spent on monitoring from the rates."""
@@ -58,7 +69,11 @@ class Progress:
             self.bar.update(step - self.bar.n)
 
     def rates(self, step: int) -> dict[str, float]:
-        """Return images per second and share of input wait since the last record."""
+        """Return what the steps since the last record took.
+
+        These are images per second, the share of input wait, percentiles of the steps'
+        seconds, and where a device tells it, its memory.
+        """
         now = time.perf_counter()
         seconds, steps = now - self._since - self._excluded, step - self._step
         result = {
@@ -68,9 +83,10 @@ class Progress:
         # The time of a process's first record is mostly compilation, not a rate.
         compiling = self._step == self.start
         self._since, self._step, self._wait, self._excluded = now, step, 0.0, 0.0
+        times = self._times.take()
         if compiling:
             return {"startup_seconds": seconds}
-        return result
+        return result | times | device_memory()
 
     def show(self, step: int, record: dict[str, Any]) -> None:
         """Show a record; a log file gets a line at most every five seconds."""
@@ -93,6 +109,24 @@ class Progress:
             f"{eta}{text}",
             flush=True,
         )
+
+
+def device_memory() -> dict[str, float]:
+    """Return the memory in use and its peak so far, in GiB, on the fullest device here.
+
+    Empty where the devices do not say, such as CPUs.
+
+    >>> device_memory()
+    {}
+    """
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    names = {"device_memory_gib": "bytes_in_use"}
+    names["device_memory_peak_gib"] = "peak_bytes_in_use"
+    return {
+        name: max(each[key] for each in stats) / 2**30
+        for name, key in names.items()
+        if all(key in each for each in stats)
+    }
 
 
 def _speed(record: dict[str, Any]) -> str:

@@ -102,6 +102,11 @@ def prepare(
         std=tuple(std),
         crops_on_host=on_host,
     )
+    if config.log.traced.stop > setup.total_steps:
+        raise ConfigError(
+            f"log.profile_steps is {config.log.profile_steps!r}, but the run has "
+            f"{setup.total_steps} steps; allowed: up to {setup.total_steps}"
+        )
     _check_step(setup)
     return setup
 

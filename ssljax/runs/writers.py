@@ -4,7 +4,6 @@ import contextlib
 import csv
 import importlib
 import io
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from ssljax.config import Config
+from ssljax.config import Config, LogConfig
 from ssljax.config.checks import ConfigError
 from ssljax.config.serialize import flatten
 from ssljax.runs import files
 from ssljax.runs.folder import RunFolder
+from ssljax.runs.loggers import Logger, TensorBoard, WeightsAndBiases, histograms
 from ssljax.runs.records import Alarm
 
 
@@ -31,8 +31,7 @@ class MetricWriter:
         resume_step: step of the restored checkpoint; 0 for a new run.
         tensorboard: also write TensorBoard events, into ``tensorboard/``.
         wandb: also write to Weights & Biases; WANDB_MODE is respected.
-        wandb_project: the project there.
-        config: the settings, for Weights & Biases to show.
+        config: the settings, for the loggers' name, group and tags, and to show.
 
     Raises:
         ConfigError: if a requested logger's package is missing.
@@ -52,13 +51,11 @@ class MetricWriter:
         resume_step: int,
         tensorboard: bool = False,
         wandb: bool = False,
-        wandb_project: str = "ssljax",
         config: Config | None = None,
     ):
         self._folder = folder
         self._last_step = resume_step if resume_step > 0 else -1
-        self._events: Any = None
-        self._wandb: Any = None
+        self._loggers: list[Logger] = []
         self._metrics: io.TextIOBase | None = None
         # First, so that a missing package leaves the files unchanged.
         modules = check_loggers(tensorboard=tensorboard, wandb=wandb)
@@ -66,18 +63,17 @@ class MetricWriter:
         _drop_after(folder.metrics, resume_step)
         _drop_after(folder.alarms, resume_step)
         self._metrics = folder.metrics.open("a", encoding="utf-8")
+        log = LogConfig() if config is None else config.log
         if tensorboard:
-            self._events = modules["tensorboardX"].SummaryWriter(
-                str(folder.path / "tensorboard"),
-                purge_step=resume_step + 1 if resume_step > 0 else None,
+            self._loggers.append(
+                TensorBoard(
+                    modules["tensorboardX"], folder, log, resume_step=resume_step
+                )
             )
         if wandb:
-            self._wandb = modules["wandb"].init(
-                project=wandb_project,
-                id=_wandb_run_id(folder),
-                resume="allow",
-                dir=str(folder.path),
-                config=None if config is None else flatten(config),
+            settings = None if config is None else flatten(config)
+            self._loggers.append(
+                WeightsAndBiases(modules["wandb"], folder, log, settings=settings)
             )
 
     def write(self, step: int, record: Mapping[str, Any]) -> None:
@@ -104,12 +100,18 @@ class MetricWriter:
         self._metrics.flush()
         self._last_step = step
         scalars = {k: v for k, v in values.items() if _is_number(v)}
-        if self._events is not None:
-            for name, value in scalars.items():
-                self._events.add_scalar(name, value, step)
-            self._events.flush()
-        if self._wandb is not None:
-            self._wandb.log(scalars, step=step)
+        for logger in self._loggers:
+            logger.record(step, scalars, histograms(values))
+
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether some logger takes pictures."""
+        return bool(self._loggers)
+
+    def picture(self, step: int, name: str, pixels: np.ndarray) -> None:
+        """Give the loggers a picture, uint8 ``[H, W, 3]``."""
+        for logger in self._loggers:
+            logger.picture(step, name, pixels)
 
     def alarm(self, step: int, kind: str, message: str, advice: str) -> None:
         """Append one line to ``alarms.jsonl``: what was seen and what to do."""
@@ -145,10 +147,8 @@ class MetricWriter:
             return
         metrics, self._metrics = self._metrics, None
         with contextlib.ExitStack() as last_first:
-            if self._wandb is not None:
-                last_first.callback(self._wandb.finish)
-            if self._events is not None:
-                last_first.callback(self._events.close)
+            for logger in reversed(self._loggers):
+                last_first.callback(logger.close)
             last_first.callback(self.write_csv)
             last_first.callback(metrics.close)
 
@@ -233,16 +233,6 @@ def _drop_after(path: Path, step: int) -> None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _wandb_run_id(folder: RunFolder) -> str:
-    """Return the run's id, created on first use: a resumed run keeps its plot."""
-    path = folder.path / "wandb_run_id.txt"
-    if path.exists() and path.read_text("utf-8").strip():
-        return path.read_text("utf-8").strip()
-    run_id = uuid.uuid4().hex[:12]
-    files.write_atomically(path, run_id + "\n")
-    return run_id
 
 
 def _import(name: str) -> Any:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssljax.config import Config
+from ssljax.config import Config, LogConfig
 from ssljax.config.checks import ConfigError
 from ssljax.runs.files import read_json_lines
 from ssljax.runs.folder import RunFolder
@@ -164,8 +164,7 @@ def test_wandb_resumes_the_same_run(folder, monkeypatch):
             folder,
             resume_step=resume_step,
             wandb=True,
-            wandb_project="p",
-            config=Config(seed=5),
+            config=Config(seed=5, log=LogConfig(wandb_project="p")),
         ) as writer:
             writer.write(resume_step + 1, {"loss": 0.5, "panel": [1], "nan": math.nan})
     first, second = wandb.inits
@@ -185,6 +184,9 @@ def test_tensorboard_events_are_purged_beyond_the_resumed_step(folder, monkeypat
     class SummaryWriter:
         def __init__(self, path, purge_step):
             made.append((path, purge_step))
+
+        def add_text(self, name, text, step):
+            assert name == "run" and text == "name: run"
 
         def add_scalar(self, *values):
             scalars.append(values)
