@@ -1,10 +1,10 @@
 """Reproductions of papers: what their scripts share.
 
-A reproduction trains the arms of a paper's experiment with `ssljax.pretrain`, once per
-seed, measures every run, and writes one JSON file: the claims of the paper with the
-numbers that speak for or against them, the arms with mean and standard deviation over
-seeds, the runs, and the stamp of the command. Repeating a command resumes it: a run
-that is finished and measured is only read.
+A reproduction trains the arms of a paper's experiment once per seed, with
+`ssljax.pretrain` unless it says otherwise, measures every run, and writes one JSON
+file: the claims of the paper with the numbers that speak for or against them, the arms
+with mean and standard deviation over seeds, the runs, and the stamp of the command.
+Repeating a command resumes it: a run that is finished and measured is only read.
 """
 
 import argparse
@@ -96,12 +96,21 @@ def digest(config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def pretrained(config: Config, folder: Path, command: Sequence[str]) -> None:
+    """Train a run with `ssljax.pretrain`."""
+    pretrain(config, folder, command=command, quiet=True)
+
+
+Train = Callable[[Config, Path, Sequence[str]], None]
+
+
 def run_or_read(
     config: Config,
     folder: Path,
     measure: Callable[[Path], Row],
     *,
     command: Sequence[str],
+    train: Train = pretrained,
 ) -> Row:
     """Train and measure one run, or read what an earlier call measured.
 
@@ -110,6 +119,7 @@ def run_or_read(
         folder: run folder; the row is kept beside it, as ``FOLDER.json``.
         measure: takes the run folder and returns numbers.
         command: recorded in the run folder as the command that was run.
+        train: trains the run in its folder, as `pretrained` does.
 
     Returns:
         The numbers of ``measure``, with ``config_digest``, ``seconds``, those of
@@ -119,7 +129,7 @@ def run_or_read(
     row: Row = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}
     if row.get("config_digest") != mark:
         start = time.perf_counter()
-        pretrain(config, folder, command=command, quiet=True)
+        train(config, folder, command)
         row = measure(folder) | {"config_digest": mark}
         row["seconds"] = round(time.perf_counter() - start, 1)
         write_json(kept, row)
@@ -259,6 +269,8 @@ class Experiment(Generic[AnySize]):
     claims_of: Callable[[Sequence[Row], Sequence[Row], AnySize], list[Claim]]
     """Takes the means over seeds and the rows, both with ``arm``."""
     draw: Callable[[Path, dict[str, Row]], None]
+    train: Train = pretrained
+    """Trains a run in a folder."""
     averaged: Sequence[str] = ()
     """Lists of a row that are averaged over seeds, beside those of ``over_time``."""
 
@@ -290,7 +302,13 @@ def run_experiment(experiment: Experiment[AnySize], doc: str | None) -> int:
         for arm in chosen:
             config = experiment.config_of(arm, size, seed)
             folder = out / f"{arm}_{seed}"
-            row = run_or_read(config, folder, experiment.measure, command=command)
+            row = run_or_read(
+                config,
+                folder,
+                experiment.measure,
+                command=command,
+                train=experiment.train,
+            )
             rows.append({"arm": arm, "seed": seed, **row})
             print(
                 f"{arm:<{width}} seed {seed}  {experiment.line(row)}  "

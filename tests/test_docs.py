@@ -48,7 +48,7 @@ def test_a_new_method_trains(tmp_path, monkeypatch):
 
 def test_settings_that_the_pages_name_exist():
     # Of the commands themselves; README's test runs them.
-    commands = {"dry_run", "help", "out", "protocol", "smoke", "workdir"}
+    commands = {"dry_run", "extend", "help", "out", "protocol", "smoke", "workdir"}
     commands |= {"against", "json", "profile", "steps", "threads"}
     commands |= {"checkpoint", "data", "examples", "test_examples"}
     commands |= {field.name for field in dataclasses.fields(Settings)}

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ssljax import methods
-from ssljax.config.serialize import continued, differences, from_json
+from ssljax.config.resuming import INCIDENTAL, continued, differences
+from ssljax.config.serialize import from_json
 from ssljax.recipes import RECIPES, Recipe, load_recipe
 
 
@@ -49,7 +50,7 @@ def changed_settings(saved: Mapping[str, Any], recipe: str) -> list[str]:
         return [f"recipe: {name!r} -> None"]
     then = methods.resolve(from_json(json.dumps(saved)))
     now = methods.resolve(load_recipe(name))
-    return differences(then, continued(then, now))
+    return differences(then, continued(then, now), allowed=INCIDENTAL)
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ TITLES = {
     "duality": "Duality (Garrido et al., ICLR 2023)",
     "implicit_variance": "Implicit variance (Halvagal et al., NeurIPS 2023)",
     "prediction_head": "Prediction head (Wen and Li, NeurIPS 2022)",
+    "stepwise": "Stepwise learning (Simon et al., ICML 2023)",
     "spectral_transformation": "Spectral transformation, INTL (Weng et al., ICLR 2024)",
 }
 _HEAD = """\
@@ -26,7 +27,7 @@ _HEAD = """\
 One command per paper trains the arms of its experiment and writes what came out. A
 claim is *reproduced*, *partly* reproduced or *not*, by a threshold in the script; every
 number is a mean over the seeds. The size `cpu` has a narrow ResNet and a part of
-CIFAR-10 at 16 pixels for a few epochs: it can show what a loss does to the spectrum,
+CIFAR-10 at 16 pixels for minutes: it can show what a loss does to the spectrum,
 but not the papers' accuracies. The size `full` needs an accelerator. Commits, configs
 and seeds of all runs are in the records and on [the page of results](results.md).
 """
@@ -36,6 +37,14 @@ _ARM_COLUMNS = {
     "probe_z": "probe on z %",
     "probe_h": "probe on h %",
     "off_diagonal": "norm of the off-diagonal of E",
+    "steps_found": "modes learned one at a time",
+    "modes": "modes learned",
+    "rank_correlation": "rank correlation with predicted order",
+    "time_agreement": "agreement with predicted times",
+    "overlap_before": "overlap, NTK before",
+    "overlap_after": "overlap, NTK after",
+    "chance": "overlap by chance",
+    "gain_h": "participation ratio of h, last / first",
     "alignment": "cosine of u and E u",
     "l_c": "L_c over its least",
     "l_nc": "L_nc over its diagonal",

@@ -49,24 +49,20 @@ def ratios_of(curve: Row) -> np.ndarray:
     return moments / moments[:, :1]
 
 
-def times_earlier(iso: Row, direct: Row) -> tuple[float, int]:
-    """Return how many times earlier IsoLoss recruits the smallest mode, and its rank.
+def times_earlier(iso: Row, direct: Row, *, mode: int) -> float:
+    """Return how many times earlier IsoLoss recruits a mode.
 
-    A mode is recruited at half of the ratio that it ends at with IsoLoss. The smallest
-    is the last that IsoLoss recruits within a third of training: a later one could not
-    be recruited three times later. Where DirectPred does not get there, the end of
-    training is taken, which is a lower bound.
+    A mode is recruited at half of the ratio that it ends at with IsoLoss. Where
+    DirectPred does not get there, the end of training is taken, which is a lower bound.
 
     Args:
         iso: ``steps`` and ``moments_z`` of IsoLoss.
         direct: those of DirectPred, at the same steps.
+        mode: its rank, 1 for the largest.
     """
     levels = 0.5 * ratios_of(iso)[-1]
     first, second = recruited(iso, levels), recruited(direct, levels)
-    end = float(iso["steps"][-1])
-    late = np.flatnonzero(first > end / 3)
-    smallest = max(int(late[0] if late.size else len(first)), 1) - 1
-    return min(second[smallest], end) / first[smallest], smallest + 1
+    return min(second[mode - 1], float(iso["steps"][-1])) / first[mode - 1]
 
 
 def cosines(matrix: np.ndarray, vectors: np.ndarray) -> list[float]:

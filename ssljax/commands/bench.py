@@ -10,6 +10,7 @@ from ssljax.commands.pretrain import with_options
 from ssljax.commands.tables import columns
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
+from ssljax.config.paths import local
 from ssljax.recipes import load_recipe
 
 _USAGE = (
@@ -130,8 +131,8 @@ def _check(asked: Any) -> None:
         ("--json", asked.json, False),
         ("--profile", asked.profile, True),
     ):
-        why = None if path is None else why_unwritable(path, folder=folder)
-        if why is not None:
+        why = path and why_unwritable(local(path, flag), folder=folder)
+        if why:
             raise ConfigError(f"{flag} {path} cannot be written: {why}")
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssljax.commands.parse import parse_positional
+from ssljax.config.paths import as_path
 
 
 @dataclass(frozen=True)
@@ -27,5 +28,5 @@ def run(words: list[str]) -> int:
 
     print(compare(asked.workdirs, out=asked.out))
     if asked.out is not None:
-        print(f"\n{asked.out / 'comparison.html'}")
+        print(f"\n{as_path(asked.out) / 'comparison.html'}")
     return 0

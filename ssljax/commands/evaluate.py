@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 from ssljax.commands.parse import parse_positional, value_of
 from ssljax.protocols.settings import Settings
@@ -17,8 +18,8 @@ class Evaluate(Settings):
 
     workdir: Path
     """Run folder."""
-    checkpoint: int | None = None
-    """Step of the checkpoint to evaluate; the newest by default."""
+    checkpoint: int | Literal["best"] | None = None
+    """Step of the checkpoint to evaluate, or `best`; the newest by default."""
     data: str | None = None
     """Another data set: a folder of images, or a name that `ssljax data list` shows."""
     examples: int | None = None

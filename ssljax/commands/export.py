@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 from ssljax.commands.parse import parse_positional
 
@@ -20,8 +21,8 @@ class Export:
     """`torch`, `safetensors`, `onnx`, `flax`, `timm` or `detectron2`."""
     out: Path | None = None
     """Folder to write; `export/FORMAT` in the run folder by default."""
-    checkpoint: int | None = None
-    """Step of the checkpoint to export; the newest by default."""
+    checkpoint: int | Literal["best"] | None = None
+    """Step of the checkpoint to export, or `best`; the newest by default."""
     license: str = "unknown"
     """Licence of the weights for the model card, such as `apache-2.0`."""
     push: str | None = None

@@ -6,6 +6,7 @@ from typing import Literal
 
 from ssljax.commands.parse import parse_positional
 from ssljax.config.checks import ConfigError
+from ssljax.config.paths import url_of
 
 
 @dataclass(frozen=True)
@@ -73,5 +74,5 @@ def run(words: list[str]) -> int:
     )
     print("\n".join(lines))
     more = "" if asked.data else " --data NAME"
-    print(f"next: ssljax evaluate {asked.workdir}{more}")
+    print(f"next: ssljax evaluate {url_of(asked.workdir) or asked.workdir}{more}")
     return 0

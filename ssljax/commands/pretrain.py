@@ -1,6 +1,5 @@
 """`ssljax pretrain RECIPE`: train, resume, or print the plan of a run."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -21,10 +20,15 @@ def run(words: list[str]) -> int:
         return 0
     asked = asked_for(words)
     if asked.dry_run or asked.workdir is None:
-        return _dry_run(asked.config, asked.workdir)
+        return _dry_run(asked)
     from ssljax.runs.pretrain import pretrain
 
-    run = pretrain(asked.config, asked.workdir, command=["ssljax", "pretrain", *words])
+    run = pretrain(
+        asked.config,
+        asked.workdir,
+        command=["ssljax", "pretrain", *words],
+        extend=asked.extend,
+    )
     print(f"done: {run.steps} steps, {run.workdir}")
     print(f"next: ssljax evaluate {run.workdir} && ssljax report {run.workdir}")
     return 0
@@ -46,12 +50,6 @@ def asked_for(words: list[str]) -> "Asked":
     asked = _parse(recipe, base, words)
     if asked.workdir is None and not asked.dry_run:
         raise ConfigError("--workdir is not set; name the run folder: --workdir DIR")
-    if re.match(r"\w+:/", str(asked.workdir)):
-        typed = value_of(words, "--workdir")  # a Path has lost one of the slashes
-        raise ConfigError(
-            f"--workdir cannot be a URL such as {typed}; mount the bucket and use the "
-            "path of the mount"
-        )
     return asked
 
 
@@ -61,6 +59,7 @@ class Asked(Protocol):
     config: Config
     workdir: Path | None
     dry_run: bool
+    extend: bool
 
 
 def _parse(recipe: str, base: Config, words: list[str]) -> Asked:
@@ -79,6 +78,8 @@ def _parse(recipe: str, base: Config, words: list[str]) -> Asked:
         """Print the settings, steps and memory of the run, and write nothing."""
         smoke: bool = False
         """Shrink the run to minutes on a CPU: tiny network, few images."""
+        extend: bool = False
+        """Resume with more epochs than planned; the schedules stretch over all."""
 
     if recipe in RECIPES and {"-h", "--help"} & set(words):
         # Before tyro's text, which would join the lines of this one.
@@ -105,27 +106,33 @@ def with_options(config: Config, words: list[str]) -> Config:
     return replace(config, method=replace(config.method, options=options))
 
 
-def _dry_run(config: Config, workdir: Path | None) -> int:
+def _dry_run(asked: Asked) -> int:
     from ssljax import methods
     from ssljax.runs.describe import describe
+    from ssljax.runs.extending import effect_of_extending
     from ssljax.runs.folder import RunFolder
     from ssljax.runs.setup import load_split, prepare
     from ssljax.runs.writers import check_loggers
 
-    config = methods.resolve(config)
-    if workdir is not None:
-        config = RunFolder(workdir).continued(config)
+    config = methods.resolve(asked.config)
+    folder = None if asked.workdir is None else RunFolder(asked.workdir)
+    if folder is not None:
+        config = folder.continued(config)
     source = load_split(config, train=True)
     setup = prepare(config, source)
     # What the run itself would refuse.
-    check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
-    if workdir is not None:
-        RunFolder(workdir).check_claim(setup.config, fill_gaps=methods.resolve)
+    log = config.log
+    check_loggers(folder, tensorboard=log.tensorboard, wandb=log.wandb)
+    if folder is not None:
+        folder.check_claim(setup.config, fill_gaps=methods.resolve, extend=asked.extend)
     for name, value in flatten(setup.config).items():
         print(f"{name} = {value!r}")
     print()
     for name, value in describe(setup, source):
         print(f"{name:>24}  {value}")
+    if folder is not None and folder.config.exists():
+        if effect := effect_of_extending(folder, setup):
+            print(f"\n{effect}")
     return 0
 
 
@@ -146,6 +153,7 @@ def _help_without_recipe() -> str:
         "  --workdir DIR  run folder; rerun the same command to resume",
         "  --dry-run      print the settings, steps and memory, and write nothing",
         "  --smoke        shrink the run to minutes on a CPU",
+        "  --extend       resume with more epochs than the run was planned for",
         "",
         "`ssljax pretrain RECIPE --help` lists every setting with its value, and",
         "`ssljax list recipes` the epochs, expected result, time and source of each.",

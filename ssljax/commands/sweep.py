@@ -13,6 +13,7 @@ from typing import NoReturn
 from ssljax.commands.pretrain import asked_for
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
+from ssljax.config.paths import as_path
 from ssljax.protocols.settings import PROTOCOLS
 
 _STOPPED = (75, 130)  # preempted, interrupted: the sweep stops too
@@ -42,9 +43,10 @@ class _Parser(argparse.ArgumentParser):
 def run(words: list[str]) -> int:
     """Run the command; return its exit code."""
     asked, others = _parser().parse_known_args(words)
+    workdir = as_path(asked.workdir)
     members = grid(
         asked.recipe,
-        asked.workdir,
+        workdir,
         settings=asked.set,
         seeds=asked.seeds,
         others=others,
@@ -73,7 +75,7 @@ def run(words: list[str]) -> int:
         if code:
             failed.append(f"{member.name} (exit code {code})")
     if asked.only is None:
-        _compare(members, asked.workdir)
+        _compare(members, workdir)
     if failed:
         print(f"failed: {', '.join(failed)}; rerun the same command", file=sys.stderr)
     return 1 if failed else 0
@@ -183,7 +185,8 @@ def _check_folder(member: Member) -> None:
 
     folder = RunFolder(member.folder)
     config = folder.continued(methods.resolve(member.config))
-    folder.check_claim(config, fill_gaps=methods.resolve)
+    extend = "--extend" in member.words
+    folder.check_claim(config, fill_gaps=methods.resolve, extend=extend)
 
 
 def _finish(member: Member, protocols: Sequence[str] | None) -> int:

@@ -16,6 +16,7 @@ from ssljax.commands import theory_tasks as tasks
 from ssljax.commands.parse import parse_positional
 from ssljax.commands.theory_tasks import FINGERPRINT
 from ssljax.config.checks import ConfigError, nearest
+from ssljax.config.paths import local
 from ssljax.reports.theory_tables import (
     Outcome,
     as_json,
@@ -83,7 +84,7 @@ def run(words: list[str]) -> int:
                 f"{flag} is {str(path)!r}, which already exists as a {kind}; choose "
                 "another path"
             )
-        why = path and why_unwritable(path, folder=flag == "--out")
+        why = path and why_unwritable(local(path, flag), folder=flag == "--out")
         if why:
             raise ConfigError(f"{flag} {path} cannot be written: {why}")
     made = this_launch(["ssljax", "theory", *words])  # before anything is written

@@ -6,6 +6,7 @@ from typing import Literal
 
 from ssljax.commands.parse import parse_positional
 from ssljax.config.checks import ConfigError
+from ssljax.config.paths import as_path
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def run(words: list[str]) -> int:
     if asked.out is None:
         out, drawn, record = folder.path, "figures/theory_fit", "theory_fit.json"
     else:
-        out, drawn = asked.out, f"theory_fit_{folder.path.name}"
+        out, drawn = as_path(asked.out), f"theory_fit_{folder.path.name}"
         record = f"{drawn}.json"
     why = why_unwritable(out, folder=True)
     if why:

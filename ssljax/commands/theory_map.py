@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ssljax.commands.parse import parse_positional
 from ssljax.config.checks import ConfigError, nearest
+from ssljax.config.paths import local
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +58,8 @@ def run(words: list[str]) -> int:
     from ssljax.reports.phase_maps import phase_caption, phase_text, save_phases
 
     _check_names(asked)
+    if asked.out is not None:
+        local(asked.out, "--out")
     if asked.out is not None and asked.out.exists() and not asked.out.is_dir():
         raise ConfigError(
             f"--out is {str(asked.out)!r}, which already exists as a file; choose "

@@ -2,7 +2,6 @@
 
 import difflib
 import math
-import os
 import types
 import typing
 from typing import Any, Literal
@@ -173,11 +172,6 @@ def not_empty(config: Any, prefix: str, *names: str) -> None:
     for key, value in _values(config, prefix, names):
         if not value.strip():
             refuse(key, value, "layer widths such as 2048-2048-128, or none")
-
-
-def absolute(path: str) -> str:
-    """Return a path from the root of the file system; ``~`` is the home folder."""
-    return os.path.abspath(os.path.expanduser(path))
 
 
 def _if_not_finite(value: float) -> str:

@@ -12,6 +12,7 @@ from ssljax.config.checks import (
     at_least,
     check_types,
     fraction,
+    near_multiples,
     positive,
     refuse,
 )
@@ -71,14 +72,42 @@ class CheckpointConfig:
     """Checkpoints of the training state."""
 
     every_epochs: float = 1.0
-    """Epochs between checkpoints."""
+    """Epochs between checkpoints; 0 leaves it to `every_minutes`."""
+    every_minutes: float | None = None
+    """Save at the latest after so many minutes as well; None for no such limit. Several
+    processes look at the clock at the steps that are logged."""
     keep: int = 2
     """Keep this many of the latest checkpoints; at least 2, in case one is damaged."""
+    keep_period: float | None = None
+    """Epochs between checkpoints that are kept for good, besides the latest."""
+    best: Literal["knn_accuracy", "rankme", "effective_rank"] | None = None
+    """Save and keep the state with the largest such value of the monitor as well."""
 
     def __post_init__(self):
         check_types(self, "checkpoint")
-        positive(self, "checkpoint", "every_epochs")
+        at_least(self, "checkpoint", 0, "every_epochs")
+        positive(self, "checkpoint", "every_minutes", "keep_period")
         at_least(self, "checkpoint", 2, "keep")
+        if not self.every_epochs and self.every_minutes is None:
+            refuse(
+                "checkpoint.every_epochs",
+                self.every_epochs,
+                "> 0, or 0 with checkpoint.every_minutes",
+            )
+
+    def check_best(self, monitor: MonitorConfig) -> None:
+        """Refuse a `best` that the monitor does not measure."""
+        if self.best is not None and not monitor.every_epochs:
+            refuse("checkpoint.best", self.best, "None where monitor.every_epochs is 0")
+        if self.best == "knn_accuracy" and not monitor.knn:
+            refuse("checkpoint.best", self.best, "rankme if monitor.knn_examples is 0")
+
+    @property
+    def best_column(self) -> str | None:
+        """The column of ``metrics.jsonl`` that `best` names."""
+        if self.best in (None, "knn_accuracy"):
+            return self.best
+        return f"spectrum/{self.best}"
 
 
 @dataclass(frozen=True)
@@ -155,6 +184,13 @@ class DevicesConfig:
             self._check_explicit(self.coordinator)
         if self.microbatch is not None and self.engine == "pmap":
             refuse("devices.microbatch", self.microbatch, "None with engine pmap")
+
+    def check_batch(self, batch_size: int) -> None:
+        """Refuse a batch that microbatches do not divide."""
+        part = self.microbatch
+        if part is not None and batch_size % part:
+            near = near_multiples(batch_size, part)
+            refuse("batch_size", batch_size, f"multiples of microbatch {part}: {near}")
 
     def _check_explicit(self, coordinator: str) -> None:
         host, _, port = coordinator.rpartition(":")

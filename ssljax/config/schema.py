@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ssljax.config.checks import (
-    absolute,
     as_tuples,
     at_least,
     check_types,
     fraction,
-    near_multiples,
     not_empty,
     positive,
     refuse,
@@ -27,6 +25,7 @@ from ssljax.config.operation import (
     MonitorConfig,
     ProbeConfig,
 )
+from ssljax.config.paths import absolute
 
 LARGEST_SIDE = 4096  # of an image, in pixels
 
@@ -292,9 +291,5 @@ class Config:
         positive(self, "", "epochs")
         at_least(self, "", 2, "batch_size")
         at_least(self, "", 0, "seed")
-        part = self.devices.microbatch
-        if part is not None and self.batch_size % part:
-            near = near_multiples(self.batch_size, part)
-            refuse(
-                "batch_size", self.batch_size, f"multiples of microbatch {part}: {near}"
-            )
+        self.checkpoint.check_best(self.monitor)
+        self.devices.check_batch(self.batch_size)

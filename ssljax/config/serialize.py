@@ -1,33 +1,12 @@
-"""Write configs as JSON or flat tables, and compare them before a run is resumed."""
+"""Write configs as JSON or flat tables, and read them back."""
 
 import dataclasses
 import json
 import typing
-from dataclasses import replace
 from typing import Any
 
 from ssljax.config.checks import ConfigError, nearest
 from ssljax.config.schema import Config
-
-# Settings that do not change the trajectory may differ when a run is resumed.
-RESUMABLE = (
-    "log.",
-    "checkpoint.",
-    # Not the images and eigenvalues of the panels, which a run compares.
-    "monitor.every_epochs",
-    "monitor.knn",
-    "monitor.collapse",
-    "data.workers",
-    "data.data_dir",
-    # All of devices except the microbatch, which changes BatchNorm's statistics.
-    "devices.count",
-    "devices.engine",
-    "devices.distributed",
-    "devices.compilation_cache",
-    "devices.coordinator",
-    "devices.process",
-    "devices.timeout",
-)
 
 # What runs did before a setting existed, where today's default may differ.
 _BEFORE = {"data": {"crop": "stored"}}
@@ -68,34 +47,6 @@ def from_json(text: str) -> Config:
         if section in values:
             values[section] = settings | values[section]
     return _build(Config, values, "")
-
-
-def continued(saved: Config, wanted: Config) -> Config:
-    """Return ``wanted`` with what it leaves open decided as in ``saved``.
-
-    A run that cropped stored images keeps them, whatever "auto" means today.
-
-    >>> from ssljax.config import DataConfig
-    >>> continued(Config(data=DataConfig(crop="stored")), Config()).data.crop
-    'stored'
-    """
-    if (wanted.data.crop, saved.data.crop) != ("auto", "stored"):
-        return wanted
-    return replace(wanted, data=replace(wanted.data, crop="stored"))
-
-
-def differences(saved: Config, wanted: Config) -> list[str]:
-    """List the differences that prevent resuming `saved` with `wanted`.
-
-    Returns:
-        Lines such as ``seed: 0 -> 5``, sorted by key; empty if the run may resume.
-    """
-    a, b = flatten(saved), flatten(wanted)
-    return [
-        f"{key}: {a.get(key)!r} -> {b.get(key)!r}"
-        for key in sorted(a.keys() | b.keys())
-        if a.get(key) != b.get(key) and not key.startswith(RESUMABLE)
-    ]
 
 
 def _build(cls: type, values: dict[str, Any], prefix: str) -> Any:

@@ -5,9 +5,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from ssljax.config.paths import local
 from ssljax.data import shapes
 from ssljax.data.source import DataError
-from ssljax.data.tfds import builder, check_prepared, tfds_dir
+from ssljax.data.tfds import builder, check_prepared
+from ssljax.data.tfds_folder import tfds_dir
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def catalogue(data_dir: str | None = None) -> list[Entry]:
         Entry("shapes", dict(shapes.SIZES), "32 x 32", 12, "generated", True),
         Entry("folder", {}, "varies", None, "your images: --data.path DIR", True),
     ]
-    found = _prepared(Path(tfds_dir(data_dir)))
+    found = _prepared(local(tfds_dir(data_dir), "the TFDS directory"))
     for name, (splits, image_size, classes, _, remark) in _KNOWN.items():
         present = name in found
         how = "prepared" if present else f"ssljax data prepare {name} ({remark})"
@@ -113,7 +115,7 @@ def prepare(name: str, data_dir: str | None = None) -> str:
     """
     if name in ("shapes", "folder", "arrays"):
         raise DataError(f"{name!r} needs no preparation; use it directly")
-    folder = tfds_dir(data_dir)
+    folder = str(local(tfds_dir(data_dir), "the TFDS directory"))
     made = builder(name, folder, file_format="array_record")
     if made.info.splits:
         check_prepared(made, name, folder)

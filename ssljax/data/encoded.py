@@ -7,11 +7,13 @@ from typing import Protocol
 
 import numpy as np
 
+from ssljax.data.bucket_copy import local_copy
 from ssljax.data.depth import Levels
 from ssljax.data.sampled_levels import sampled_levels
 from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
-from ssljax.data.tfds import TfdsReader, builder, check_prepared, load_tfds, tfds_dir
+from ssljax.data.tfds import TfdsReader, builder, check_prepared, load_tfds
+from ssljax.data.tfds_folder import tfds_copy
 from ssljax.data.walk import walk
 
 _SAMPLE = 200  # images that decide which value is white
@@ -48,7 +50,7 @@ def encoded_set(name: str, data_dir: str | None = None) -> Encoded:
     Raises:
         DataError: if there is neither, or it has no image.
     """
-    root = Path(name).expanduser()
+    root = local_copy(name)
     if root.is_dir():
         return _folder(root.resolve())
     if root.exists() or name[:1] in ("/", ".", "~"):
@@ -152,7 +154,7 @@ def _record_name(source: Source, index: int, label: int) -> str:
 
 
 def _tfds(name: str, data_dir: str | None) -> _Tfds:
-    folder = tfds_dir(data_dir)
+    folder = tfds_copy(name, data_dir)
     made = builder(name, folder)
     check_prepared(made, name, folder)
     splits, readers = [], []

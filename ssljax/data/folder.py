@@ -22,12 +22,12 @@ dot are ignored.
 import hashlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from ssljax.data import decode
+from ssljax.data.bucket_copy import local_copy
 from ssljax.data.reader import Reader, chosen_size_note, make_source
 from ssljax.data.sampled_levels import sampled_levels
 from ssljax.data.scan import stamp_of
@@ -85,7 +85,7 @@ def load_folder(
     Raises:
         DataError: if the folder is missing or has no readable image of the split.
     """
-    root = Path(path).expanduser()
+    root = local_copy(path)
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{path!r} {what}; set --data.path to a folder of images")

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ssljax.config.paths import local
 from ssljax.data.decode import eight_bit, parallel_map, threads, upright
 from ssljax.data.decode_crops import decode_crops
 from ssljax.data.depth import Levels
@@ -184,7 +185,7 @@ def write_smaller(
     """
     from tqdm import tqdm
 
-    out = Path(out).expanduser()
+    out = local(out, "--out")
     found = encoded_set(name, data_dir)
     _claim(out, found, size=size, quality=quality)
     missing = found.missing(out)

@@ -1,9 +1,7 @@
 """Load TFDS sets by name: random access to array_record files, without TensorFlow."""
 
-import os
 import shlex
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from ssljax.data.retry import Retries, gave_up, is_transient
 from ssljax.data.sampled_levels import sampled_levels
 from ssljax.data.source import DataError, Source
 from ssljax.data.subsets import subset_indices
+from ssljax.data.tfds_folder import tfds_copy, tfds_dir
 
 # The labels of these test splits were never published, so "test" means validation.
 _HIDDEN_TEST = ("imagenet2012",)
@@ -95,7 +94,7 @@ def load_tfds(
         DataError: if the set is unknown, not prepared, not in array_record files, or
             has no image.
     """
-    folder = tfds_dir(data_dir)
+    folder = tfds_copy(name, data_dir)
     made = builder(name, folder)
     check_prepared(made, name, folder)
     actual, split_note = _resolve_split(made, name, split)
@@ -143,12 +142,6 @@ def load_tfds(
         skipped=(),
         note="; ".join(notes),
     )
-
-
-def tfds_dir(data_dir: str | None) -> str:
-    """Return the TFDS directory: the argument, TFDS_DATA_DIR, or the home default."""
-    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return chosen if "://" in chosen else str(Path(chosen).expanduser())
 
 
 def prepare_command(name: str, folder: str) -> str:

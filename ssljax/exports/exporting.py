@@ -3,11 +3,12 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
 from ssljax import __version__
+from ssljax.config.paths import local
 from ssljax.exports import comparison, formats, hub
 from ssljax.exports.card import Origin, model_card, origin_of
 from ssljax.exports.comparison import Check
@@ -15,7 +16,7 @@ from ssljax.exports.description import Description, describe_run
 from ssljax.exports.exported import Exported
 from ssljax.exports.folder import RECORD, check_place, replace_folder, sha256
 from ssljax.runs import files
-from ssljax.runs.encoder import Restored, restore
+from ssljax.runs.encoder import Restored, restore, step_of
 from ssljax.runs.folder import RunFolder
 
 
@@ -24,7 +25,7 @@ def export(
     *,
     format: str = "safetensors",
     out: str | Path | None = None,
-    checkpoint: int | None = None,
+    checkpoint: int | Literal["best"] | None = None,
     license: str = "unknown",
     push: str | None = None,
 ) -> Exported:
@@ -40,7 +41,7 @@ def export(
             ``detectron2``.
         out: folder to write, new, empty or an earlier export; None takes
             ``export/FORMAT`` in the run folder.
-        checkpoint: step of the checkpoint; None takes the newest.
+        checkpoint: step of the checkpoint, or ``best``; None takes the newest.
         license: of the weights, for the model card, as Hugging Face spells it, such as
             ``apache-2.0``.
         push: Hugging Face repository, ``ORG/NAME``, to upload the folder to.
@@ -55,13 +56,13 @@ def export(
             holds something else, or the exported encoder differs from ours.
     """
     chosen, folder = formats.get(format), RunFolder(workdir)
-    place = folder.path / "export" / format if out is None else Path(out)
-    place = place.expanduser().absolute()
+    place = folder.path / "export" / format if out is None else out
+    place = local(place, "--out, by default export/ in the run folder,").absolute()
     check_place(place)
     if push is not None:
         hub.check_name(push)
         hub.client()  # before the work, where the package is missing
-    run = restore(workdir, step=checkpoint)
+    run = restore(workdir, step=step_of(workdir, checkpoint))
     description = describe_run(run)
     formats.check_network(format, description)
     content, check = write_checked(format, description, run)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ssljax.config import AugmentConfig, Config, DataConfig, MethodConfig, ModelConfig
 from ssljax.config.checks import ConfigError
+from ssljax.config.paths import in_bucket, local
 from ssljax.exports import comparison, reference
 from ssljax.exports.description import Description
 from ssljax.exports.folder import RECORD, sha256
@@ -77,7 +78,7 @@ def import_weights(
         ConfigError: if the file holds no such ResNet, arrays are missing or left over,
             or the folder holds something else.
     """
-    file = Path(file).expanduser()
+    file = local(file, "FILE")
     exported = (file / RECORD).is_file()
     if exported:
         description = description_of(file)
@@ -151,7 +152,8 @@ def _described(
 
 def _config(description: Description, data: str | None) -> Config:
     """Return the config of a run that only holds an encoder."""
-    path = data if data is not None and Path(data).expanduser().is_dir() else None
+    folder = data is not None and (in_bucket(data) or Path(data).expanduser().is_dir())
+    path = data if folder else None
     name = "arrays" if data is None else data if path is None else "folder"
     return resolve(
         Config(

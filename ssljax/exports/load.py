@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.config.checks import ConfigError
+from ssljax.config.paths import as_path
 from ssljax.data.augment import for_evaluation, normalize
 from ssljax.exports import formats, hub
 from ssljax.exports.description import Description
@@ -37,7 +38,7 @@ def load_encoder(source: str | Path, *, untrained: bool = False) -> Encode:
         ConfigError: if the folder has no run, no checkpoint yet, or an export that
             cannot be used.
     """
-    folder = Path(source).expanduser()
+    folder = as_path(source)
     if not folder.exists() and hub.is_name(str(source)):
         folder = hub.download(str(source))
     if not (folder / RECORD).is_file():
@@ -57,7 +58,7 @@ def description_of(folder: str | Path) -> Description:
     Raises:
         ConfigError: if ``ssljax.json`` is missing, damaged or of a newer version.
     """
-    return Description.from_object(*_described(Path(folder).expanduser()))
+    return Description.from_object(*_described(as_path(folder)))
 
 
 def read_export(folder: str | Path) -> tuple[Description, Any]:
@@ -70,7 +71,7 @@ def read_export(folder: str | Path) -> tuple[Description, Any]:
         ConfigError: if a file is missing, damaged or of a format that only other
             libraries read.
     """
-    folder = Path(folder).expanduser()
+    folder = as_path(folder)
     description = description_of(folder)
     record = files.read_object(folder / RECORD)
     name = str(record.get("format"))

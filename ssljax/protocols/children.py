@@ -24,7 +24,8 @@ from ssljax.config import (
     ProbeConfig,
 )
 from ssljax.config.checks import ConfigError
-from ssljax.config.serialize import RESUMABLE, flatten, to_json
+from ssljax.config.resuming import INCIDENTAL
+from ssljax.config.serialize import flatten, to_json
 from ssljax.data import Source
 from ssljax.data.subsets import rows_of
 from ssljax.methods import resolve
@@ -216,7 +217,7 @@ def _digest(
     settings = [
         (key, value)
         for key, value in sorted(flatten(config).items())
-        if not key.startswith((*RESUMABLE, *_PLACES))
+        if not key.startswith((*INCIDENTAL, *_PLACES))
     ]
     weights = "untrained" if task.untrained else key_of(asked.run)
     statistics = asked.run.setup.mean, asked.run.setup.std

@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ssljax.config.checks import ConfigError
 from ssljax.data import Source
@@ -23,7 +23,7 @@ from ssljax.protocols.images import (
     with_data,
 )
 from ssljax.protocols.settings import WITHOUT_LABELS, Settings
-from ssljax.runs.encoder import restore
+from ssljax.runs.encoder import restore, step_of
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.programs import keep_programs
 from ssljax.runs.records import EvaluatedData, Evaluation, EvaluationRow
@@ -48,7 +48,7 @@ def evaluate(
     protocols: Sequence[str] | None = None,
     train: Source | None = None,
     test: Source | None = None,
-    checkpoint: int | None = None,
+    checkpoint: int | Literal["best"] | None = None,
     data: str | None = None,
     examples: int | None = None,
     test_examples: int | None = None,
@@ -62,7 +62,8 @@ def evaluate(
             `linear`, or `spectrum` of images without labels.
         train: labelled images that classifiers are fitted on; None loads the config's.
         test: held-out images; None loads the config's.
-        checkpoint: step of the checkpoint; None takes the newest.
+        checkpoint: step of the checkpoint, or ``best`` for the one that
+            ``checkpoint.best`` keeps; None takes the newest.
         data: another data set: a folder of images, or a name as for `data.name`.
         examples: fit the classifiers on this many images, drawn at random.
         test_examples: test on this many images, drawn at random.
@@ -86,14 +87,15 @@ def evaluate(
     chosen = Settings.of(settings)
     folder = RunFolder(workdir)
     keep_programs(folder.load_config().devices.compilation_cache)
-    variant = variant_of(checkpoint, data, examples, test_examples)
+    step = step_of(workdir, checkpoint)
+    variant = variant_of(step, data, examples, test_examples)
     record = folder.evaluation_of(variant)
     folder.check_writable(record.name)
     damage: list[str] = []
     folder.load_evaluation(damage, variant)
     for note in damage:
         print(f"{note} This evaluation replaces it: {record}")
-    run = restore(workdir, step=checkpoint)
+    run = restore(workdir, step=step)
     run = replace(run, config=with_data(run, data, examples, test_examples))
     train, test = evaluation_images(run, train, test)
     check_channels(run, train, test)

@@ -14,6 +14,8 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from ssljax.config.paths import in_bucket
+from ssljax.config.user_cache import user_cache
 from ssljax.data import Source
 from ssljax.evaluation.features import Encoder, Extracted, extract_all, raw_pixels
 from ssljax.evaluation.rows import mesh_of
@@ -142,7 +144,8 @@ def embed_sets(
     """Return the features of several sets of images, see `embed`.
 
     Args:
-        folder: the run's folder, which keeps the features of streamed sets.
+        folder: the run's folder, which keeps the features of streamed sets; of a run
+            in a bucket, the user's cache folder does.
         encoders: as for `embed`.
         sources: the sets.
         labelled: return the images that have a label, and their classes.
@@ -152,6 +155,8 @@ def embed_sets(
         ConfigError: if the folder cannot be written.
     """
     kept = folder.path / "features"
+    if in_bucket(kept):  # where no file can be mapped into memory
+        kept = user_cache("features")
     with folder.refusing("make room or make it writable"):
         found = [
             embed(encoders, source, folder=kept, pixels=pixels) for source in sources

@@ -8,6 +8,7 @@ import numpy as np
 
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
+from ssljax.config.paths import in_bucket
 from ssljax.data import Source
 from ssljax.data.subsets import rows_of
 from ssljax.evaluation import extract
@@ -30,7 +31,7 @@ def with_data(
     """
     settings = run.config.data
     if data is not None:
-        folder = Path(data).expanduser().is_dir()
+        folder = in_bucket(data) or Path(data).expanduser().is_dir()
         settings = replace(
             settings,
             name="folder" if folder else data,

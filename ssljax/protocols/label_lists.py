@@ -125,7 +125,7 @@ def read_list(path: Path, source: Source) -> np.ndarray:
             source does not have.
     """
     try:
-        text = path.read_text("utf-8", errors="surrogateescape")
+        text = files.read_text(path, errors="surrogateescape")
     except OSError as error:
         raise ConfigError(
             f"label list {path} cannot be read ({files.reason_of(error)}); name a file "

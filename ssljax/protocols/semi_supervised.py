@@ -1,11 +1,11 @@
 """Fine-tuning on few labels: 1 % and 10 %, or the images of a published list."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ssljax.config.paths import as_path
 from ssljax.protocols.asked import Asked
 from ssljax.protocols.children import task_of
 from ssljax.protocols.images import labels
@@ -61,7 +61,7 @@ def _lists(asked: Asked) -> list[tuple[str, np.ndarray]]:
     given = asked.settings.label_list
     known = labels(source)
     if given is not None:
-        path = Path(given).expanduser()
+        path = as_path(given)
         chosen = read_list(path, source)
         check_classes(chosen, known, source, f"{path}")
         return [(path.name.replace(" ", "_"), chosen)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ssljax.config.paths import as_path
 from ssljax.runs.files import write_atomically
 
 Contact = tuple[np.ndarray, Sequence[np.ndarray], Sequence[str] | None]
@@ -86,7 +87,7 @@ def gather(
     Raises:
         ValueError: if labels come without features, or lengths differ.
     """
-    path = Path(path)
+    path = as_path(path)
     arrays, notes = _stored(path)
     fresh: dict[str, np.ndarray] = {}
     if contact is not None:

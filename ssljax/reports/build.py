@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ssljax.config.paths import as_path
 from ssljax.reports import fonts, pictures, plots
 from ssljax.reports.arrays import Contact, gather, store
 from ssljax.reports.html import Figure, flatten_values, write_html
@@ -61,7 +62,7 @@ def build_report(
         ValueError: if the arrays do not fit together.
     """
     # As it was given, since the page quotes commands with it.
-    workdir = Path(workdir)
+    workdir = as_path(workdir)
     run = RunFolder(workdir)
     if not run.metrics.is_file():
         raise FileNotFoundError(

@@ -1,5 +1,6 @@
 """Read the runs of a comparison, and group those that differ in their seed alone."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ssljax.config.checks import ConfigError
-from ssljax.config.serialize import RESUMABLE, flatten
+from ssljax.config.paths import url_of
+from ssljax.config.resuming import INCIDENTAL
+from ssljax.config.serialize import flatten
 from ssljax.methods import resolve
 from ssljax.reports.html import flatten_values
 from ssljax.runs import files
@@ -69,7 +72,7 @@ def read_runs(
     Raises:
         ConfigError: if there is none, or one holds no run.
     """
-    if isinstance(workdirs, str | Path):
+    if isinstance(workdirs, str | os.PathLike):
         workdirs = [workdirs]
     found: dict[Path, ComparedRun] = {}
     notes = [] if notes is None else notes
@@ -77,7 +80,7 @@ def read_runs(
         folder = RunFolder(workdir)
         place = folder.path.resolve()
         if place not in found:
-            found[place] = _read(str(workdir), folder, notes)
+            found[place] = _read(url_of(workdir) or str(workdir), folder, notes)
     if not found:
         raise ConfigError("no run to compare; name one or more run folders")
     return list(found.values())
@@ -98,7 +101,7 @@ def _read(name: str, folder: RunFolder, notes: list[str]) -> ComparedRun:
         settings={
             key: value
             for key, value in settings.items()
-            if key != "seed" and not key.startswith(RESUMABLE)
+            if key != "seed" and not key.startswith(INCIDENTAL)
         },
         metrics=folder.load_metrics(notes),
         evaluation=folder.load_evaluation(notes),

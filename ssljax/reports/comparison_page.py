@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssljax.config.checks import ConfigError
+from ssljax.config.paths import as_path
 from ssljax.reports.comparison import LEGEND, Comparison, compare_runs
 from ssljax.reports.comparison_figures import curves, spectra
 from ssljax.reports.html import Figure, render
@@ -35,7 +36,7 @@ def compare(
     """
     comparison = compare_runs(workdirs)
     if out is not None:
-        write_comparison(comparison, Path(out).expanduser())
+        write_comparison(comparison, as_path(out))
     return comparison
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ssljax.reports.style import number, series
 from ssljax.runs.environment import Environment, Launch
+from ssljax.runs.folder import RunFolder
 from ssljax.runs.records import DataRecord
 
 UNKNOWN = "not recorded"
@@ -22,7 +23,7 @@ def run_title(workdir: Path, settings: Mapping[str, Any]) -> str:
     words = [str(settings.get("method.name") or "Self-supervised run")]
     if settings.get("data.name"):
         words.append(f"on {settings['data.name']}")
-    return " ".join([*words, f"({Path(workdir).absolute().name})"])
+    return " ".join([*words, f"({RunFolder(workdir).path.name})"])
 
 
 def run_summary(
@@ -93,6 +94,8 @@ def launch_pairs(launch: Launch) -> list[tuple[str, str]]:
         ("Python", _shown(launch.python)),
         ("Versions", ", ".join(f"{k} {v}" for k, v in versions.items()) or UNKNOWN),
     ]
+    if launch.changed:
+        pairs.append(("Changed", "; ".join(launch.changed)))
     # Keys of a newer version are shown as they are.
     return pairs + [(key, _shown(value)) for key, value in launch.extra.items()]
 

@@ -1,25 +1,21 @@
 """Checkpoints that are verified when read, so that a damaged one is skipped."""
 
-import gc
-import inspect
-import logging
+import math
 import os
-import sys
 import tempfile
-import time
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from ssljax.config.checks import ConfigError
-from ssljax.runs.digest import Damage, not_empty, record_of, table, verified
+from ssljax.config.paths import absolute_path, in_bucket
+from ssljax.runs import files
+from ssljax.runs.digest import not_empty, table, verified
+from ssljax.runs.quiet_orbax import attempt, quieten_orbax
 
-_logger = logging.getLogger(__name__)
-# These errors have other causes, so they do not mean that the checkpoint is damaged.
-_NOT_DAMAGE = (ConfigError, MemoryError, PermissionError, jax.errors.JaxRuntimeError)
+_COMMITTED = "commit_success.txt"
 
 
 class Checkpoints:
@@ -32,21 +28,32 @@ class Checkpoints:
     Args:
         folder: contains one folder per step; created if missing.
         keep: number of latest checkpoints to keep.
+        period: keep those whose step is a multiple of this as well; None for none.
+        best: keep the one with the largest such measurement as well; None for none.
         read_only: create, move and delete nothing, so that a run in progress is not
             disturbed.
     """
 
-    def __init__(self, folder: Path, *, keep: int, read_only: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keep: int,
+        period: int | None = None,
+        best: str | None = None,
+        read_only: bool = False,
+    ):
         import orbax.checkpoint as ocp
 
         quieten_orbax()
-        self._folder = Path(folder).absolute()
-        self._read_only = read_only
+        self._folder = absolute_path(folder)
+        self._read_only, self._best = read_only, best
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
-                # Orbax rejects max_to_keep for a read-only manager.
-                max_to_keep=None if read_only else keep,
+                preservation_policy=_preserved(keep, period, best),
+                # Without it, orbax does not store what was measured.
+                best_fn=_measured(best),
                 create=not read_only,
                 cleanup_tmp_directories=not read_only,
                 read_only=read_only,
@@ -57,29 +64,55 @@ class Checkpoints:
         """Return the steps of the finished checkpoints, oldest first."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
+    def best(self) -> tuple[int, float] | None:
+        """Return the step of the best checkpoint and its measurement, if there is one.
+
+        Only checkpoints that were measured count.
+        """
+        if self._best is None:
+            return None
+        found = {step: self._manager.metrics(step) for step in self.steps()}
+        value = _measured(self._best)
+        # Of equal ones the latest, as orbax keeps it.
+        scores = [(value(m), step) for step, m in found.items() if m is not None]
+        score, step = max(scores, default=(-math.inf, 0))
+        return None if score == -math.inf else (step, score)
+
+    def save(
+        self,
+        step: int,
+        state: Any,
+        meta: Mapping[str, Any],
+        measured: Mapping[str, float] | None = None,
+    ) -> None:
         """Start saving a state, unless that step is already saved.
 
         The arrays are copied before the call returns, so they may be donated next.
+        Digest and files are made in the background.
 
         Args:
             step: number of optimizer steps done.
             state: any tree of arrays.
             meta: JSON-serialisable; a digest is added to it.
+            measured: numbers by name, of which ``best`` is one; None if not measured.
         """
         import orbax.checkpoint as ocp
+
+        from ssljax.runs.background_record import RecordSave
 
         if step in self._manager.all_steps():
             return
         # Fail now if the folder cannot be written: orbax would wait five minutes for
-        # its own folder to appear.
-        os.rmdir(tempfile.mkdtemp(prefix=".", dir=self._folder))
+        # its own folder to appear. On a bucket folders need not exist.
+        if not in_bucket(self._folder):
+            os.rmdir(tempfile.mkdtemp(prefix=".", dir=self._folder))
         self._manager.save(
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(not_empty(table(state))),
-                meta=ocp.args.JsonSave(record_of(state, meta)),
+                meta=RecordSave(state, meta),
             ),
+            metrics=measured,
         )
 
     def restore_step(
@@ -157,8 +190,10 @@ class Checkpoints:
     def _restore(self, step: int, abstract_state: Any) -> tuple[Any, dict[str, Any]]:
         import orbax.checkpoint as ocp
 
+        from ssljax.runs.background_record import RecordRestore
+
         record = self._manager.restore(
-            step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
+            step, args=ocp.args.Composite(meta=RecordRestore())
         )["meta"]
 
         def read(abstract: dict[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
@@ -180,7 +215,7 @@ class Checkpoints:
                 while target.exists():
                     count += 1
                     target = folder / f"{step}-{count}"
-                os.rename(self._folder / str(step), target)
+                files.move_folder(self._folder / str(step), target)
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
@@ -195,87 +230,34 @@ def saved_steps(folder: Path) -> list[int]:
     Args:
         folder: of `Checkpoints`; it need not exist.
     """
-    # One that is being written, or was when its process was killed, has a longer name.
-    return sorted(int(each.name) for each in folder.glob("*") if each.name.isdigit())
+    # One that is being written, or was when its process was killed, has a longer name;
+    # on a bucket it lacks the file that orbax writes last.
+    found = (
+        [each.parent for each in folder.glob(f"*/{_COMMITTED}")]
+        if in_bucket(folder)
+        else folder.glob("*")
+    )
+    return sorted(int(each.name) for each in found if each.name.isdigit())
 
 
-def attempt(
-    restore: Callable[[], tuple[Any, dict[str, Any]]],
-) -> tuple[tuple[Any, dict[str, Any]] | None, str]:
-    """Call `restore`, and turn an error that means damage into a short reason.
-
-    When one read fails, orbax abandons the other reads while they run. Python would
-    print a long traceback for each, so they are collected here and silenced.
-
-    Returns:
-        The result of ``restore()`` and an empty reason, or None and the reason.
-    """
-    previous = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        if not inspect.iscoroutine(unraisable.object) and (
-            str(unraisable.exc_value) != "Event loop is closed"
-        ):
-            previous(unraisable)
-
-    sys.unraisablehook = hook
-    try:
-        try:
-            return restore(), ""
-        except _NOT_DAMAGE:
-            raise
-        except Exception as error:  # orbax raises many types for damage
-            reason = _reason(error)
-            # Logged as text: the error object would keep the abandoned reads alive.
-            _logger.debug("restoring failed: %s", traceback.format_exc())
-        time.sleep(0.2)
-        gc.collect()
-        return None, reason
-    finally:
-        sys.unraisablehook = previous
+def _measured(best: str | None) -> Any:
+    """Return the function of the numbers that a checkpoint has the best of."""
+    return None if best is None else lambda numbers: numbers.get(best, -math.inf)
 
 
-def _reason(error: Exception) -> str:
-    # Orbax's messages are paragraphs long, and its exception types say little.
-    return str(error) if isinstance(error, Damage) else "a file is missing or broken"
+def _preserved(keep: int, period: int | None, best: str | None) -> Any:
+    """Return orbax's rule of which checkpoints to keep."""
+    from orbax.checkpoint import checkpoint_managers as managers
 
-
-def _only_errors_from_orbax(record: logging.LogRecord) -> bool:
-    # An error with a traceback is also raised, so logging it would print it twice.
-    is_error = record.levelno >= logging.ERROR and not record.exc_info
-    return is_error or "orbax" not in record.pathname
-
-
-def _not_of_orbax(record: logging.LogRecord) -> bool:
-    # When one write fails, the writes beside it fail too, and asyncio reports each.
-    if "never retrieved" not in record.getMessage():
-        return True
-    trace = record.exc_info[2] if record.exc_info else None
-    files = [frame.filename for frame in traceback.extract_tb(trace)]
-    return "orbax" not in record.getMessage() + " ".join(files)
-
-
-class _Unraised:
-    """Unraisable hook that silences writes still running after one has failed."""
-
-    def __init__(self, previous: Callable[[Any], Any]):
-        self._previous = previous
-
-    def __call__(self, unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            self._previous(unraisable)
-
-
-def quieten_orbax() -> None:
-    """Silence orbax's log of every save, which it writes through absl.
-
-    Its exceptions are still raised, and other users of absl still log.
-    """
-    import absl.logging
-
-    # Adding the same filter again changes nothing.
-    absl.logging.get_absl_logger().addFilter(_only_errors_from_orbax)
-    logging.getLogger("asyncio").addFilter(_not_of_orbax)
-    # Never removed, since orbax's writing threads may live until the process ends.
-    if not isinstance(sys.unraisablehook, _Unraised):
-        sys.unraisablehook = _Unraised(sys.unraisablehook)
+    rules: list[Any] = [managers.LatestN(keep)]
+    if period is not None:
+        rules.append(managers.EveryNSteps(period))
+    if best is not None:
+        rules.append(
+            managers.BestN(
+                get_metric_fn=_measured(best),
+                n=1,
+                keep_checkpoints_without_metrics=False,
+            )
+        )
+    return managers.AnyPreservationPolicy(rules)

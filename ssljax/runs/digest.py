@@ -27,7 +27,7 @@ def digest(state: Any) -> int:
         head = f"{name} {array.dtype.name} {leaf.shape};"
         crc = zlib.crc32(head.encode(), crc)
         # As bytes, since bfloat16 does not support the buffer protocol.
-        crc = zlib.crc32(array.reshape(-1).view(np.uint8).tobytes(), crc)
+        crc = zlib.crc32(array.reshape(-1).view(np.uint8).data, crc)
     return crc
 
 

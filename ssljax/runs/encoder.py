@@ -91,6 +91,39 @@ def restore(
     return Restored(setup, state, int(meta["step"]), config, data)
 
 
+def step_of(workdir: str | Path, checkpoint: int | str | None) -> int | None:
+    """Return the step of the checkpoint that is asked for, None for the newest.
+
+    Args:
+        workdir: folder of a run.
+        checkpoint: a step, ``best``, or None.
+
+    Raises:
+        ConfigError: if it is another word, or the run keeps no best checkpoint.
+    """
+    if checkpoint is None or isinstance(checkpoint, int):
+        return checkpoint
+    if checkpoint != "best":
+        raise ConfigError(f"checkpoint is {checkpoint!r}; allowed: a step, or best")
+    folder = RunFolder(workdir)
+    column = folder.load_config().checkpoint.best_column
+    found = None
+    if column is not None and folder.checkpoints.exists():
+        checkpoints = Checkpoints(
+            folder.checkpoints, keep=1, best=column, read_only=True
+        )
+        try:
+            found = checkpoints.best()
+        finally:
+            checkpoints.close()
+    if found is None:
+        raise ConfigError(
+            f"{folder.path} has no best checkpoint; name a step, or resume it with "
+            "--checkpoint.best knn_accuracy"
+        )
+    return found[0]
+
+
 def load_encoder(workdir: str | Path, *, untrained: bool = False) -> Encode:
     """Return the frozen encoder of a run as a pure function.
 

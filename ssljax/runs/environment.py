@@ -47,6 +47,8 @@ class Launch(Record):
     versions: Mapping[str, str | None] = field(default_factory=dict)
     started: str | None = None
     """Time in ISO format."""
+    changed: tuple[str, ...] = ()
+    """Settings that changed when the run was resumed, such as ``epochs: 10 -> 20``."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -58,11 +60,12 @@ class Environment(Record):
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def this_launch(command: Sequence[str]) -> Launch:
+def this_launch(command: Sequence[str], changed: Sequence[str] = ()) -> Launch:
     """Describe this process: command, commit, device, versions and the time.
 
     Args:
         command: the command line, word by word.
+        changed: settings that are not those of the launch before, a line each.
 
     >>> this_launch(["ssljax", "pretrain"]).command
     ('ssljax', 'pretrain')
@@ -77,6 +80,7 @@ def this_launch(command: Sequence[str]) -> Launch:
         process_count=jax.process_count(),
         versions={name: version(name) for name in PACKAGES},
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        changed=tuple(changed),
     )
 
 

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import jax
 
+from ssljax.config.paths import first_line, in_bucket
 from ssljax.data import DataError
 from ssljax.data.shared_memory import PLACE
+from ssljax.runs.checkpoint import saved_steps
 from ssljax.runs.folder import RunFolder
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -95,6 +97,9 @@ def _of_data(error: BaseException) -> str | None:
 
 
 def _of_disk(error: BaseException, folder: RunFolder) -> str | None:
+    if in_bucket(folder.path) and _of_bucket(error):
+        reason = first_line(error).rstrip(".")
+        return f"{folder.path} does not respond ({reason}); check the bucket"
     number, where = _number_and_place(error, folder)
     if number in _FULL:
         reason = os.strerror(number)
@@ -108,6 +113,16 @@ def _of_disk(error: BaseException, folder: RunFolder) -> str | None:
     if number in (errno.ENOENT, errno.ENOTDIR) and not folder.config.exists():
         return f"the run folder {folder.path} has vanished; bring it back"
     return None
+
+
+def _of_bucket(error: BaseException) -> bool:
+    """Return whether an error comes from a library that reads and writes buckets."""
+    if isinstance(error, OSError) and error.errno in (errno.EIO, None):
+        return not isinstance(error, FileNotFoundError)
+    library = type(error).__module__.partition(".")[0]
+    # TensorStore's errors are of Python's types, and name the object.
+    tensorstore = isinstance(error, ValueError | RuntimeError) and "gs://" in str(error)
+    return library in ("gcsfs", "aiohttp", "google") or tensorstore
 
 
 def _number_and_place(
@@ -135,11 +150,9 @@ def _has_advice(line: str) -> bool:
 def rerun_advice(folder: RunFolder) -> str:
     """Say from which step a rerun resumes: that of the newest finished checkpoint."""
     try:
-        names = os.listdir(folder.checkpoints)
-    except OSError:
-        names = []
-    # An unfinished checkpoint has a longer name.
-    steps = [int(name) for name in names if name.isdigit()]
+        steps = saved_steps(folder.checkpoints)
+    except Exception:  # a bucket may be what has failed
+        steps = []
     if not steps:
         return "rerun the same command; nothing was saved yet, so it starts from step 0"
     return f"rerun the same command to resume from step {max(steps)}"

@@ -8,9 +8,10 @@ from typing import Any
 import jax
 
 from ssljax.config.checks import ConfigError
-from ssljax.runs.checkpoint import attempt, quieten_orbax
+from ssljax.config.paths import absolute_path
 from ssljax.runs.digest import not_empty, record_of, table, verified
-from ssljax.runs.files import write_json
+from ssljax.runs.files import read_text, write_json
+from ssljax.runs.quiet_orbax import attempt, quieten_orbax
 
 
 def save_failure(folder: Path, state: Any, info: Mapping[str, Any]) -> None:
@@ -24,7 +25,7 @@ def save_failure(folder: Path, state: Any, info: Mapping[str, Any]) -> None:
     import orbax.checkpoint as ocp
 
     quieten_orbax()
-    folder = Path(folder).absolute()
+    folder = absolute_path(folder)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder / "state", not_empty(table(state)), force=True)
         checkpointer.wait_until_finished()
@@ -46,7 +47,7 @@ def load_failure(folder: Path, abstract_state: Any) -> tuple[Any, dict[str, Any]
     import orbax.checkpoint as ocp
 
     quieten_orbax()
-    folder = Path(folder).absolute()
+    folder = absolute_path(folder)
     if not (folder / "info.json").exists():
         raise ConfigError(
             f"{folder} has no failed step to replay (no info.json); only a run that "
@@ -54,7 +55,7 @@ def load_failure(folder: Path, abstract_state: Any) -> tuple[Any, dict[str, Any]
         )
 
     def restore() -> tuple[Any, dict[str, Any]]:
-        record = json.loads((folder / "info.json").read_text("utf-8"))
+        record = json.loads(read_text(folder / "info.json"))
         with ocp.StandardCheckpointer() as checkpointer:
             return verified(
                 folder,

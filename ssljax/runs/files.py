@@ -1,11 +1,13 @@
 """Read and write the small files of a run: whole or not at all, in strict JSON."""
 
+import contextlib
+import errno
 import json
 import math
 import os
 import tempfile
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,10 @@ import jax
 import numpy as np
 
 from ssljax.config.checks import ConfigError
+from ssljax.config.paths import as_path, first_line, in_bucket
+
+TRIAL = ".ssljax."
+"""How the names of files begin that are written to see whether they can be."""
 
 
 def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
@@ -23,10 +29,15 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None
         content: bytes, or text that becomes UTF-8. File names that are not text
             (surrogate escapes) keep their bytes.
     """
-    path = Path(path)
+    path = as_path(path)
     data = content
     if isinstance(data, str):
         data = data.encode("utf-8", errors="surrogateescape")
+    if in_bucket(path):
+        # An object appears whole, when it is closed.
+        with refused_by_bucket(path):
+            path.write_bytes(data)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, since a rename across file systems is a copy.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
@@ -41,6 +52,36 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None
         temporary.unlink(missing_ok=True)
 
 
+def move_folder(source: Path, target: Path) -> None:
+    """Move a folder to a place where there is none.
+
+    On a bucket every object is copied, and deleted once all are: a kill leaves both
+    folders, and the new one may lack objects.
+    """
+    if not in_bucket(source):
+        os.rename(source, target)
+        return
+    import fsspec
+
+    with refused_by_bucket(source):
+        places, root = fsspec.url_to_fs(str(source))
+        _, other = fsspec.url_to_fs(str(target))
+        for name in places.find(root):
+            places.cp_file(name, f"{other}{name.removeprefix(root)}")
+        places.rm(root, recursive=True)
+
+
+@contextlib.contextmanager
+def refused_by_bucket(path: Path) -> Iterator[None]:
+    """Raise the errors of a bucket's library, of types of its own, as `OSError`."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(errno.EIO, first_line(error), str(path)) from error
+
+
 def why_unwritable(path: str | os.PathLike[str], *, folder: bool) -> str | None:
     """Return why a file or a folder cannot be written later, None if it can.
 
@@ -50,7 +91,19 @@ def why_unwritable(path: str | os.PathLike[str], *, folder: bool) -> str | None:
     >>> why_unwritable("/dev/null/page.html", folder=False)
     '/dev/null is a file, not a folder'
     """
-    path = Path(path).expanduser().absolute()
+    path = as_path(path)
+    if in_bucket(path):
+        trial = (path if folder else path.parent) / f"{TRIAL}{uuid.uuid4().hex[:8]}"
+        try:
+            with refused_by_bucket(path):
+                trial.write_bytes(b"\n")
+                trial.unlink()
+        except FileNotFoundError:
+            return "there is no such bucket"
+        except OSError as error:
+            return reason_of(error)
+        return None
+    path = path.absolute()
     try:
         if not folder and path.is_dir():
             return f"{path} is a folder, not a file"
@@ -88,6 +141,13 @@ def json_lines(records: Iterable[Mapping[str, Any]]) -> str:
     return "".join(json.dumps(plain(r), allow_nan=False) + "\n" for r in records)
 
 
+def read_text(path: Path, *, errors: str = "strict") -> str:
+    """Return a file's content as text; ``errors`` is for bytes that are not UTF-8."""
+    if in_bucket(path):  # where a path takes no ``errors``
+        return path.read_bytes().decode("utf-8", errors=errors)
+    return path.read_text("utf-8", errors=errors)
+
+
 def read_object(path: Path, notes: list[str] | None = None) -> dict[str, Any]:
     """Return the JSON object in a file, empty if it is missing or damaged.
 
@@ -100,7 +160,7 @@ def read_object(path: Path, notes: list[str] | None = None) -> dict[str, Any]:
         ConfigError: if an existing file cannot be read and ``notes`` is None.
     """
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = json.loads(read_text(path))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -132,7 +192,7 @@ def read_json_lines(path: Path, notes: list[str] | None = None) -> list[dict[str
         ConfigError: if a line before the last is damaged and ``notes`` is None.
     """
     try:
-        lines = path.read_text("utf-8", errors="replace").split("\n")
+        lines = read_text(path, errors="replace").split("\n")
     except FileNotFoundError:
         return []
     records, damaged = [], 0
@@ -183,6 +243,6 @@ def plain(value: Any) -> Any:
         return plain(array.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, Path):
+    if isinstance(value, os.PathLike):
         return str(value)
     return value

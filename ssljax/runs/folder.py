@@ -10,7 +10,9 @@ from typing import Any
 
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
-from ssljax.config.serialize import continued, differences, from_json, to_json
+from ssljax.config.paths import absolute_path, in_bucket, url_of
+from ssljax.config.resuming import continued, refusal
+from ssljax.config.serialize import from_json, to_json
 from ssljax.runs import environment, files
 from ssljax.runs.environment import Environment
 from ssljax.runs.records import Alarm, DataRecord, Evaluation, SkippedFile
@@ -30,7 +32,13 @@ class RunFolder:
 
     def __init__(self, path: str | Path):
         # Absolute: orbax accepts nothing else, and a later chdir changes nothing.
-        self.path = Path(path).expanduser().absolute()
+        url = url_of(path)
+        if url is not None and url.startswith("s3://"):
+            raise ConfigError(
+                f"{url} cannot be a run folder, because orbax writes no checkpoint "
+                "to s3://; use gs://, or mount the bucket and use the path of the mount"
+            )
+        self.path = absolute_path(path)
         self.config = self.path / "config.json"
         self.metrics = self.path / "metrics.jsonl"
         self.metrics_csv = self.path / "metrics.csv"
@@ -43,7 +51,11 @@ class RunFolder:
         self.failure = self.path / "failure"
 
     def claim(
-        self, config: Config, *, fill_gaps: Callable[[Config], Config] = lambda c: c
+        self,
+        config: Config,
+        *,
+        fill_gaps: Callable[[Config], Config] = lambda c: c,
+        extend: bool = False,
     ) -> bool:
         """Create the folder of a new run, or check that an old run can be resumed.
 
@@ -51,6 +63,7 @@ class RunFolder:
             config: the settings wanted, every default filled in; a new run keeps
                 them in ``config.json``.
             fill_gaps: fills in settings that are newer than the saved file.
+            extend: allow more epochs than the run was planned for.
 
         Returns:
             True if the run existed, False if it was created now.
@@ -60,16 +73,20 @@ class RunFolder:
                 trajectory, if the folder holds something else, or if it cannot be
                 written.
         """
+        if in_bucket(self.path):
+            self._check_place()
         with self.refusing():
             self.path.mkdir(parents=True, exist_ok=True)
             existed = self.config.exists()
             if not existed:
-                self.check_unclaimed()
+                if self.path.exists():  # a bucket has no empty folders
+                    self.check_unclaimed()
                 files.write_atomically(self.config, to_json(config))
                 return False
-            # A question about permissions would not say why they are refused.
-            tempfile.TemporaryFile(dir=self.path).close()
-        self.check_settings(config, fill_gaps=fill_gaps)
+            if not in_bucket(self.path):
+                # A question about permissions would not say why they are refused.
+                tempfile.TemporaryFile(dir=self.path).close()
+        self.check_settings(config, fill_gaps=fill_gaps, extend=extend)
         return True
 
     def continued(self, config: Config) -> Config:
@@ -82,27 +99,31 @@ class RunFolder:
         Raises:
             ConfigError: if ``config.json`` cannot be used.
         """
-        if not os.path.exists(self.config):
+        on_disk = not in_bucket(self.path)  # where it may be unreadable
+        if not (os.path.exists(self.config) if on_disk else self.config.exists()):
             return config
         return continued(self.load_config(), config)
 
     def check_claim(
-        self, config: Config, *, fill_gaps: Callable[[Config], Config] = lambda c: c
+        self,
+        config: Config,
+        *,
+        fill_gaps: Callable[[Config], Config] = lambda c: c,
+        extend: bool = False,
     ) -> None:
         """Refuse what `claim` would refuse, and write nothing."""
-        why = files.why_unwritable(self.path, folder=True)
-        if why is not None:
-            raise ConfigError(
-                f"run folder {self.path} cannot be written ({why}); use another "
-                "--workdir"
-            )
+        self._check_place()
         if self.config.exists():
-            self.check_settings(config, fill_gaps=fill_gaps)
+            self.check_settings(config, fill_gaps=fill_gaps, extend=extend)
         elif self.path.exists():
             self.check_unclaimed()
 
     def check_settings(
-        self, config: Config, *, fill_gaps: Callable[[Config], Config] = lambda c: c
+        self,
+        config: Config,
+        *,
+        fill_gaps: Callable[[Config], Config] = lambda c: c,
+        extend: bool = False,
     ) -> None:
         """Refuse to resume a run with settings other than those it started with.
 
@@ -110,12 +131,9 @@ class RunFolder:
             ConfigError: if the saved settings differ where they decide the trajectory.
         """
         # The file of an older version lacks settings that came later.
-        changed = differences(fill_gaps(self.load_config()), config)
-        if changed:
-            raise ConfigError(
-                f"{self.path} holds a run with different settings "
-                f"({'; '.join(changed)}); use the same settings or another --workdir"
-            )
+        why = refusal(fill_gaps(self.load_config()), config, extend=extend)
+        if why is not None:
+            raise ConfigError(f"{self.path} holds a run with {why}")
 
     def check_unclaimed(self) -> None:
         """Refuse a folder that holds something other than a run.
@@ -123,13 +141,23 @@ class RunFolder:
         Raises:
             ConfigError: if there is no run but other files.
         """
-        # What a kill between the temporary file and its renaming leaves behind.
-        names = sorted(os.listdir(self.path))
-        others = [name for name in names if not name.startswith(".config.json.")]
+        # What a kill leaves between writing a temporary file and moving it.
+        names = sorted(each.name for each in self.path.iterdir())
+        left = (".config.json.", files.TRIAL)
+        others = [name for name in names if not name.startswith(left)]
         if others:
             raise ConfigError(
                 f"{self.path} is not empty and holds no run (it has "
                 f"{others[0]!r} but no config.json); use another --workdir"
+            )
+
+    def _check_place(self) -> None:
+        """Refuse a folder in which no file can be created."""
+        why = files.why_unwritable(self.path, folder=True)
+        if why is not None:
+            raise ConfigError(
+                f"run folder {self.path} cannot be written ({why}); use another "
+                "--workdir"
             )
 
     def check_writable(self, *names: str) -> None:
@@ -174,7 +202,7 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"{self.path} is a file; name the folder of a run")
         try:
-            return from_json(self.config.read_text("utf-8"))
+            return from_json(files.read_text(self.config))
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.path} holds no run (no config.json); "
@@ -195,13 +223,21 @@ class RunFolder:
                 "the file from a copy"
             ) from error
 
-    def write_environment(self, command: Sequence[str]) -> None:
+    def write_config(self, config: Config) -> None:
+        """Record the settings with which the run is resumed in ``config.json``."""
+        files.write_atomically(self.config, to_json(config))
+
+    def write_environment(
+        self, command: Sequence[str], changed: Sequence[str] = ()
+    ) -> None:
         """Add this launch to ``environment.json``: command, commit, device, versions.
 
         Args:
             command: the command line, word by word.
+            changed: settings that are not those of the launch before, a line each.
         """
-        environment.append(self.environment, environment.this_launch(command))
+        launch = environment.this_launch(command, changed)
+        environment.append(self.environment, launch)
 
     def write_data(self, data: DataRecord) -> None:
         """Record the training images in ``data.json``."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ssljax.config import LogConfig
+from ssljax.config.paths import in_bucket
 from ssljax.runs import files
 from ssljax.runs.folder import RunFolder
 
@@ -91,7 +92,8 @@ class WeightsAndBiases:
             project=log.wandb_project,
             id=_run_id(folder),
             resume="allow",
-            dir=str(folder.path),
+            # Its own files are a copy of what it sends.
+            dir=None if in_bucket(folder.path) else str(folder.path),
             config=settings,
             **_about(folder, log),
         )
@@ -135,8 +137,8 @@ def _about(folder: RunFolder, log: LogConfig) -> dict[str, Any]:
 def _run_id(folder: RunFolder) -> str:
     """Return the run's id, created on first use: a resumed run keeps its plot."""
     path = folder.path / "wandb_run_id.txt"
-    if path.exists() and path.read_text("utf-8").strip():
-        return path.read_text("utf-8").strip()
+    if path.exists() and files.read_text(path).strip():
+        return files.read_text(path).strip()
     run_id = uuid.uuid4().hex[:12]
     files.write_atomically(path, run_id + "\n")
     return run_id

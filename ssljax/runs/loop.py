@@ -1,5 +1,6 @@
 """The training loop of one process: restore, step, log, monitor, save."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import jax
 from ssljax.data import Source
 from ssljax.data.retry import TransientDataError
 from ssljax.runs import errors, processes
+from ssljax.runs.cadence import Cadence, steps_of
 from ssljax.runs.checkpoint import Checkpoints
 from ssljax.runs.contact import contact_sheet
 from ssljax.runs.failed_step import save_failure
@@ -60,7 +62,13 @@ class Session:
         config = setup.config
         self.mesh, self.replicated = mesh, devices.replicated(mesh)
         self.skipped = SkippedImages(folder, quiet=quiet)
-        self.checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
+        settings = config.checkpoint
+        self.checkpoints = Checkpoints(
+            folder.checkpoints,
+            keep=settings.keep,
+            period=steps_of(settings.keep_period, self._epoch),
+            best=settings.best_column,
+        )
         self.writer: MetricWriter | None = None
         try:
             self._open(source, test, bank)
@@ -125,7 +133,13 @@ class Session:
             Preempted: a signal asked to stop, and the state is saved.
         """
         config, total = self.setup.config, self.setup.total_steps
-        every = max(1, round(config.checkpoint.every_epochs * self._epoch))
+        found = self.checkpoints.best()
+        cadence = Cadence(
+            config,
+            epoch=self._epoch,
+            total=total,
+            best=-math.inf if found is None else found[1],
+        )
         panel_every = max(1, round(config.monitor.every_epochs * self._epoch))
         # A collapse must be found within two epochs, however rare the panels are.
         early = {round(self._epoch * halves / 2) for halves in (1, 2, 3, 4)}
@@ -163,6 +177,7 @@ class Session:
                 # Fetch the previous record while this step runs on the device.
                 self._flush(progress)
                 regular = done % panel_every == 0 or done in (1, total)
+                extra: dict[str, Any] = {}
                 at_panel = self.monitor is not None and (regular or done in early)
                 if at_panel or done % config.log.every_steps == 0 or done == total:
                     extra = {"epoch": done / self._epoch}
@@ -172,9 +187,9 @@ class Session:
                         extra |= self.monitor.measure(self.state, knn=regular)
                         progress.exclude(extra["monitor_seconds"])
                     self.delayed.push(done, metrics, extra)
-                if done % every == 0 or done == total:
+                if cadence.due(done, extra):
                     self._flush(progress)
-                    self._save(done)
+                    self._save(done, cadence.score(extra))
                 progress.advance(done)
                 if done < total and self.preemption.due(done):
                     self._flush(progress)
@@ -262,10 +277,13 @@ class Session:
             "same command to resume"
         )
 
-    def _save(self, step: int) -> None:
+    def _save(self, step: int, measured: dict[str, float] | None = None) -> None:
         # A failed state must not become the checkpoint to resume from.
         if int(self.state.failed_at) < 0:
-            self.checkpoints.save(step, self.state, {"step": step})
+            if self.writer is not None:
+                # Before it, so that a run resumed from it lacks no line.
+                self.writer.store()
+            self.checkpoints.save(step, self.state, {"step": step}, measured)
 
 
 def past_panels(folder: RunFolder) -> list[dict[str, float]]:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssljax.config import MonitorConfig
 from ssljax.data import Source
 from ssljax.data.augment import for_evaluation, normalize
 from ssljax.data.source import ArrayReader
@@ -75,7 +76,8 @@ class Monitor:
         self.knn_sets: tuple[Source, ...] = ()
         """Neighbours and queries; none where kNN is off or labels are missing."""
         bank = train if bank is None else bank
-        if test is not None and settings.knn and bank.labelled and test.labelled:
+        if measures_knn(settings, bank, test):
+            assert test is not None
             count = min(bank_size(setup, bank.num_classes), bank.size)
             queries = min(settings.knn_test_examples, test.size)
             self.knn_sets = (
@@ -126,6 +128,17 @@ class Monitor:
         # A class without neighbours is never chosen.
         classes = 1 + int(max(bank[1].max(), queries[1].max()))
         return knn_accuracy(*bank, *queries, ks=(k,), num_classes=classes)[k]
+
+
+def measures_knn(settings: MonitorConfig, bank: Source, test: Source | None) -> bool:
+    """Return whether there is a kNN accuracy to measure, for which labels are needed.
+
+    Args:
+        settings: of the monitor.
+        bank: the neighbours.
+        test: the queries.
+    """
+    return settings.knn and test is not None and bank.labelled and test.labelled
 
 
 def bank_size(setup: Setup, num_classes: int | None) -> int:

@@ -90,7 +90,7 @@ def preflight(config: Config, workdir: Path | None) -> Preflight:
     alike = found.add("processes", lambda: _agreed(program_facts(config)))
     usable = found.add("devices", lambda: _devices(config, found))
     found.add("compiled programs", lambda: _programs(config, cache))
-    found.add("loggers", lambda: _loggers(config))
+    found.add("loggers", lambda: _loggers(config, folder))
     if folder is None:
         found.skip("run folder", "no --workdir")
     elif found.add("run folder", lambda: check_renaming(folder)):
@@ -151,8 +151,9 @@ def _programs(config: Config, cache: Any) -> str | Check:
     return Check("compiled programs", "the folder is not writable", "look", fix)
 
 
-def _loggers(config: Config) -> str:
-    found = check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
+def _loggers(config: Config, folder: RunFolder | None) -> str:
+    log = config.log
+    found = check_loggers(folder, tensorboard=log.tensorboard, wandb=log.wandb)
     return ", ".join(["files", *found])
 
 

@@ -3,21 +3,27 @@
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from ssljax import methods
 from ssljax.config import Config
 from ssljax.config.checks import ConfigError
+from ssljax.config.paths import local
+from ssljax.config.resuming import differences
 from ssljax.data import Source
+from ssljax.data.host_crop import LARGEST_STORED
 from ssljax.data.retry import TransientDataError
 from ssljax.data.script import check_script
 from ssljax.data.shared_memory import check_shared_memory
 from ssljax.runs import errors, processes
 from ssljax.runs.agreement import check_agreement, data_facts, program_facts
 from ssljax.runs.describe import describe, host_bytes
+from ssljax.runs.extending import effect_of_extending
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.initial import check_initial
 from ssljax.runs.loop import Run, Session, TrainingFailed
+from ssljax.runs.monitor import measures_knn
 from ssljax.runs.preemption import Preempted, Preemption
 from ssljax.runs.programs import keep_programs
 from ssljax.runs.records import DataRecord
@@ -38,6 +44,7 @@ def pretrain(
     command: Sequence[str] | None = None,
     quiet: bool = False,
     plan: bool = True,
+    extend: bool = False,
 ) -> Run:
     """Pretrain an encoder; call again with the same folder to resume.
 
@@ -52,6 +59,8 @@ def pretrain(
         command: recorded as the command that was run; None takes ``sys.argv``.
         quiet: print nothing.
         plan: print the settings that decide speed and memory before the first step.
+        extend: allow more epochs than the run in the folder was planned for; its
+            schedules then stretch over all of them.
 
     Returns:
         The run's folder, its number of steps and its last metrics.
@@ -93,6 +102,12 @@ def pretrain(
         test = loading.result()
         if test is not None and config.data.labelled_split is not None:
             bank = load_split(config, train=True, labelled=True)
+    if config.checkpoint.best == "knn_accuracy":
+        if not measures_knn(config.monitor, bank or source, test):
+            raise ConfigError(
+                "checkpoint.best is 'knn_accuracy', which needs labelled images to "
+                "train and test on; use --checkpoint.best rankme"
+            )
     mesh = devices.make_mesh(
         count=config.devices.count,
         batch_size=config.batch_size,
@@ -102,9 +117,13 @@ def pretrain(
     if source.images is None:
         check_shared_memory(host_bytes(setup), workers=config.data.workers)
     check_initial(config, folder)
-    check_loggers(tensorboard=config.log.tensorboard, wandb=config.log.wandb)
+    if config.log.profile_steps is not None:
+        local(folder.path, "the trace of log.profile_steps, in the run folder,")
+    check_loggers(folder, tensorboard=config.log.tensorboard, wandb=config.log.wandb)
     words = list(command or sys.argv)
-    processes.on_first(lambda: _claim(folder, setup, source, words))
+    effect = processes.on_first(lambda: _claim(folder, setup, source, words, extend))
+    if effect and not quiet:
+        print(effect)
     if plan and not quiet:
         for name, value in describe(setup, source):
             print(f"{name:>24}  {value}")
@@ -143,7 +162,7 @@ def _known(
     """
     own = folder.load_data([])
     if own.mean is not None and own.std is not None and own.examples == source.size:
-        if own.fingerprint == source.fingerprint():
+        if own.fingerprint == _fingerprint(source, own):
             return tuple(own.mean), tuple(own.std)
     if init_from is None:
         return None
@@ -154,25 +173,43 @@ def _known(
     return tuple(first.mean), tuple(first.std)
 
 
-def _claim(folder: RunFolder, setup: Setup, source: Source, words: list[str]) -> None:
-    """Create the run folder, or check that its run may be resumed."""
+def _claim(
+    folder: RunFolder, setup: Setup, source: Source, words: list[str], extend: bool
+) -> str:
+    """Create the run folder, or check that its run may be resumed.
+
+    Returns:
+        What more epochs do to the run's schedules; empty if there are none.
+    """
     record = _data_record(setup, source)
-    existed = folder.claim(setup.config, fill_gaps=methods.resolve)
+    existed = folder.claim(setup.config, fill_gaps=methods.resolve, extend=extend)
+    changed, effect = [], ""
     if existed:
-        _check_same_data(folder, record)
+        saved = methods.resolve(folder.load_config())
+        changed = differences(saved, setup.config, allowed=())
+        _check_same_data(folder, record, source, changed)
+        effect = effect_of_extending(folder, setup)
     with folder.refusing():
-        folder.write_environment(words)
+        if changed:
+            # Evaluations read the images where they are now.
+            folder.write_config(setup.config)
+        folder.write_environment(words, [*changed, *filter(None, [effect])])
         folder.write_data(record)
         if existed:
             # Images replaced before the run was resumed stay listed.
             add_to_list(folder, source.skipped)
         else:
             folder.write_skipped(source.skipped)
+    return effect
 
 
-def _check_same_data(folder: RunFolder, record: DataRecord) -> None:
+def _check_same_data(
+    folder: RunFolder, record: DataRecord, source: Source, changed: list[str]
+) -> None:
     """Refuse to resume on images other than those the run started with."""
     saved = folder.load_data()
+    if saved.name not in (None, record.name):
+        record = replace(record, fingerprint=_fingerprint(source, saved))
     for key in ("examples", "image_shape", "num_classes", "fingerprint"):
         before, now = getattr(saved, key), getattr(record, key)
         # None: not recorded, except where unlabelled images have no classes.
@@ -182,6 +219,21 @@ def _check_same_data(folder: RunFolder, record: DataRecord) -> None:
                 f"{folder.path} was trained on different data ({key}: {before} -> "
                 f"{now}); restore that data or use another --workdir"
             )
+    # Under "auto" the store decides. Older versions did not record the crops.
+    moved = any(line.startswith("data.store:") for line in changed)
+    large = min(source.image_shape[:2]) > LARGEST_STORED
+    if record.crop != saved.crop and (saved.crop or (moved and large)):
+        raise ConfigError(
+            f"{folder.path} cut its views out of {saved.crop or 'other'} images, which "
+            f"this --data.store would replace by {record.crop} ones; use the one that "
+            "it had or another --workdir"
+        )
+
+
+def _fingerprint(source: Source, saved: DataRecord) -> str:
+    """Return the fingerprint of a set that may have another name since it was moved."""
+    name = source.name if saved.name is None else saved.name
+    return replace(source, name=name).fingerprint()
 
 
 def _optional_test(config: Config, source: Source) -> Source | None:
@@ -207,4 +259,5 @@ def _data_record(setup: Setup, source: Source) -> DataRecord:
         fingerprint=source.fingerprint(),
         skipped=len(source.skipped),
         note=source.note,
+        crop="original" if setup.crops_on_host else "stored",
     )

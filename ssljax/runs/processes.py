@@ -75,6 +75,11 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def several() -> bool:
+    """Return whether the run has more processes than this one."""
+    return jax.process_count() > 1
+
+
 def on_first(action: Callable[[], Any]) -> Any:
     """Run ``action`` in process 0 and return its result in every process.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 
+from ssljax.config.paths import as_path, in_bucket
 from ssljax.config.user_cache import user_cache
 
 SHORTEST = 0.2  # seconds of compiling; loading a program takes about a tenth of that
@@ -26,13 +27,14 @@ def keep_programs(where: str | None) -> Path | None:
     given = jax.config.values["jax_compilation_cache_dir"]
     if given is not None or where is None or where.lower() == "none":
         return None if given is None else Path(given)
-    folder = user_cache("programs") if where == "auto" else Path(where).expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    if not os.access(folder, os.W_OK):
-        return None
+    folder = user_cache("programs") if where == "auto" else as_path(where)
+    if not in_bucket(folder):  # where JAX reads and writes without a folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return None
+        if not os.access(folder, os.W_OK):
+            return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST)
     return folder

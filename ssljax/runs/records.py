@@ -76,6 +76,8 @@ class DataRecord(Record):
     skipped: int | None = None
     """How many files could not be read."""
     note: str | None = None
+    crop: str | None = None
+    """Whether views are cut out of the ``original`` images or of ``stored`` ones."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -155,7 +157,7 @@ class SkippedFile:
         """Read the file; a missing one has none."""
         try:
             # File names need not be text.
-            text = path.read_text("utf-8", errors="surrogateescape")
+            text = files.read_text(path, errors="surrogateescape")
         except FileNotFoundError:
             return []
         parts = [line.partition("\t") for line in text.split("\n") if line.strip()]

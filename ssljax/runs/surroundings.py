@@ -14,7 +14,8 @@ from pathlib import Path
 import jax
 
 from ssljax.config.checks import ConfigError
-from ssljax.runs import processes
+from ssljax.config.paths import as_path, in_bucket
+from ssljax.runs import files, processes
 from ssljax.runs.describe import device_bytes
 from ssljax.runs.files import reason_of
 from ssljax.runs.folder import RunFolder
@@ -24,9 +25,9 @@ CLOCKS = 60.0
 
 
 def nearest(folder: RunFolder) -> Path:
-    """Return the run folder, or its nearest parent that exists."""
+    """Return the run folder, or its nearest parent that exists; a bucket has none."""
     place = folder.path
-    while not os.path.exists(place):
+    while not in_bucket(place) and not os.path.exists(place):
         place = place.parent
     return place
 
@@ -41,8 +42,10 @@ def check_renaming(folder: RunFolder) -> str:
         ConfigError: the run folder or its nearest parent does not allow it.
     """
     place = nearest(folder)
+    if in_bucket(place):
+        return f"{place}, where nothing has to be renamed"  # `check_claim` writes there
     with folder.refusing():
-        made = Path(tempfile.mkdtemp(prefix=".ssljax.", dir=place))
+        made = Path(tempfile.mkdtemp(prefix=files.TRIAL, dir=place))
         renamed = made.with_name(made.name + "-renamed")
         try:
             (made / "file").write_bytes(b"x")
@@ -72,11 +75,14 @@ def check_shared(folder: RunFolder | None) -> str:
     """
     place = None if folder is None else nearest(folder)
     written = None
-    if processes.is_first() and place is not None and os.access(place, os.W_OK):
-        written = place / f".ssljax.{uuid.uuid4().hex}"
-        written.touch()
+    if processes.is_first() and place is not None:
+        # A folder that cannot be written fails another check.
+        with contextlib.suppress(OSError):
+            trial = place / f"{files.TRIAL}{uuid.uuid4().hex}"
+            trial.write_bytes(b"\n")
+            written = trial
     name = processes.gather(None if written is None else str(written))[0]
-    seen = name is None or os.path.exists(name)
+    seen = name is None or as_path(name).exists()
     processes.gather(seen)  # until all have looked
     if written is not None:
         written.unlink()
@@ -109,8 +115,8 @@ def check_clocks(folder: RunFolder | None) -> str:
     disk = 0.0
     # A folder that cannot be written fails another check.
     with contextlib.suppress(OSError):
-        if place is not None:
-            with tempfile.NamedTemporaryFile(dir=place, prefix=".ssljax.") as file:
+        if place is not None and not in_bucket(place):
+            with tempfile.NamedTemporaryFile(dir=place, prefix=files.TRIAL) as file:
                 disk = abs(os.stat(file.name).st_mtime - time.time())
     if disk > CLOCKS:
         raise ConfigError(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssljax.runs import processes
+from ssljax.runs.appending import append
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.records import SkippedFile
 
@@ -26,11 +27,7 @@ def add_to_list(folder: RunFolder, skipped: Sequence[tuple[str | Path, str]]) ->
     lines = [SkippedFile(str(name), reason).line for name, reason in skipped]
     new = [line for line in lines if line.split("\t")[0] not in known]
     if new:
-        # File names need not be text.
-        with folder.skipped.open(
-            "a", encoding="utf-8", errors="surrogateescape"
-        ) as file:
-            file.write("".join(new))
+        append(folder.skipped, "".join(new))
 
 
 class SkippedImages:

@@ -13,8 +13,10 @@ import numpy as np
 
 from ssljax.config import Config, LogConfig
 from ssljax.config.checks import ConfigError
+from ssljax.config.paths import in_bucket
 from ssljax.config.serialize import flatten
 from ssljax.runs import files
+from ssljax.runs.appending import Appended, append
 from ssljax.runs.folder import RunFolder
 from ssljax.runs.loggers import Logger, TensorBoard, WeightsAndBiases, histograms
 from ssljax.runs.records import Alarm
@@ -56,13 +58,13 @@ class MetricWriter:
         self._folder = folder
         self._last_step = resume_step if resume_step > 0 else -1
         self._loggers: list[Logger] = []
-        self._metrics: io.TextIOBase | None = None
+        self._metrics: Appended | None = None
         # First, so that a missing package leaves the files unchanged.
-        modules = check_loggers(tensorboard=tensorboard, wandb=wandb)
+        modules = check_loggers(folder, tensorboard=tensorboard, wandb=wandb)
         folder.path.mkdir(parents=True, exist_ok=True)
         _drop_after(folder.metrics, resume_step)
         _drop_after(folder.alarms, resume_step)
-        self._metrics = folder.metrics.open("a", encoding="utf-8")
+        self._metrics = Appended(folder.metrics)
         log = LogConfig() if config is None else config.log
         if tensorboard:
             self._loggers.append(
@@ -96,8 +98,6 @@ class MetricWriter:
         values = {k: v for k, v in files.plain(record).items() if k != "step"}
         assert self._metrics is not None
         self._metrics.write(files.json_lines([{"step": step, **values}]))
-        # At once, so that a killed run loses no line.
-        self._metrics.flush()
         self._last_step = step
         scalars = {k: v for k, v in values.items() if _is_number(v)}
         for logger in self._loggers:
@@ -116,11 +116,16 @@ class MetricWriter:
     def alarm(self, step: int, kind: str, message: str, advice: str) -> None:
         """Append one line to ``alarms.jsonl``: what was seen and what to do."""
         record = Alarm(int(step), kind, message, advice)
-        with self._folder.alarms.open("a", encoding="utf-8") as file:
-            file.write(files.json_lines([record.as_object()]))
+        append(self._folder.alarms, files.json_lines([record.as_object()]))
+
+    def store(self) -> None:
+        """Write the metrics to a bucket; on this machine they are written already."""
+        if self._metrics is not None:
+            self._metrics.store()
 
     def write_csv(self) -> None:
         """Rebuild ``metrics.csv`` from the JSON lines: a column for every scalar."""
+        self.store()
         records = self._folder.load_metrics()
         # A column that is null at first is a scalar; one that is ever a list is not.
         columns: dict[str, bool] = {}
@@ -214,12 +219,25 @@ class DelayedMetrics:
         }
 
 
-def check_loggers(*, tensorboard: bool, wandb: bool) -> dict[str, Any]:
+def check_loggers(
+    folder: RunFolder | None, *, tensorboard: bool, wandb: bool
+) -> dict[str, Any]:
     """Import the packages of the requested loggers and return them by name.
 
+    Args:
+        folder: the run's folder, where there is one.
+        tensorboard: TensorBoard events are asked for.
+        wandb: Weights & Biases is asked for.
+
     Raises:
-        ConfigError: if one is missing; the message says how to install it.
+        ConfigError: if one is missing (the message says how to install it) or cannot
+            write into the folder.
     """
+    if tensorboard and folder is not None and in_bucket(folder.path):
+        raise ConfigError(
+            f"log.tensorboard cannot write to a bucket ({folder.path}), because its "
+            "files grow; turn it off: --log.no-tensorboard"
+        )
     wanted = (("tensorboardX", tensorboard), ("wandb", wandb))
     return {name: _import(name) for name, asked in wanted if asked}
 

@@ -58,20 +58,34 @@ def microbatched_step(setup: Setup, mesh: Mesh, *, resident: bool) -> Callable:
             parts = [programs["take"](data, part) for part in indices]
         else:
             (parts,) = inputs
-        embedded, new_stats = [], None
-        for part, first in zip(parts, programs["first"], strict=True):
-            rows, new_stats = programs["embed"](state, part, first, new_stats)
-            embedded.append(rows)
-        labels = [part["label"] for part in parts]
-        loss, pulled, new_stats, outputs = programs["loss"](
-            state, embedded, labels, new_stats
-        )
-        gradients = None
-        for i, (part, first) in enumerate(zip(parts, programs["first"], strict=True)):
-            gradients = programs["pull"](state, part, first, pulled[i], gradients)
+        loss, gradients, new_stats, outputs = gradient_in_parts(programs, state, parts)
         return programs["update"](state, loss, gradients, new_stats, outputs)
 
     return step
+
+
+def gradient_in_parts(
+    programs: dict[str, Any], state: TrainState, parts: Sequence[Batch]
+) -> tuple[jax.Array, Any, Any, Any]:
+    """Return loss, gradients, new statistics and outputs of a batch in parts.
+
+    Args:
+        programs: of `compile_parts`.
+        state: the state.
+        parts: the batch as equal parts, in order, on the devices.
+    """
+    embedded, new_stats = [], None
+    for part, first in zip(parts, programs["first"], strict=True):
+        rows, new_stats = programs["embed"](state, part, first, new_stats)
+        embedded.append(rows)
+    labels = [part["label"] for part in parts]
+    loss, pulled, new_stats, outputs = programs["loss"](
+        state, embedded, labels, new_stats
+    )
+    gradients = None
+    for i, (part, first) in enumerate(zip(parts, programs["first"], strict=True)):
+        gradients = programs["pull"](state, part, first, pulled[i], gradients)
+    return loss, gradients, new_stats, outputs
 
 
 def compile_parts(setup: Setup, mesh: Mesh) -> dict[str, Any]:

@@ -196,8 +196,8 @@ def test_arrays_of_size_zero(shape):
         (["pretrain", "nowhere.py"], "no recipe 'nowhere.py'"),
         (["pretrain", SHAPES], "--workdir is not set"),
         (
-            ["pretrain", SHAPES, "--workdir", "gs://bucket/run"],
-            "--workdir cannot be a URL such as gs://bucket/run; mount the bucket",
+            ["pretrain", SHAPES, "--workdir", "ftp://host/run"],
+            "ftp://host/run cannot be used; allowed: a path of this machine, gs://",
         ),
         (["pretrain", SHAPES, "--xyz"], "(`ssljax pretrain RECIPE --help` lists all"),
         (["report", "run", "--xyz"], "(`ssljax report --help` lists all options)"),

@@ -9,11 +9,8 @@ import pytest
 
 from ssljax.config import (
     AugmentConfig,
-    CheckpointConfig,
     Config,
     DataConfig,
-    DevicesConfig,
-    LogConfig,
     MethodConfig,
     ModelConfig,
     MonitorConfig,
@@ -21,7 +18,8 @@ from ssljax.config import (
     ProbeConfig,
 )
 from ssljax.config.checks import ConfigError, nearest
-from ssljax.config.serialize import differences, flatten, from_json, to_json
+from ssljax.config.resuming import differences
+from ssljax.config.serialize import flatten, from_json, to_json
 
 UNUSUAL = Config(
     method=MethodConfig(
@@ -172,51 +170,6 @@ def test_a_run_from_before_the_choice_of_a_filter_was_bilinear():
     assert differences(saved, wanted) == [
         "augment.interpolation: 'bilinear' -> 'bicubic'"
     ]
-
-
-def test_differences_name_every_key_that_decides_the_trajectory():
-    assert differences(Config(), Config()) == []
-    other = changed(changed(Config(), "seed", 5), "optimizer.learning_rate", 0.1)
-    assert differences(Config(), other) == [
-        "optimizer.learning_rate: 0.06 -> 0.1",
-        "seed: 0 -> 5",
-    ]
-    options = changed(Config(), "method.options", {"temperature": 0.5})
-    assert differences(Config(), options) == ["method.options.temperature: None -> 0.5"]
-    assert differences(options, Config()) == ["method.options.temperature: 0.5 -> None"]
-
-
-def test_every_other_leaf_forbids_resuming():
-    may_differ = {
-        key
-        for key in flatten(Config())
-        if key.split(".")[0] in ("log", "checkpoint", "devices", "monitor")
-    } | {"data.workers", "data.data_dir"}
-    # BatchNorm sees a microbatch, and the panels of a run are compared.
-    may_differ -= {"devices.microbatch", "monitor.examples", "monitor.eigenvalues"}
-    for key in flatten(Config()):
-        # Values need not be valid here: only the comparison is under test.
-        other = Config()
-        owner = other
-        *path, leaf = key.split(".")
-        for name in path:
-            copied = dataclasses.replace(getattr(owner, name))
-            object.__setattr__(owner, name, copied)
-            owner = copied
-        object.__setattr__(owner, leaf, "something else")
-        found = differences(Config(), other)
-        assert bool(found) == (key not in may_differ), key
-
-
-def test_what_only_concerns_files_and_hardware_may_differ():
-    other = dataclasses.replace(
-        Config(),
-        log=LogConfig(every_steps=7, tensorboard=True),
-        checkpoint=CheckpointConfig(every_epochs=3, keep=5),
-        devices=DevicesConfig(count=2),
-        data=DataConfig(workers=0, data_dir="elsewhere"),
-    )
-    assert other != Config() and differences(Config(), other) == []
 
 
 def numeric_fields():

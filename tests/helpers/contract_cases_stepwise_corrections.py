@@ -82,7 +82,7 @@ CASES = [
         )(t),
         (START, np.array([1.0, 0.6]), DECAY, NOISE, TIMES),
         jit=False,
-        step=STEP,
+        step=1e-2,
         bad=(
             (
                 lambda: stepwise.solve_descent(START, gamma=START, learning_rate=0.0),

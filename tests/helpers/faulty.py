@@ -203,18 +203,18 @@ def child(fault, workdir):
             record = {**record, "long": "x" * 9000}
         write(self, step, record)
 
-    def save_into_the_wall(self, step):
+    def save_into_the_wall(self, step, measured=None):
         if step == 4:
-            save(self, step)
+            save(self, step, measured)
             self.checkpoints.wait()
         elif step == 6:
             if fault == "full_checkpoint":
                 fill(workdir.parent)
             if fault == "read_only_run":
                 make_read_only(workdir)
-            save(self, step)
+            save(self, step, measured)
         else:
-            save(self, step)
+            save(self, step, measured)
 
     if fault == "full_metrics":
         config = replace(TINY, checkpoint=CheckpointConfig(every_epochs=1))

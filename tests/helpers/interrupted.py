@@ -43,12 +43,14 @@ STEPS = list(range(1, 13))
 PROGRAM = """
 import sys
 from dataclasses import replace
+import fake_bucket
 from interrupted import CONFIG, images
 import jax
 from ssljax.commands import main as command
 from ssljax.config import DevicesConfig
 from ssljax.runs.pretrain import pretrain
 
+fake_bucket.install()
 workdir = sys.argv[1]
 index, count, port, epochs, patience = map(int, sys.argv[2:])
 settings = DevicesConfig()

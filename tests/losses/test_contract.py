@@ -116,9 +116,9 @@ def check_float32_follows(case, wide, program):
     # As many points as before, so that the program is not compiled again.
     points = [np.broadcast_to(x, (len(names), *x.shape)) for x in wide.arguments]
     values, gradients = program(*(x.astype(np.float32) for x in points))
-    # The cubes in the whitening cases cancel to a small part of their size.
-    atol = 1e-7 if case.whitens else 0.0
-    np.testing.assert_allclose(values[0], wide.value("base"), rtol=1e-5, atol=atol)
+    # The cubes in the whitening cases cancel to a small part of their size, and so do
+    # logits of up to ten: their last digits depend on the processor.
+    np.testing.assert_allclose(values[0], wide.value("base"), rtol=1e-5, atol=1e-6)
     for narrow, exact in zip(gradients, wide.gradients, strict=True):
         scale = np.abs(exact[0]).max()
         gap = np.abs(narrow[0] - exact[0]).max()

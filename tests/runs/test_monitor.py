@@ -12,7 +12,7 @@ from in_memory import labels_of
 from small_runs import first_state, setup_of
 
 from ssljax.config import Config, MonitorConfig
-from ssljax.config.serialize import differences
+from ssljax.config.resuming import differences
 from ssljax.data import from_arrays
 from ssljax.evaluation import knn_accuracy
 from ssljax.runs import monitor

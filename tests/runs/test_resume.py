@@ -10,11 +10,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from faulty import TINY
 from interrupted import CONFIG, STEPS, images, lines, losses
 
-from ssljax.config import LogConfig, MethodConfig, OptimizerConfig
+from ssljax.config import DevicesConfig, LogConfig, MethodConfig, OptimizerConfig
 from ssljax.config.checks import ConfigError
+from ssljax.runs import replay as replay_module
 from ssljax.runs import setup
+from ssljax.runs.encoder import restore
+from ssljax.runs.failed_step import save_failure
 from ssljax.runs.loop import TrainingFailed
 from ssljax.runs.preemption import Preempted
 from ssljax.runs.pretrain import pretrain
@@ -92,9 +96,32 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_can_be_replayed(tmp_path):
     assert result["step"] == step
     bad_gradients = [name for name in result if name.startswith("nonfinite/")]
     assert bad_gradients or not np.isfinite(result["loss"])
-    # Also of a run on more devices than there are here.
-    file = tmp_path / "run" / "config.json"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", [None, 8])
+def test_a_step_of_more_devices_and_processes_is_replayed_here(
+    part, tmp_path, monkeypatch
+):
+    config = replace(TINY, epochs=1, devices=DevicesConfig(count=4, microbatch=part))
+    # Another normalisation than these images have, as with `model.init_from`.
+    other = (0.2, 0.3, 0.4), (0.1, 0.2, 0.3)
+    pretrain(config, tmp_path, train=images(), quiet=True, statistics=other)
+    before = restore(tmp_path, step=2).state
+    save_failure(tmp_path / "failure", before, {"step": 2})
+    # As if they had been 16 processes, elsewhere.
+    file = tmp_path / "config.json"
     settings = json.loads(file.read_text())
-    settings["devices"]["count"] = 64
+    elsewhere = {"count": None, "coordinator": "far:1", "processes": 16, "process": 3}
+    settings["devices"] |= elsewhere
     file.write_text(json.dumps(settings))
-    np.testing.assert_equal(replay(tmp_path / "run", train=images()), result)
+    seen, place = [], replay_module.place_rows
+    monkeypatch.setattr(
+        replay_module, "place_rows", lambda *a, **k: seen.append(a[1]) or place(*a, **k)
+    )
+    result = replay(tmp_path, train=images())
+    assert result == {
+        "step": 2,
+        "loss": pytest.approx(losses(tmp_path)[3], rel=1e-5),
+    }
+    assert [mesh.size for mesh in seen] == [8]
