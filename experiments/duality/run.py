@@ -55,22 +55,6 @@ KEYS = (
     "l_nc",
     "bound_share",
 )
-SMALL = {
-    "data.examples": 2000,
-    "data.test_examples": 2000,
-    "data.image_size": 16,
-    "model.arch": "resnet_tiny",
-    "model.width": 0.25,
-    "model.dtype": "float32",
-    "model.stem_padding": None,
-    "optimizer.name": "adamw",
-    "optimizer.learning_rate": 0.002,
-    "optimizer.scale_by_batch": False,
-    "optimizer.warmup_epochs": 1.0,
-    "epochs": 6.0,
-    "batch_size": 128,
-    "checkpoint.every_epochs": 1.0,
-}
 
 
 def loss_settings(method: str, value: float) -> dict[str, Any]:
