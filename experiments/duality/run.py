@@ -11,6 +11,10 @@ dimensions) and SimCLR (negatives from both views). All have VICReg's settings b
 the loss. Every method is trained with as many values of its own setting, and the best
 of each are compared; the first value of each is trained at other embedding dimensions
 too. Run folders are in DIR; the same command resumes them.
+
+The size cpu has no record yet. Fifteen epochs bring the probe on h from 23.3 %, that of
+the untrained network, to between 24.0 and 29.4 % (one seed): too little to tell whether
+the methods are equally good.
 """
 
 import sys
