@@ -13,6 +13,7 @@ from tables import mean_with_sd, table
 RESULTS = Path(__file__).resolve().parents[2] / "experiments" / "results"
 FIGURES = Path(__file__).resolve().parents[1] / "figures"
 TITLES = {
+    "duality": "Duality (Garrido et al., ICLR 2023)",
     "implicit_variance": "Implicit variance (Halvagal et al., NeurIPS 2023)",
     "prediction_head": "Prediction head (Wen and Li, NeurIPS 2022)",
     "stepwise": "Stepwise learning (Simon et al., ICML 2023)",
@@ -45,6 +46,8 @@ _ARM_COLUMNS = {
     "chance": "overlap by chance",
     "gain_h": "participation ratio of h, last / first",
     "alignment": "cosine of u and E u",
+    "l_c": "L_c over its least",
+    "l_nc": "L_nc over its diagonal",
 }
 
 

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import reproduction
+from duality import run as duality
 from implicit_variance import recruitment
 from paths import DOCS, ROOT
 from reproduction import judged
@@ -139,7 +140,7 @@ def test_a_verdict_has_three_values():
         assert judged("", "", value, full=1.5, part=1.1).verdict == verdict
 
 
-@pytest.mark.parametrize("module", [reproduction, recruitment, steps])
+@pytest.mark.parametrize("module", [reproduction, recruitment, duality, steps])
 def test_examples(module):
     result = doctest.testmod(module)
     assert result.attempted > 0 and result.failed == 0
@@ -196,6 +197,14 @@ def test_the_implicit_variance_command_trains(tmp_path):
     moments = np.array(curve["moments_z"])
     assert moments.shape == np.shape(curve["cosines"]) == (2, 8)
     assert (np.diff(moments) <= 0).all()
+
+
+@pytest.mark.slow
+def test_the_duality_command_trains(tmp_path):
+    record = run("duality", ["vicreg_ctr_0.1_dim_4"], tmp_path)
+    (row,) = record["runs"]
+    assert row["identity_error"] < 1e-5 and row["l_c"] >= 1 and row["l_nc"] >= 0
+    assert record["curves"]["vicreg_ctr_0.1_dim_4"]["steps"] == [2, 4]
 
 
 @pytest.mark.slow
