@@ -19,8 +19,9 @@ HEADS = {
     "barlow_twins": ("512-512-512", "None"),
     "vicreg": ("512-512-512", "None"),
 }
-# A loss that asks for variance hardly collapses: every night, with SSLJAX_NIGHTLY=1.
-NIGHTLY = () if os.environ.get("SSLJAX_NIGHTLY") else ("barlow_twins", "vicreg")
+# A loss that asks for variance hardly collapses, and SimSiam is BYOL without a target:
+# every night, with SSLJAX_NIGHTLY=1.
+NIGHTLY = () if os.environ.get("SSLJAX_NIGHTLY") else ("barlow_twins", "vicreg", "byol")
 
 
 def alarms_of(folder, name, projector, predictor):
