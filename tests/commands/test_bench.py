@@ -47,7 +47,7 @@ def test_without_pytorch_one_line_names_the_extra(refused, monkeypatch):
     ("words", "line"),
     [
         (["--method.name", "simsiam"], "method.name is 'simsiam'; allowed: simclr, "),
-        (["--devices.microbatch", "64"], "compares whole steps"),
+        (["--devices.microbatch", "16"], "compares whole steps"),
         (["--devices.engine", "pmap"], "compares whole steps"),
         (["--devices.count", "2"], "compares one device; add --devices.count 1"),
         (["--augment.sizes", "32", "16", "16"], "compares two views"),

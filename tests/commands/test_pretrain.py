@@ -35,7 +35,7 @@ def test_dry_run_says_what_would_be_done_and_touches_nothing(answered, elsewhere
     assert rows["global batch"].strip() == "64"
     assert rows["steps"].strip() == "16 (8 per epoch)"
     assert rows["stem"].strip() == "small (for 32 px)"
-    assert rows["crop"].strip() == "area 0.3 to 1, antialiased"
+    assert rows["crop"].strip() == "area 0.6 to 1, antialiased"
     # Linear without bias, BatchNorm, linear without bias, BatchNorm.
     projector = 64 * 256 + 2 * 256 + 256 * 64 + 2 * 64
     assert rows["parameters"].strip().endswith(f"projector {projector:,}")
