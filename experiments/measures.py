@@ -95,6 +95,19 @@ def spectra(states: Sequence[Restored]) -> Row:
     return row
 
 
+def probed(*data: np.ndarray, num_classes: int) -> float:
+    """Return the accuracy in percent of a linear probe with few penalties and steps.
+
+    Args:
+        data: training features and labels, test features and labels.
+        num_classes: number of classes.
+    """
+    fitted = linear_probe(
+        *data, num_classes=num_classes, l2_grid=(1e-3, 1e-2, 1e-1), max_iterations=100
+    )
+    return round(100 * fitted.accuracy, 2)
+
+
 def probes(run: Restored) -> Row:
     """Fit linear probes on a run's features h and projections z.
 
@@ -107,16 +120,10 @@ def probes(run: Restored) -> Row:
     of_train, of_test = embedded(run, train), embedded(run, test)
     assert train.labels is not None and test.labels is not None
     for name, x, y in zip("hz", of_train, of_test, strict=True):
-        fitted = linear_probe(
-            x,
-            train.labels[: len(x)],
-            y,
-            test.labels[: len(y)],
-            num_classes=train.num_classes or 0,
-            l2_grid=(1e-3, 1e-2, 1e-1),
-            max_iterations=100,
+        labels = train.labels[: len(x)], test.labels[: len(y)]
+        row[f"probe_{name}"] = probed(
+            x, labels[0], y, labels[1], num_classes=train.num_classes or 0
         )
-        row[f"probe_{name}"] = round(100 * fitted.accuracy, 2)
     row["rank_h"] = float(measures_of_rank(of_test[0], top=1)["effective_rank"])
     return row
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -30,6 +30,25 @@ from ssljax.runs.folder import RunFolder
 
 RESULTS = Path(__file__).resolve().parent / "results"
 Row = dict[str, Any]
+TOY: Mapping[str, Any] = {
+    "data.name": "shapes",
+    "data.examples": 64,
+    "data.test_examples": 64,
+    "data.image_size": 8,
+    "model.arch": "resnet_tiny",
+    "model.width": 0.125,
+    "model.dtype": "float32",
+    "epochs": 2.0,
+    "batch_size": 32,
+    "checkpoint.every_epochs": 1.0,
+}
+"""Settings of the size that tests run."""
+MEASURED_AFTER: Mapping[str, Any] = {
+    "probe.enabled": False,
+    "monitor.every_epochs": 0.0,
+    "checkpoint.keep": 1000,
+}
+"""Settings of runs whose checkpoints are measured, in one program for all arms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +276,7 @@ class Experiment(Generic[AnySize]):
     """Name of the record, ``PAPER_SIZE.json``, and of the figure."""
     recipe: str
     sizes: Mapping[str, AnySize]
-    arms_of: Callable[[AnySize], Sequence[str]]
+    arms_of: Callable[[AnySize], Collection[str]]
     config_of: Callable[[str, AnySize, int], Config]
     """Takes an arm, the size and a seed."""
     measure: Callable[[Path], Row]

@@ -21,7 +21,7 @@ Every method of the package at one small, equal budget, so that a laptop can run
 table again:
 
 ```sh
-python experiments/leaderboard/run.py --out DIR   # goes on where it stopped
+python experiments/leaderboard/run.py --out DIR   # the same command resumes it
 python experiments/leaderboard/run.py --again simclr --out DIR   # from scratch
 ```
 

@@ -30,6 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from measures import checkpoints, embedded, line_of_probes, probes, spectra
 from reproduction import (
+    MEASURED_AFTER,
+    TOY,
     Claim,
     Experiment,
     Row,
@@ -137,18 +139,9 @@ SIZES = {
     ),
     "toy": Duality(
         settings={
-            "data.name": "shapes",
-            "data.examples": 64,
-            "data.test_examples": 64,
-            "data.image_size": 8,
-            "model.arch": "resnet_tiny",
-            "model.width": 0.125,
-            "model.dtype": "float32",
+            **TOY,
             "model.stem_padding": None,
             "optimizer.warmup_epochs": 0.0,
-            "epochs": 2.0,
-            "batch_size": 32,
-            "checkpoint.every_epochs": 1.0,
         },
         values={
             "vicreg": (1.0,),
@@ -192,10 +185,7 @@ def config_of(arm: str, size: Duality, seed: int) -> Config:
             "method.forward": "separate",
             "method.projector_norm": "hidden",
             "method.projector_bias": False,
-            "probe.enabled": False,
-            # The checkpoints are measured instead, in one program for all arms.
-            "monitor.every_epochs": 0.0,
-            "checkpoint.keep": 1000,
+            **MEASURED_AFTER,
             **arms_of(size)[arm],
         },
     )
@@ -380,7 +370,7 @@ EXPERIMENT = Experiment(
     paper="duality",
     recipe=RECIPE,
     sizes=SIZES,
-    arms_of=lambda size: list(arms_of(size)),
+    arms_of=arms_of,
     config_of=config_of,
     measure=measure,
     keys=KEYS,

@@ -34,6 +34,8 @@ from measures import (
 )
 from recruitment import cosines, ratios_of, times_earlier
 from reproduction import (
+    MEASURED_AFTER,
+    TOY,
     Claim,
     Experiment,
     Row,
@@ -166,19 +168,10 @@ SIZES = {
     ),
     "toy": Recruitment(
         settings={
-            "data.name": "shapes",
-            "data.examples": 64,
-            "data.test_examples": 64,
-            "data.image_size": 8,
-            "model.arch": "resnet_tiny",
-            "model.width": 0.125,
-            "model.dtype": "float32",
+            **TOY,
             "model.stem_padding": None,
             "method.projector": "8",
             "optimizer.warmup_epochs": 0.0,
-            "epochs": 2.0,
-            "batch_size": 32,
-            "checkpoint.every_epochs": 1.0,
         },
         predictor={},
         cosine={},
@@ -244,10 +237,7 @@ def config_of(arm: str, size: Recruitment, seed: int) -> Config:
         {
             **size.settings,
             "seed": seed,
-            "probe.enabled": False,
-            # The checkpoints are measured instead, in one program for all arms.
-            "monitor.every_epochs": 0.0,
-            "checkpoint.keep": 1000,
+            **MEASURED_AFTER,
             **settings,
         },
     )
@@ -434,7 +424,7 @@ EXPERIMENT = Experiment(
     paper="implicit_variance",
     recipe=RECIPE,
     sizes=SIZES,
-    arms_of=lambda size: list(arms_of(size)),
+    arms_of=arms_of,
     config_of=config_of,
     measure=measure,
     keys=KEYS,

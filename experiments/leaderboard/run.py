@@ -9,7 +9,7 @@ Result:   experiments/results/leaderboard_SIZE.json and docs/leaderboard.md (by
 Each method has the options, the augmentation and the depth of heads of its recipe for
 CIFAR-10. Data, encoder, epochs, batch size and optimizer are the same for all, no layer
 of a head is wider than `WIDEST`, and nothing is tuned. The record is written after each
-run, and the same command goes on where it stopped, also in a new DIR: runs whose
+run. Repeating the command resumes it, also in a new DIR: runs whose
 settings are in the record are not repeated. ``--again`` repeats some from scratch and
 says whether their numbers are those of the record, to the digit.
 """
@@ -28,12 +28,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from measures import embedded, measures_of_rank
+from measures import embedded, measures_of_rank, probed
 from reproduction import RESULTS, Row, Size, digest, over_seeds, replaced, run_or_read
 
 from ssljax import methods
 from ssljax.config import Config, DataConfig, ModelConfig, OptimizerConfig
-from ssljax.evaluation import knn_accuracy, linear_probe, panel
+from ssljax.evaluation import knn_accuracy, panel
 from ssljax.methods import METHODS
 from ssljax.protocols.spectrum import embed_views
 from ssljax.recipes import load_recipe
@@ -157,15 +157,12 @@ def _measured(run: Restored) -> Row:
     data = x, train.labels[: len(x)], y, test.labels[: len(y)]
     classes = train.num_classes or 0
     knn = knn_accuracy(*data, ks=(NEIGHBOURS,), num_classes=classes)[NEIGHBOURS]
-    probe = linear_probe(
-        *data, num_classes=classes, l2_grid=(1e-3, 1e-2, 1e-1), max_iterations=100
-    )
     ranks = measures_of_rank(z, top=1)
     seen = embed_views(run, test, images=VIEWED, views=2, seed=run.config.seed)
     pairs = _panel(seen.pairs[:, 0], seen.pairs[:, 1], top=1)
     return {
         "knn": round(100 * float(knn), 2),
-        "linear": round(100 * probe.accuracy, 2),
+        "linear": probed(*data, num_classes=classes),
         "effective_rank": round(float(ranks["effective_rank"]), 3),
         "rankme": round(float(ranks["rankme"]), 3),
         "alignment": round(float(pairs["alignment"]), 4),

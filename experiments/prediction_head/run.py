@@ -25,6 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from measures import checkpoints, line_of_probes, probes, spectra
 from reproduction import (
+    MEASURED_AFTER,
+    TOY,
     Claim,
     Experiment,
     Row,
@@ -104,17 +106,8 @@ SIZES = {
         mlp="8-8",
         seeds=1,
         settings={
-            "data.name": "shapes",
-            "data.examples": 64,
-            "data.test_examples": 64,
-            "data.image_size": 8,
-            "model.arch": "resnet_tiny",
-            "model.width": 0.125,
-            "model.dtype": "float32",
+            **TOY,
             "method.projector": "8",
-            "epochs": 2.0,
-            "batch_size": 32,
-            "checkpoint.every_epochs": 1.0,
         },
     ),
 }
@@ -149,15 +142,8 @@ def config_of(arm: str, size: Heads, seed: int) -> Config:
     else:
         heads = {"frozen": "identity", "mlp": size.mlp}
         method = replace(config.method, predictor=heads.get(arm, arm))
-    return replace(
-        config,
-        seed=seed,
-        method=method,
-        probe=replace(config.probe, enabled=False),
-        # The checkpoints are measured instead, in one program for all arms.
-        monitor=replace(config.monitor, every_epochs=0.0),
-        checkpoint=replace(config.checkpoint, keep=1000),
-    )
+    settings = {**MEASURED_AFTER, "method": method, "seed": seed}
+    return replaced(config, settings)
 
 
 def head_of(run: Restored) -> np.ndarray | None:

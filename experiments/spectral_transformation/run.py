@@ -27,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from measures import checkpoints, embedded, line_of_probes, probes, spectra
 from reproduction import (
+    MEASURED_AFTER,
+    TOY,
     Claim,
     Experiment,
     Row,
@@ -108,19 +110,10 @@ SIZES = {
     ),
     "toy": Transformations(
         settings={
-            "data.name": "shapes",
-            "data.examples": 64,
-            "data.test_examples": 64,
-            "data.image_size": 8,
-            "model.arch": "resnet_tiny",
-            "model.width": 0.125,
-            "model.dtype": "float32",
+            **TOY,
             "model.stem_padding": None,
             "method.projector": "16",
             "optimizer.warmup_epochs": 0.0,
-            "epochs": 2.0,
-            "batch_size": 32,
-            "checkpoint.every_epochs": 1.0,
         },
         powers=(0.0, 0.5),
         batch_sizes=(16,),
@@ -167,10 +160,7 @@ def config_of(arm: str, size: Transformations, seed: int) -> Config:
             # The same heads, biases and views whatever the method's own.
             "method.projector_bias": True,
             "augment.preset": "byol",
-            "probe.enabled": False,
-            # The checkpoints are measured instead, in one program for all arms.
-            "monitor.every_epochs": 0.0,
-            "checkpoint.keep": 1000,
+            **MEASURED_AFTER,
             **arms_of(size)[arm],
         },
     )
@@ -324,7 +314,7 @@ EXPERIMENT = Experiment(
     paper="spectral_transformation",
     recipe=RECIPE,
     sizes=SIZES,
-    arms_of=lambda size: list(arms_of(size)),
+    arms_of=arms_of,
     config_of=config_of,
     measure=measure,
     keys=KEYS,

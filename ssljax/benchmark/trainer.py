@@ -162,7 +162,7 @@ def start_on(
         room: bytes of a device; a step that is planned with more is not run.
 
     Raises:
-        ConfigError: if images and devices do not fit together, or for want of room.
+        ConfigError: if images and devices do not fit together, or memory is too small.
     """
     config = setup.config
     mesh = devices.make_mesh(

@@ -1,7 +1,7 @@
 """Append to a text file, also where files cannot grow: the objects of a bucket."""
 
+import contextlib
 from pathlib import Path
-from types import TracebackType
 
 from ssljax.config.paths import in_bucket
 from ssljax.runs import files
@@ -57,19 +57,8 @@ class Appended:
         if self._file is not None:
             self._file.close()
 
-    def __enter__(self) -> "Appended":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 def append(path: Path, text: str) -> None:
     """Add text to a file, which need not exist."""
-    with Appended(path) as file:
+    with contextlib.closing(Appended(path)) as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""The leaderboard: equal settings for every method, and a record that goes on."""
+"""The leaderboard: equal settings for every method, and a record that is resumed."""
 
 import importlib.util
 import json

@@ -1,5 +1,6 @@
 """Run folders on `gs://`: trained, killed, resumed, evaluated, reported and refused."""
 
+import contextlib
 import signal
 from dataclasses import replace
 
@@ -105,7 +106,7 @@ def damage(checkpoint):
 
 def test_lines_reach_a_bucket_when_they_are_stored(bucket):
     path = as_path("gs://bucket/log.jsonl")
-    with Appended(path) as file:
+    with contextlib.closing(Appended(path)) as file:
         file.write("a\n")
         assert not path.exists()
         file.store()
